@@ -1,0 +1,235 @@
+"""Examples held by clients: the form in which every data set reaches the rest of the library.
+
+A data set is either *pooled* (MNIST: nobody owns an example, a partitioner deals them out) or
+*federated* (Shakespeare: a role owns its lines). Examples are always two arrays with one row per
+example, `x` and `y`; what they mean is said by `Problem`.
+"""
+
+import abc
+from collections.abc import Mapping, Sequence
+import dataclasses
+import enum
+import hashlib
+from typing import Optional
+
+import numpy as np
+
+Examples = Mapping[str, np.ndarray]
+"""`{'x': array [n, ...], 'y': array [n, ...]}`: n examples, row i of both is example i."""
+
+
+class DataError(ValueError):
+  """The user's data cannot be used; the message is one line naming the file or flag."""
+
+
+class Problem(enum.Enum):
+  """What is to be predicted, which fixes loss and metrics (see `fl_research.models.objectives`).
+
+  Values are the words that users read. Shapes of one example's label y:
+  CLASSIFICATION int32 [], in 0..num_classes-1; BINARY int32 [], 0 or 1; MULTILABEL float32
+  [num_classes] of 0/1; NEXT_TOKEN int32 [length], 0 = padding, not scored; REGRESSION float32 [];
+  RECONSTRUCTION float32, the shape of x.
+  """
+
+  CLASSIFICATION = 'classification'
+  BINARY = 'binary'
+  MULTILABEL = 'multilabel'
+  NEXT_TOKEN = 'next_token'
+  REGRESSION = 'regression'
+  RECONSTRUCTION = 'reconstruction'
+
+
+class Clients(abc.ABC):
+  """Examples by client, read when asked for.
+
+  Clients have a position (0 .. num_clients-1, the order of `ids`) and an id (a string). All of
+  the library speaks of positions; ids are what people see in CSVs.
+  """
+
+  @property
+  @abc.abstractmethod
+  def ids(self) -> Sequence[str]:
+    """Client ids, in order of position."""
+
+  @property
+  @abc.abstractmethod
+  def sizes(self) -> np.ndarray:
+    """Number of examples of every client, int64 [num_clients]."""
+
+  @abc.abstractmethod
+  def examples(self, position: int) -> Examples:
+    """The examples of one client; cheap, and independent of all other clients."""
+
+  def __len__(self) -> int:
+    return len(self.ids)
+
+  def pooled(self) -> Examples:
+    """All clients' examples in one pool, in order of position."""
+    parts = [self.examples(position) for position in range(len(self))]
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+  def select(self, positions: Sequence[int]) -> 'Clients':
+    """The clients at these positions, renumbered from 0."""
+    return _SelectedClients(self, np.asarray(positions, np.int64))
+
+
+class ContiguousClients(Clients):
+  """Clients whose examples lie one after the other in (possibly memory-mapped) arrays.
+
+  Client k owns rows offsets[k] .. offsets[k+1]-1, so that opening costs nothing per client and
+  `examples` returns views.
+
+  Args:
+    arrays: `x` and `y`, rows ordered by client; NumPy arrays or memory maps.
+    offsets: int64 [num_clients + 1], from 0 to the number of rows, not decreasing.
+    ids: client ids; `client_0000`-like ones are made (on demand) when None.
+  """
+
+  def __init__(self, arrays: Examples, offsets: np.ndarray, ids: Optional[Sequence[str]] = None):
+    self._arrays = dict(arrays)
+    self._offsets = np.asarray(offsets, np.int64)
+    rows = {key: len(array) for key, array in self._arrays.items()}
+    if len(set(rows.values())) != 1 or self._offsets[-1] != next(iter(rows.values())):
+      raise ValueError(f'offsets end at {self._offsets[-1]}, arrays have {rows} rows')
+    self._ids = ids if ids is not None else NumberedIds(len(self._offsets) - 1)
+    if len(self._ids) != len(self._offsets) - 1:
+      raise ValueError(f'{len(self._ids)} ids for {len(self._offsets) - 1} clients')
+
+  @property
+  def ids(self) -> Sequence[str]:
+    return self._ids
+
+  @property
+  def sizes(self) -> np.ndarray:
+    return np.diff(self._offsets)
+
+  def examples(self, position: int) -> Examples:
+    first, last = self._offsets[position], self._offsets[position + 1]
+    return {key: array[first:last] for key, array in self._arrays.items()}
+
+  def pooled(self) -> Examples:
+    return dict(self._arrays)
+
+
+class NumberedIds(Sequence):
+  """`client_000`, `client_001`, …: ids made when asked for, so that 10^6 of them cost nothing."""
+
+  def __init__(self, count: int):
+    self._count = count
+    self._width = len(str(max(count - 1, 0)))
+
+  def __len__(self) -> int:
+    return self._count
+
+  def __getitem__(self, position):
+    if isinstance(position, slice):
+      return [self[p] for p in range(*position.indices(self._count))]
+    if not -self._count <= position < self._count:
+      raise IndexError(position)
+    return f'client_{position % self._count:0{self._width}d}'
+
+
+class _SelectedClients(Clients):
+  """A subset of other clients, in a given order."""
+
+  def __init__(self, clients: Clients, positions: np.ndarray):
+    self._clients = clients
+    self._positions = positions
+
+  @property
+  def ids(self) -> Sequence[str]:
+    return [self._clients.ids[position] for position in self._positions]
+
+  @property
+  def sizes(self) -> np.ndarray:
+    return self._clients.sizes[self._positions]
+
+  def examples(self, position: int) -> Examples:
+    return self._clients.examples(int(self._positions[position]))
+
+
+def contiguous_clients(
+    arrays: Examples, rows_of_client: Sequence[np.ndarray], ids: Optional[Sequence[str]] = None
+) -> ContiguousClients:
+  """Clients from a pool and, for each client, the rows it owns; the pool is copied once."""
+  order = np.concatenate([np.asarray(rows, np.int64) for rows in rows_of_client])
+  offsets = np.concatenate([[0], np.cumsum([len(rows) for rows in rows_of_client])])
+  return ContiguousClients({key: array[order] for key, array in arrays.items()}, offsets, ids)
+
+
+@dataclasses.dataclass(frozen=True)
+class PooledData:
+  """A data set without clients.
+
+  Attributes:
+    train: training examples, to be dealt out by a partitioner.
+    test: the data set's own test examples.
+    problem: what is predicted.
+    num_classes: number of classes (or tokens, or tags; 1 for regression).
+    sources: SHA-256 by name of the files that were read, for the manifest.
+    coarse_labels: int32 [n] superclass of each training example where the set has one (CIFAR-100,
+      for pachinko allocation).
+    vocabulary_size: for matrix factorisation `(users, items)`; otherwise None.
+  """
+
+  train: Examples
+  test: Examples
+  problem: Problem
+  num_classes: int
+  sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  coarse_labels: Optional[np.ndarray] = None
+  vocabulary_size: Optional[tuple[int, ...]] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class FederatedData:
+  """A data set whose examples belong to clients.
+
+  Attributes:
+    train: the clients that train, and what they train on.
+    test: central test examples (the union of the test clients where the set has only those).
+    test_clients: clients with test examples of their own (the same people's later lines, or other
+      people), for evaluation by client; None where there are none.
+    problem, num_classes, sources, vocabulary_size: as in `PooledData`.
+  """
+
+  train: Clients
+  test: Examples
+  problem: Problem
+  num_classes: int
+  test_clients: Optional[Clients] = None
+  sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  vocabulary_size: Optional[tuple[int, ...]] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetOptions:
+  """What a data set's `load` may need to know; each reads only what concerns it.
+
+  Attributes:
+    data_dir: folder searched for the original files, and where downloads go.
+    seed: the run's seed, for generators and splits.
+    data_file: the user's own file (`--task=tabular`) or folder of .npz files (`--task=npz`).
+    client_column, label_column: columns of that file.
+    alpha, beta: parameters of the synthetic generators.
+    num_clients: number of clients of the synthetic generators.
+    sequence_length: characters (or words) per example of text.
+  """
+
+  data_dir: str
+  seed: int = 0
+  data_file: Optional[str] = None
+  client_column: Optional[str] = None
+  label_column: Optional[str] = None
+  alpha: float = 0.0
+  beta: float = 0.0
+  num_clients: int = 30
+  sequence_length: int = 80
+
+
+def partition_hash(clients: Clients) -> str:
+  """SHA-256 over ids and sizes of all clients: two runs with the same hash have the same split."""
+  digest = hashlib.sha256(np.asarray(clients.sizes, '<i8').tobytes())
+  for client_id in clients.ids:
+    digest.update(client_id.encode() + b'\0')
+  return digest.hexdigest()
