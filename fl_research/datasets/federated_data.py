@@ -9,7 +9,6 @@ import abc
 from collections.abc import Mapping, Sequence
 import dataclasses
 import enum
-import hashlib
 from typing import Optional
 
 import numpy as np
@@ -149,7 +148,7 @@ class _SelectedClients(Clients):
 
 
 def contiguous_clients(
-    arrays: Examples, rows_of_client: Sequence[np.ndarray], ids: Optional[Sequence[str]] = None
+  arrays: Examples, rows_of_client: Sequence[np.ndarray], ids: Optional[Sequence[str]] = None
 ) -> ContiguousClients:
   """Clients from a pool and, for each client, the rows it owns; the pool is copied once."""
   order = np.concatenate([np.asarray(rows, np.int64) for rows in rows_of_client])
@@ -225,11 +224,3 @@ class DatasetOptions:
   beta: float = 0.0
   num_clients: int = 30
   sequence_length: int = 80
-
-
-def partition_hash(clients: Clients) -> str:
-  """SHA-256 over ids and sizes of all clients: two runs with the same hash have the same split."""
-  digest = hashlib.sha256(np.asarray(clients.sizes, '<i8').tobytes())
-  for client_id in clients.ids:
-    digest.update(client_id.encode() + b'\0')
-  return digest.hexdigest()
