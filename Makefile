@@ -93,21 +93,21 @@ $(UV):
 
 # Where pip was told of another index or of a certificate, uv is to use them too.
 define PIP_SETTING
-$$({ $(UV_HOME)/bin/python -m pip config get global.$(1) \
-  || "$(PYTHON)" -m pip config get global.$(1); } 2> /dev/null)
+$$({ $(UV_HOME)/bin/python -m pip config list || "$(PYTHON)" -m pip config list; } 2> /dev/null \
+  | sed -n "s/^[a-z:]*\.$(1)='\(.*\)'$$/\1/p" | head -n 1)
 endef
 
 # uv.lock names files of pypi.org. Where pip or uv is configured to use another index, the same
 # versions come from there, checked against the same hashes.
 $(ENVIRONMENT): pyproject.toml uv.lock requirements.txt | $(UV)
 	@test "$$(uname -s) $$(uname -m)" = 'Linux x86_64' || $(call FAIL,$(NO_PLATFORM))
-	@certificate=$${SSL_CERT_FILE:-$${PIP_CERT:-$(call PIP_SETTING,cert)}}; \
+	@certificate=$${SSL_CERT_FILE:-$(call PIP_SETTING,cert)}; \
 	if [ -n "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi; \
-	index=$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$(call PIP_SETTING,index-url)}}}; \
+	index=$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call PIP_SETTING,index-url)}}; \
 	python=$$("$(PYTHON)" -c \
 	  'import sys; print(sys.executable if sys.version_info[:2] == (3, 11) else "3.11")'); \
 	$(UV) python find --no-project "$$python" > /dev/null 2>&1 \
-	  || $(UV) python install "$$python" \
+	  || $(UV) python install --quiet "$$python" 2> /dev/null \
 	  || $(call FAIL,$(NO_PYTHON_311)); \
 	echo 'Installing the packages of uv.lock into .venv/ (2.4 GB, once)'; \
 	if [ -n "$$index" ]; then \
