@@ -1,0 +1,194 @@
+"""From numbers per example to metrics: of a whole set, of every client, and over the clients.
+
+The numbers per example are the columns of `fl_research.models.objectives`. A metric is a ratio of
+two columns' sums (loss = sum(loss) / sum(num)), or is computed from those ratios (perplexity,
+RMSE), or, for binary problems, from the scores themselves (area under the ROC curve, balanced
+accuracy). Nothing here imports TensorFlow.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any, Optional
+
+import numpy as np
+import pandas as pd
+
+from fl_research.datasets.federated_data import Problem
+
+_SUMS: dict[Problem, tuple[str, ...]] = {
+  Problem.CLASSIFICATION: ('num', 'loss', 'accuracy'),
+  Problem.BINARY: ('num', 'loss', 'accuracy'),
+  Problem.MULTILABEL: ('num', 'loss', 'recall_at_5', 'positives'),
+  Problem.NEXT_TOKEN: ('num', 'loss', 'accuracy'),
+  Problem.REGRESSION: ('num', 'loss'),
+  Problem.RECONSTRUCTION: ('num', 'loss'),
+}
+
+# What divides a column's sum where that is not `num`.
+_DENOMINATORS = {'recall_at_5': 'positives'}
+
+TOP5_FROM = 50
+"""Number of classes from which top-5 accuracy is reported."""
+
+PRIMARY = {
+  Problem.CLASSIFICATION: 'accuracy',
+  Problem.BINARY: 'auc',
+  Problem.MULTILABEL: 'recall_at_5',
+  Problem.NEXT_TOKEN: 'accuracy',
+  Problem.REGRESSION: 'rmse',
+  Problem.RECONSTRUCTION: 'loss',
+}
+"""The metric by which a problem's models are compared."""
+
+LOWER_IS_BETTER = frozenset({'loss', 'rmse', 'perplexity'})
+"""Metrics that improve by falling; all others improve by rising."""
+
+
+def sum_names(problem: Problem, num_classes: int) -> tuple[str, ...]:
+  """Names of the columns whose sums are enough for `from_sums`, `num` and `loss` first."""
+  top5 = problem is Problem.CLASSIFICATION and num_classes >= TOP5_FROM
+  return (*_SUMS[problem], 'top5') if top5 else _SUMS[problem]
+
+
+def ratios(columns: Iterable[str]) -> OrderedDict[str, str]:
+  """Metric name -> the column that divides it, for the columns that are there."""
+  names = list(columns)
+  skipped = {'num', 'score', *_DENOMINATORS.values()}
+  return OrderedDict(
+    (name, _DENOMINATORS.get(name, 'num')) for name in names if name not in skipped
+  )
+
+
+def names(problem: Problem, num_classes: int) -> tuple[str, ...]:
+  """Names of the metrics that `summarise` gives, in its order."""
+  derived = {
+    Problem.BINARY: ('auc', 'balanced_accuracy'),
+    Problem.NEXT_TOKEN: ('perplexity',),
+    Problem.REGRESSION: ('rmse',),
+  }
+  return (*ratios(sum_names(problem, num_classes)), *derived.get(problem, ()))
+
+
+def from_sums(problem: Problem, sums: Mapping[str, Any]) -> OrderedDict[str, np.ndarray]:
+  """Metrics that sums of columns give (all but those of the scores).
+
+  Args:
+    problem: what is predicted.
+    sums: sum by column; scalars, or arrays of one shape (a number per client).
+
+  Returns:
+    Metric by name, float64 of the sums' shape; NaN where the denominator is 0.
+  """
+  with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+    values = OrderedDict(
+      (name, np.divide(np.float64(sums[name]), np.float64(sums[denominator])))
+      for name, denominator in ratios(sums).items()
+    )
+    if problem is Problem.NEXT_TOKEN:
+      values['perplexity'] = np.exp(values['loss'])
+    if problem is Problem.REGRESSION:
+      values['rmse'] = np.sqrt(values['loss'])
+  return values
+
+
+def summarise(
+  problem: Problem, columns: Mapping[str, np.ndarray], labels: Optional[np.ndarray] = None
+) -> OrderedDict[str, float]:
+  """Metrics of a set of examples.
+
+  Args:
+    problem: what is predicted.
+    columns: float [n] by name, as `objectives.example_columns` gives them.
+    labels: the n labels; read for binary problems only.
+
+  Returns:
+    Metric by name. NaN where it is not defined: every metric without examples; `auc` and
+    `balanced_accuracy` also where only one class occurs or a score is not finite.
+  """
+  sums = {name: np.sum(column, dtype=np.float64) for name, column in columns.items()}
+  values = OrderedDict((name, float(value)) for name, value in from_sums(problem, sums).items())
+  if problem is Problem.BINARY:
+    assert labels is not None, 'binary metrics need the labels'
+    values.update(_ranking(np.asarray(columns['score']), np.asarray(labels)))
+  return values
+
+
+def per_client(
+  problem: Problem,
+  columns: Mapping[str, np.ndarray],
+  labels: Optional[np.ndarray],
+  sizes: np.ndarray,
+) -> pd.DataFrame:
+  """Metrics of every client.
+
+  Args:
+    problem: what is predicted.
+    columns: float [n] by name, examples ordered by client.
+    labels: the n labels; read for binary problems only.
+    sizes: number of examples of every client, summing to n.
+
+  Returns:
+    One row per client, in order, with `num_examples` and a column per metric; NaN as in
+    `summarise`, so a client without examples has only NaN.
+  """
+  sizes = np.asarray(sizes, np.int64)
+  client = np.repeat(np.arange(len(sizes)), sizes)
+  sums = {
+    name: np.bincount(client, np.asarray(column, np.float64), len(sizes))
+    for name, column in columns.items()
+  }
+  values: OrderedDict[str, np.ndarray] = OrderedDict(num_examples=sizes)
+  values.update(from_sums(problem, sums))
+  if problem is Problem.BINARY:
+    assert labels is not None, 'binary metrics need the labels'
+    ends = np.cumsum(sizes)[:-1]
+    parts = zip(np.split(columns['score'], ends), np.split(labels, ends))
+    rankings = [_ranking(score, label) for score, label in parts]
+    for name in ('auc', 'balanced_accuracy'):
+      values[name] = np.array([ranking[name] for ranking in rankings])
+  return pd.DataFrame(values)
+
+
+def _ranking(score: np.ndarray, label: np.ndarray) -> OrderedDict[str, float]:
+  """`auc` and `balanced_accuracy` of scores in 0..1 and labels 0 or 1."""
+  positive = label > 0.5
+  count, others = np.count_nonzero(positive), np.count_nonzero(~positive)
+  if not count or not others or not np.all(np.isfinite(score)):
+    return OrderedDict(auc=np.nan, balanced_accuracy=np.nan)
+  _, group, group_sizes = np.unique(score, return_inverse=True, return_counts=True)
+  # The Mann-Whitney statistic; equal scores share the mean of their ranks.
+  ranks = (np.cumsum(group_sizes) - (group_sizes - 1) / 2)[group]
+  auc = (ranks[positive].sum() - count * (count + 1) / 2) / (count * others)
+  recalls = np.mean(score[positive] > 0.5), np.mean(score[~positive] <= 0.5)
+  return OrderedDict(auc=auc, balanced_accuracy=np.mean(recalls))
+
+
+def distribution(metric: str, values: np.ndarray) -> OrderedDict[str, float]:
+  """How a metric is distributed over clients, every client counting the same.
+
+  Args:
+    metric: the metric's name, which says whether low or high values are bad.
+    values: one number per client; NaN (not defined for that client) is left out.
+
+  Returns:
+    `clients` (how many had a value), `mean`, `sd` (of the population), percentiles `p10`, `p50`
+    and `p90` (linear interpolation), and `worst10`, the mean of the worst tenth, rounded up to
+    whole clients. All but `clients` are NaN when no client had a value.
+  """
+  known = np.asarray(values, np.float64)
+  known = np.sort(known[~np.isnan(known)])
+  if not len(known):
+    keys = ('mean', 'sd', 'p10', 'p50', 'p90', 'worst10')
+    return OrderedDict(clients=0.0, **dict.fromkeys(keys, np.nan))
+  tenth = -(-len(known) // 10)
+  worst = known[-tenth:] if metric in LOWER_IS_BETTER else known[:tenth]
+  p10, p50, p90 = np.percentile(known, [10, 50, 90])
+  return OrderedDict(
+    clients=float(len(known)),
+    mean=float(np.mean(known)),
+    sd=float(np.std(known)),
+    p10=float(p10),
+    p50=float(p50),
+    p90=float(p90),
+    worst10=float(np.mean(worst)),
+  )

@@ -1,0 +1,135 @@
+"""A `tff.learning.models.FunctionalModel` without variables and without Keras inside."""
+
+from collections import OrderedDict
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fl_research import metrics, random_streams
+from fl_research.models import layers as layers_lib
+from fl_research.models import objectives
+from fl_research.models.specification import ModelSpec
+
+ModelWeights = tuple[tuple[Any, ...], tuple[()]]
+"""(trainable, non-trainable) weights; no model of this library has non-trainable ones."""
+
+
+class Model(tff.learning.models.FunctionalModel):
+  """A network, and the loss and metrics of its problem, as pure functions.
+
+  It can be used in any TFF process that takes a functional model, and in any `tf.function`: the
+  functions create no variable, and nothing is read from Python state while they run.
+
+  Args:
+    network: the layers.
+    spec: the data the model is for.
+    seed: the run's seed, which fixes the initial weights.
+  """
+
+  def __init__(self, network: layers_lib.Layer, spec: ModelSpec, seed: int):
+    self._network = network
+    self._spec = spec
+    generator = random_streams.generator(seed, 'initial weights')
+    weights, _ = network.initialise(spec.input_shape, generator)
+    super().__init__(
+      initial_weights=(tuple(weights), ()),
+      predict_on_batch_fn=tf.function(self.predict_on_batch),
+      loss_fn=self.loss,
+      metrics_fns=(
+        tf.function(self._zero_sums),
+        tf.function(self._add_sums),
+        tf.function(self._finalise),
+      ),
+      input_spec=(
+        tf.TensorSpec([None, *spec.input_shape], spec.x_dtype),
+        tf.TensorSpec([None, *spec.label_shape], spec.label_dtype),
+      ),
+    )
+
+  @property
+  def spec(self) -> ModelSpec:
+    """The data the model is for."""
+    return self._spec
+
+  @property
+  def weight_names(self) -> tuple[str, ...]:
+    """Name of each trainable weight, `<layer>/<weight>`, e.g. `dense_1/kernel`.
+
+    Names depend only on the architecture; the weights of one layer stand together.
+    """
+    return self._network.weight_names
+
+  @property
+  def num_parameters(self) -> int:
+    """Number of trainable numbers."""
+    return sum(weight.size for weight in self.initial_weights[0])
+
+  @property
+  def needs_seed(self) -> bool:
+    """Whether `predict_on_batch` wants a seed in training, because the model uses dropout."""
+    return self._network.needs_seed
+
+  # Not a tf.function, unlike TFF's own: it is called inside one anyway, and a function within a
+  # function would only add calls to every training step.
+  def predict_on_batch(
+    self,
+    model_weights: ModelWeights,
+    x: tf.Tensor,
+    training: bool = True,
+    seed: Optional[tf.Tensor] = None,
+  ) -> tf.Tensor:
+    """Raw outputs for a batch: logits, or predictions of regression and reconstruction.
+
+    Args:
+      model_weights: `(trainable, ())`, as `initial_weights`.
+      x: [n, ...].
+      training: whether dropout, where the model has any, is on.
+      seed: int32 [2], the source of dropout's draws; another one for every step. Without one,
+        nothing is dropped.
+    """
+    return self._network(tuple(model_weights[0]), x, seed if training else None)
+
+  def loss(
+    self, output: tf.Tensor, label: tf.Tensor, sample_weight: Optional[tf.Tensor] = None
+  ) -> tf.Tensor:
+    """The batch's mean loss, weighted by what each example counts; see `objectives.mean_loss`."""
+    return objectives.mean_loss(self.example_metrics(output, label), sample_weight)
+
+  def example_metrics(self, output: tf.Tensor, label: tf.Tensor) -> OrderedDict[str, tf.Tensor]:
+    """Numbers per example, float32 [n] each, `num` and `loss` first; see `objectives`."""
+    return objectives.example_columns(self._spec.problem, output, label)
+
+  def keras_model(self, model_weights: Optional[ModelWeights] = None) -> tf.keras.Model:
+    """A model of stock Keras layers with these weights (default: the initial ones).
+
+    Its output equals `predict_on_batch` of evaluation. Saved, it opens with
+    `tf.keras.models.load_model` and nothing else.
+    """
+    weights = self.initial_weights if model_weights is None else model_weights
+    x = tf.keras.Input(self._spec.input_shape, dtype=np.dtype(self._spec.x_dtype).name)
+    return tf.keras.Model(x, self._network.keras(tuple(weights[0]), x, ''))
+
+  def _zero_sums(self) -> OrderedDict[str, tf.Tensor]:
+    """The state of TFF's training metrics: sums of the columns that can be summed."""
+    return OrderedDict((name, tf.constant(0.0)) for name in self._sum_names())
+
+  def _sum_names(self) -> tuple[str, ...]:
+    """Names of the columns whose sums are metrics."""
+    return metrics.sum_names(self._spec.problem, self._spec.num_classes)
+
+  def _add_sums(self, state, labels, batch_output, sample_weight=None):
+    """Adds a batch to the sums."""
+    columns = self.example_metrics(batch_output.predictions, labels)
+    s = 1.0 if sample_weight is None else sample_weight
+    return OrderedDict(
+      (name, value + tf.math.reduce_sum(columns[name] * s)) for name, value in state.items()
+    )
+
+  def _finalise(self, state):
+    """Metrics from the sums, in TensorFlow."""
+    return OrderedDict(
+      (name, tf.math.divide_no_nan(state[name], state[denominator]))
+      for name, denominator in metrics.ratios(state).items()
+    )

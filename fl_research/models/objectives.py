@@ -1,0 +1,128 @@
+"""Loss and metrics of every problem, as numbers per example.
+
+A model's answers to a batch are reduced to *columns*: float32 [n], one number per example. `num`
+is how much the example counts (its tokens for text, else 1); `loss` is its loss summed over what
+counts, so that a batch's loss is sum(loss) / sum(num), however batches are cut or padded. All
+other columns are sums in the same way, but for `score` of binary problems, the probability from
+which the area under the ROC curve is computed. `fl_research.metrics` reduces columns to metrics.
+
+| problem | loss of an example | columns |
+|---|---|---|
+| classification | -log softmax(z)_y | accuracy; top5 from 50 classes |
+| binary | -log sigmoid(±z) | accuracy, score = sigmoid(z) |
+| multilabel | mean over tags of -log sigmoid(±z) | recall_at_5, positives |
+| next_token | -log softmax(z_t)_{y_t}, summed over tokens t with y_t > 0 | accuracy |
+| regression | (z - y)^2 | |
+| reconstruction | mean over numbers of (z - y)^2 | |
+
+`recall_at_5` counts the true tags among the five largest z and is divided by `positives`, the
+number of true tags, so that recall is over all tags of all examples, as Reddi et al. 2021 report.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Optional
+
+import tensorflow as tf
+
+from fl_research import metrics
+from fl_research.datasets.federated_data import Problem
+
+Columns = OrderedDict[str, tf.Tensor]
+
+
+def _classification(output: tf.Tensor, label: tf.Tensor) -> Columns:
+  """Columns for logits [n, classes] and labels int [n]."""
+  loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=label, logits=output)
+  correct = tf.math.argmax(output, axis=-1, output_type=tf.int32) == tf.cast(label, tf.int32)
+  columns = OrderedDict(num=tf.ones_like(loss), loss=loss, accuracy=tf.cast(correct, tf.float32))
+  if output.shape[-1] >= metrics.TOP5_FROM:
+    columns['top5'] = tf.cast(tf.math.in_top_k(label, output, k=5), tf.float32)
+  return columns
+
+
+def _binary(output: tf.Tensor, label: tf.Tensor) -> Columns:
+  """Columns for logits [n, 1] and labels 0 or 1, [n]."""
+  logit = tf.reshape(output, [-1])
+  truth = tf.cast(label, tf.float32)
+  loss = tf.nn.sigmoid_cross_entropy_with_logits(labels=truth, logits=logit)
+  correct = (logit > 0) == (truth > 0.5)
+  return OrderedDict(
+    num=tf.ones_like(loss),
+    loss=loss,
+    accuracy=tf.cast(correct, tf.float32),
+    score=tf.math.sigmoid(logit),
+  )
+
+
+def _multilabel(output: tf.Tensor, label: tf.Tensor) -> Columns:
+  """Columns for logits [n, tags] and labels of 0 and 1, [n, tags]."""
+  losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=label, logits=output)
+  _, largest = tf.math.top_k(output, k=min(5, output.shape[-1]))
+  hits = tf.gather(label, largest, batch_dims=1)
+  loss = tf.math.reduce_mean(losses, axis=1)
+  return OrderedDict(
+    num=tf.ones_like(loss),
+    loss=loss,
+    recall_at_5=tf.math.reduce_sum(hits, axis=1),
+    positives=tf.math.reduce_sum(label, axis=1),
+  )
+
+
+def _next_token(output: tf.Tensor, label: tf.Tensor) -> Columns:
+  """Columns for logits [n, length, tokens] and labels int [n, length], 0 where not scored."""
+  scored = tf.cast(label > 0, tf.float32)
+  losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=label, logits=output)
+  correct = tf.math.argmax(output, axis=-1, output_type=tf.int32) == tf.cast(label, tf.int32)
+  return OrderedDict(
+    num=tf.math.reduce_sum(scored, axis=1),
+    loss=tf.math.reduce_sum(losses * scored, axis=1),
+    accuracy=tf.math.reduce_sum(tf.cast(correct, tf.float32) * scored, axis=1),
+  )
+
+
+def _regression(output: tf.Tensor, label: tf.Tensor) -> Columns:
+  """Columns for predictions [n, 1] and labels [n]."""
+  loss = tf.math.squared_difference(tf.reshape(output, [-1]), tf.cast(label, tf.float32))
+  return OrderedDict(num=tf.ones_like(loss), loss=loss)
+
+
+def _reconstruction(output: tf.Tensor, label: tf.Tensor) -> Columns:
+  """Columns for predictions and labels of one shape, [n, ...]."""
+  errors = tf.math.squared_difference(output, label)
+  loss = tf.math.reduce_mean(errors, axis=list(range(1, errors.shape.rank)))
+  return OrderedDict(num=tf.ones_like(loss), loss=loss)
+
+
+_COLUMNS: dict[Problem, Callable[[tf.Tensor, tf.Tensor], Columns]] = {
+  Problem.CLASSIFICATION: _classification,
+  Problem.BINARY: _binary,
+  Problem.MULTILABEL: _multilabel,
+  Problem.NEXT_TOKEN: _next_token,
+  Problem.REGRESSION: _regression,
+  Problem.RECONSTRUCTION: _reconstruction,
+}
+
+
+def example_columns(problem: Problem, output: tf.Tensor, label: tf.Tensor) -> Columns:
+  """The columns of a batch, each float32 [n].
+
+  Args:
+    problem: what is predicted.
+    output: the model's raw output (logits, or predictions).
+    label: the labels, of the type and shape that `Problem` gives.
+  """
+  return _COLUMNS[problem](output, label)
+
+
+def mean_loss(columns: Columns, sample_weight: Optional[tf.Tensor] = None) -> tf.Tensor:
+  """sum_i s_i loss_i / sum_i s_i num_i, a scalar; 0 when nothing counts.
+
+  Args:
+    columns: as `example_columns` gives them.
+    sample_weight: s, float32 [n], 0 for padding; 1 for all when None.
+  """
+  loss, num = columns['loss'], columns['num']
+  if sample_weight is not None:
+    loss, num = loss * sample_weight, num * sample_weight
+  return tf.math.divide_no_nan(tf.math.reduce_sum(loss), tf.math.reduce_sum(num))

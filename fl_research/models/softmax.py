@@ -1,0 +1,16 @@
+"""Softmax regression: one dense layer (logistic or linear regression for one output).
+
+z = x W + b. On 28 x 28 images of 10 classes it has 7,850 parameters, the convex model of most
+papers' first experiments (e.g. Li et al. 2020, FedProx, MNIST).
+"""
+
+from fl_research.models import layers
+from fl_research.models.specification import ModelSpec
+
+ACCEPTS = 'float32 examples of any shape, with one answer each'
+
+
+def build(name: str, spec: ModelSpec) -> layers.Layer:
+  """The network; `UsageError` when the data does not fit."""
+  spec.require(name, spec.is_vector_like, ACCEPTS)
+  return layers.sequential(layers.Flatten(), layers.Dense(spec.output_units))

@@ -1,0 +1,135 @@
+"""What a model is asked to fit: shapes, types and the problem, without importing TensorFlow."""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any, Optional, Union
+
+import numpy as np
+
+from fl_research import registry
+from fl_research.datasets import federated_data
+from fl_research.datasets.federated_data import Problem
+
+# Problems with one answer per example, as opposed to one per token or a whole example.
+_ONE_ANSWER = {
+  Problem.CLASSIFICATION,
+  Problem.BINARY,
+  Problem.MULTILABEL,
+  Problem.REGRESSION,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+  """The data a model must accept and the answers it must give.
+
+  Attributes:
+    input_shape: shape of one example's x.
+    x_dtype: type of x.
+    label_shape: shape of one example's y.
+    label_dtype: type of y.
+    problem: what is predicted.
+    num_classes: number of classes, tags or tokens; 1 for regression.
+    vocabulary_size: sizes of the tables of ids in x, `(users, items)`; None for other data.
+    hyperparameters: the model's own settings that differ from its defaults, by name.
+  """
+
+  input_shape: tuple[int, ...]
+  x_dtype: np.dtype
+  label_shape: tuple[int, ...]
+  label_dtype: np.dtype
+  problem: Problem
+  num_classes: int
+  vocabulary_size: Optional[tuple[int, ...]] = None
+  hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  @classmethod
+  def from_data(
+    cls,
+    data: Union[federated_data.PooledData, federated_data.FederatedData],
+    hyperparameters: Optional[Mapping[str, Any]] = None,
+  ) -> 'ModelSpec':
+    """The specification that a data set implies.
+
+    Only one client is read, however many there are.
+
+    Raises:
+      DataError: the data set has no training examples.
+    """
+    examples = _some_examples(data)
+    return cls(
+      input_shape=tuple(examples['x'].shape[1:]),
+      x_dtype=examples['x'].dtype,
+      label_shape=tuple(examples['y'].shape[1:]),
+      label_dtype=examples['y'].dtype,
+      problem=data.problem,
+      num_classes=data.num_classes,
+      vocabulary_size=data.vocabulary_size,
+      hyperparameters=dict(hyperparameters or {}),
+    )
+
+  @property
+  def output_units(self) -> int:
+    """Width of the last layer: one logit per class, tag or token; one number otherwise."""
+    if self.problem in (Problem.BINARY, Problem.REGRESSION):
+      return 1
+    if self.problem is Problem.RECONSTRUCTION:
+      return int(np.prod(self.input_shape))
+    return self.num_classes
+
+  def describe(self) -> str:
+    """The data in a few words, for error messages: `float32 [28, 28, 1], classification`."""
+    return f'{np.dtype(self.x_dtype).name} {list(self.input_shape)}, {self.problem.value}'
+
+  def require(self, name: str, fits: bool, accepted: str) -> None:
+    """Raises `UsageError` when this data is not what the model accepts.
+
+    Args:
+      name: the model's name, as users type it.
+      fits: whether the data fits.
+      accepted: what the model accepts, in words.
+    """
+    if not fits:
+      raise registry.UsageError(
+        f'--model={name}: does not fit this data ({self.describe()}); it accepts {accepted}'
+      )
+
+  @property
+  def is_vector_like(self) -> bool:
+    """Whether x is real-valued with one answer per example, so that any dense model fits."""
+    return (
+      np.dtype(self.x_dtype) == np.float32
+      and len(self.input_shape) >= 1
+      and self.problem in _ONE_ANSWER
+    )
+
+  def is_image_of(self, smallest: int) -> bool:
+    """Whether x is a [height, width] or [height, width, channels] image of at least that side."""
+    return (
+      self.is_vector_like
+      and len(self.input_shape) in (2, 3)
+      and min(self.input_shape[:2]) >= smallest
+    )
+
+  @property
+  def is_text(self) -> bool:
+    """Whether x is a line of tokens and y the token after each of them."""
+    return (
+      np.dtype(self.x_dtype) == np.int32
+      and len(self.input_shape) == 1
+      and self.problem is Problem.NEXT_TOKEN
+    )
+
+
+def _some_examples(
+  data: Union[federated_data.PooledData, federated_data.FederatedData],
+) -> federated_data.Examples:
+  """Examples that show the shapes: the pool, or those of the first client that has any."""
+  if isinstance(data, federated_data.PooledData):
+    if len(data.train['x']):
+      return data.train
+  else:
+    filled = np.flatnonzero(data.train.sizes)
+    if len(filled):
+      return data.train.examples(int(filled[0]))
+  raise federated_data.DataError('the data set has no training examples')
