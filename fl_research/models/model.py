@@ -89,6 +89,7 @@ class Model(tff.learning.models.FunctionalModel):
       seed: int32 [2], the source of dropout's draws; another one for every step. Without one,
         nothing is dropped.
     """
+    x = tf.convert_to_tensor(x)
     return self._network(tuple(model_weights[0]), x, seed if training else None)
 
   def loss(

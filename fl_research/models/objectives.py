@@ -31,11 +31,18 @@ from fl_research.datasets.federated_data import Problem
 Columns = OrderedDict[str, tf.Tensor]
 
 
+def _largest_is(output: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
+  """1.0 where the largest of the last axis is the label's, else 0.0; the shape of the label."""
+  largest = tf.math.argmax(output, axis=-1, output_type=tf.int32)
+  # Not `==`, which compares identities, silently, in the graphs that TFF traces.
+  return tf.cast(tf.math.equal(largest, tf.cast(label, tf.int32)), tf.float32)
+
+
 def _classification(output: tf.Tensor, label: tf.Tensor) -> Columns:
   """Columns for logits [n, classes] and labels int [n]."""
   loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=label, logits=output)
-  correct = tf.math.argmax(output, axis=-1, output_type=tf.int32) == tf.cast(label, tf.int32)
-  columns = OrderedDict(num=tf.ones_like(loss), loss=loss, accuracy=tf.cast(correct, tf.float32))
+  correct = _largest_is(output, label)
+  columns = OrderedDict(num=tf.ones_like(loss), loss=loss, accuracy=correct)
   if output.shape[-1] >= metrics.TOP5_FROM:
     columns['top5'] = tf.cast(tf.math.in_top_k(label, output, k=5), tf.float32)
   return columns
@@ -46,7 +53,7 @@ def _binary(output: tf.Tensor, label: tf.Tensor) -> Columns:
   logit = tf.reshape(output, [-1])
   truth = tf.cast(label, tf.float32)
   loss = tf.nn.sigmoid_cross_entropy_with_logits(labels=truth, logits=logit)
-  correct = (logit > 0) == (truth > 0.5)
+  correct = tf.math.equal(logit > 0, truth > 0.5)
   return OrderedDict(
     num=tf.ones_like(loss),
     loss=loss,
@@ -73,11 +80,11 @@ def _next_token(output: tf.Tensor, label: tf.Tensor) -> Columns:
   """Columns for logits [n, length, tokens] and labels int [n, length], 0 where not scored."""
   scored = tf.cast(label > 0, tf.float32)
   losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=label, logits=output)
-  correct = tf.math.argmax(output, axis=-1, output_type=tf.int32) == tf.cast(label, tf.int32)
+  correct = _largest_is(output, label)
   return OrderedDict(
     num=tf.math.reduce_sum(scored, axis=1),
     loss=tf.math.reduce_sum(losses * scored, axis=1),
-    accuracy=tf.math.reduce_sum(tf.cast(correct, tf.float32) * scored, axis=1),
+    accuracy=tf.math.reduce_sum(correct * scored, axis=1),
   )
 
 
