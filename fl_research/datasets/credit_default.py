@@ -17,10 +17,11 @@ deviations are those of the training rows.
 import numpy as np
 import pandas as pd
 
+from fl_research import random_streams
 from fl_research.datasets import files
 from fl_research.datasets.features import encode_table
 from fl_research.datasets.federated_data import DataError, DatasetOptions, PooledData, Problem
-from fl_research.datasets.splits import generator, held_out_rows
+from fl_research.datasets.splits import held_out_rows
 
 _FOLDER = 'credit_default'
 _PLAIN, _PACKED = 'UCI_Credit_Card.csv', 'UCI_Credit_Card.csv.gz'
@@ -54,7 +55,7 @@ def load(options: DatasetOptions) -> PooledData:
   path = files.fetch(options.data_dir, _FOLDER, name, _URL, _SHA256[name])
   table = _read(path)
   y = (table[_LABEL].to_numpy() > 0).astype(np.int32)
-  test_rows = held_out_rows(y, generator(options.seed, 'credit_default split'))
+  test_rows = held_out_rows(y, random_streams.generator(options.seed, 'credit_default split'))
   x = encode_table(table, ~test_rows, _NUMERIC, _CATEGORIES)
   return PooledData(
     train={'x': x[~test_rows], 'y': y[~test_rows]},

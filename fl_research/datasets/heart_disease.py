@@ -24,6 +24,7 @@ numbers (by secure aggregation, say), and no such round is simulated or counted 
 import numpy as np
 import pandas as pd
 
+from fl_research import random_streams
 from fl_research.datasets import files
 from fl_research.datasets.features import encode_table
 from fl_research.datasets.federated_data import (
@@ -32,7 +33,7 @@ from fl_research.datasets.federated_data import (
   FederatedData,
   Problem,
 )
-from fl_research.datasets.splits import clients_by_owner, generator, held_out_rows
+from fl_research.datasets.splits import clients_by_owner, held_out_rows
 
 _FOLDER = 'heart_disease'
 _URL = 'https://archive.ics.uci.edu/ml/machine-learning-databases/heart-disease/'
@@ -78,7 +79,9 @@ def load(options: DatasetOptions) -> FederatedData:
   table = pd.concat(hospitals, ignore_index=True)
   owner = np.repeat(np.arange(len(hospitals)), [len(hospital) for hospital in hospitals])
   y = (table['diagnosis'].to_numpy() > 0).astype(np.int32)
-  test_rows = held_out_rows(2 * owner + y, generator(options.seed, 'heart_disease split'))
+  test_rows = held_out_rows(
+    2 * owner + y, random_streams.generator(options.seed, 'heart_disease split')
+  )
   x = encode_table(table, ~test_rows, _NUMERIC, _CATEGORIES)
   ids = list(_SHA256)
   train, test = (

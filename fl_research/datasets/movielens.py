@@ -17,6 +17,7 @@ import zipfile
 import numpy as np
 import pandas as pd
 
+from fl_research import random_streams
 from fl_research.datasets import files
 from fl_research.datasets.federated_data import (
   DataError,
@@ -24,7 +25,7 @@ from fl_research.datasets.federated_data import (
   FederatedData,
   Problem,
 )
-from fl_research.datasets.splits import clients_by_owner, generator, held_out_rows
+from fl_research.datasets.splits import clients_by_owner, held_out_rows
 
 _FOLDER, _FILE = 'movielens', 'ml-latest-small.zip'
 _URL = 'https://files.grouplens.org/datasets/movielens/ml-latest-small.zip'
@@ -45,7 +46,7 @@ def load(options: DatasetOptions) -> FederatedData:
   films, film = np.unique(ratings['movieId'], return_inverse=True)
   x = np.stack([user, film], axis=1).astype(np.int32)
   y = ratings['rating'].to_numpy(np.float32)
-  test_rows = held_out_rows(user, generator(options.seed, 'movielens split'))
+  test_rows = held_out_rows(user, random_streams.generator(options.seed, 'movielens split'))
   ids = [f'user_{number}' for number in users]
   train, test = (
     clients_by_owner({'x': x[rows], 'y': y[rows]}, user[rows], ids)

@@ -21,6 +21,7 @@ import zipfile
 import numpy as np
 from PIL import Image
 
+from fl_research import random_streams
 from fl_research.datasets import files
 from fl_research.datasets.federated_data import (
   DataError,
@@ -28,7 +29,7 @@ from fl_research.datasets.federated_data import (
   FederatedData,
   Problem,
 )
-from fl_research.datasets.splits import clients_by_owner, generator, held_out_rows
+from fl_research.datasets.splits import clients_by_owner, held_out_rows
 
 _FOLDER = 'omniglot'
 _URL = 'https://github.com/brendenlake/omniglot/raw/master/python/'
@@ -63,7 +64,8 @@ def load(options: DatasetOptions) -> FederatedData:
   people, owner = _numbered([(alphabet, drawer) for alphabet, _, drawer in keys])
   arrays = {'x': np.stack([drawings[key] for key in keys]), 'y': y.astype(np.int32)}
   test_people = held_out_rows(
-    np.array([alphabet for alphabet, _ in people]), generator(options.seed, 'omniglot split')
+    np.array([alphabet for alphabet, _ in people]),
+    random_streams.generator(options.seed, 'omniglot split'),
   )
   ids = ['/'.join(person) for person in people]
   train, test = (

@@ -9,11 +9,6 @@ from fl_research.datasets.federated_data import ContiguousClients, Examples
 TEST_FRACTION = 0.2
 
 
-def generator(seed: int, purpose: str) -> np.random.Generator:
-  """A generator of its own for every (seed, purpose), so that one split never shifts another."""
-  return np.random.default_rng([seed, *purpose.encode()])
-
-
 def held_out_rows(
   groups: np.ndarray, rng: np.random.Generator, fraction: float = TEST_FRACTION
 ) -> np.ndarray:
