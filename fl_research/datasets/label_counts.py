@@ -36,7 +36,7 @@ def label_counts(
     owners = np.repeat(np.arange(len(clients)), clients.sizes)
     return _count(owners, np.asarray(clients.pooled()['y']), problem, len(clients))
   chosen = range(len(clients)) if positions is None else positions
-  labels = [np.asarray(clients.examples(int(position))['y']) for position in chosen]
+  labels = [np.asarray(clients.examples(position)['y']) for position in chosen]
   if not labels:
     return scipy.sparse.csr_matrix((0, 0), dtype=np.int64)
   owners = np.repeat(np.arange(len(labels)), [len(part) for part in labels])

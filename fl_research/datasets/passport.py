@@ -1,6 +1,6 @@
 """The heterogeneity passport: how unequal the clients of an actual split are, in a few numbers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import hashlib
 from typing import Optional, Union
 
@@ -21,7 +21,7 @@ _READ_ALL_LABELS = 50_000_000
 _HASHED_ROWS = 1_000
 
 
-def passport(clients: Clients, problem: Problem, seed: int = 0) -> Passport:
+def passport(clients: Clients, problem: Problem) -> Passport:
   """Measures the split of the data over the clients.
 
   With p_k the label distribution of client k and p that of all clients together:
@@ -39,20 +39,19 @@ def passport(clients: Clients, problem: Problem, seed: int = 0) -> Passport:
 
   The cost is bounded. Clients held in (mapped) memory are measured completely up to 5 10^7 numbers
   of labels; other sets are read client by client, all of them up to 10,000 clients. Beyond that
-  1,000 clients are drawn without replacement as a function of the seed, p is then their common
-  distribution, and `label_clients_measured` says how many there were.
+  1,000 clients are drawn without replacement, always the same ones for a given number of clients,
+  p is then their common distribution, and `label_clients_measured` says how many there were.
 
   Args:
     clients: the training clients.
     problem: what is predicted.
-    seed: the run's seed; matters only where clients are sampled.
 
   Returns:
     Plain numbers by name, ready for JSON: `clients`, `examples_total`, `_min`, `_median`, `_max`,
     `_gini`, the label skew as above, and `partition_sha256` (see `partition_hash`).
   """
   sizes = np.asarray(clients.sizes, np.int64)
-  positions = _measured(clients, seed)
+  positions = _measured(clients)
   divergence, distance = None, None
   measured = len(clients) if positions is None else len(positions)
   if problem in LABELLED and sizes.sum():
@@ -67,7 +66,7 @@ def passport(clients: Clients, problem: Problem, seed: int = 0) -> Passport:
     'label_js_divergence_mean': divergence,
     'label_emd_mean': distance,
     'label_clients_measured': measured if divergence is not None else 0,
-    'partition_sha256': partition_hash(clients, seed),
+    'partition_sha256': partition_hash(clients),
   }
 
 
@@ -80,7 +79,7 @@ def gini(sizes: np.ndarray) -> float:
   return float((2 * np.arange(1, count + 1) - count - 1) @ ordered / (count * total))
 
 
-def partition_hash(clients: Clients, seed: int = 0) -> str:
+def partition_hash(clients: Clients) -> str:
   """SHA-256 that tells whether two runs had the same clients with the same examples.
 
   Over the ids, the sizes, and of the clients that `passport` measures every label (in the order
@@ -92,23 +91,23 @@ def partition_hash(clients: Clients, seed: int = 0) -> str:
   digest = hashlib.sha256()
   digest.update('\n'.join(clients.ids).encode())
   digest.update(np.asarray(clients.sizes, '<i8').tobytes())
-  positions = _measured(clients, seed)
+  positions = _measured(clients)
   if isinstance(clients, ContiguousClients) and positions is None:
     arrays = clients.pooled()
     _update(digest, arrays['y'])
     _update(digest, arrays['x'][:: max(1, -(-len(arrays['x']) // _HASHED_ROWS))])
     return digest.hexdigest()
-  chosen = range(len(clients)) if positions is None else positions
+  chosen: Sequence[int] = range(len(clients)) if positions is None else positions
   stride = max(1, -(-len(chosen) // _HASHED_ROWS))
   for number, position in enumerate(chosen):
-    examples = clients.examples(int(position))
+    examples = clients.examples(position)
     _update(digest, examples['y'])
     if number % stride == 0:
       _update(digest, examples['x'][:1])
   return digest.hexdigest()
 
 
-def _measured(clients: Clients, seed: int) -> Optional[np.ndarray]:
+def _measured(clients: Clients) -> Optional[Sequence[int]]:
   """The positions of the clients to read; None for all of them."""
   if isinstance(clients, ContiguousClients):
     everything = int(np.prod(clients.pooled()['y'].shape)) <= _READ_ALL_LABELS
@@ -116,14 +115,15 @@ def _measured(clients: Clients, seed: int) -> Optional[np.ndarray]:
     everything = len(clients) <= _READ_ALL_CLIENTS
   if everything or len(clients) <= _SAMPLED_CLIENTS:
     return None
-  generator = random_streams.generator(seed, 'passport')
-  return np.sort(generator.choice(len(clients), _SAMPLED_CLIENTS, replace=False))
+  # Not the run's seed: the same split must have the same passport in every run.
+  generator = random_streams.generator(0, 'passport')
+  return np.sort(generator.choice(len(clients), _SAMPLED_CLIENTS, replace=False)).tolist()
 
 
 def _update(digest, array: np.ndarray) -> None:
   array = np.ascontiguousarray(array)
   digest.update(f'{array.dtype.str}{array.shape}'.encode())
-  digest.update(array.data if array.dtype != object else repr(array.tolist()).encode())
+  digest.update(array.data)
 
 
 def _label_skew(counts: scipy.sparse.csr_matrix) -> tuple[float, float]:
