@@ -1,0 +1,188 @@
+"""TFF's TensorFlow computations as plain functions over flat lists of tensors.
+
+A `tff.tensorflow.computation` is stored as a GraphDef with named bindings. A `Piece` prepares that
+graph once, so that it can be imported into a `tf.function` any number of times, also twice into
+one graph and from several threads:
+
+- pruned to what its outputs need, its placeholders replaced by the arguments;
+- its library functions renamed after their content, since two graphs may use one name for two;
+- its initialisation (variables, tables) made to run before everything else, on every call;
+- its resources private to a call, since chunks of clients run at the same time.
+"""
+
+from collections.abc import Iterable, Sequence
+import hashlib
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.python.eager import context
+import tensorflow_federated as tff
+
+# TensorFlow's own mark (`ResourceHandle::ANONYMOUS_NAME`) for a variable that is new each time its
+# handle is made.
+_ANONYMOUS = b'cd2c89b7-88b7-44c8-ad83-06c2a9158347'
+
+
+def binding_names(binding) -> list[str]:
+  """The tensor names of a TFF binding, in the order in which `tff.structure.flatten` gives."""
+  kind = binding.WhichOneof('binding')
+  if kind == 'struct':
+    return [name for element in binding.struct.element for name in binding_names(element)]
+  if kind == 'tensor':
+    return [binding.tensor.tensor_name]
+  if kind == 'sequence':
+    return [binding.sequence.variant_tensor_name]
+  raise NotImplementedError(f'unknown binding {kind!r}')
+
+
+def leaf_types(type_signature) -> list[tff.Type]:
+  """The tensor and sequence types of a type without placements, in flattening order."""
+  if type_signature is None:
+    return []
+  if isinstance(type_signature, tff.StructType):
+    return [leaf for member in type_signature for leaf in leaf_types(member)]
+  return [type_signature]
+
+
+def leaf_spec(leaf_type) -> tf.TensorSpec:
+  """The TensorFlow shape and dtype of a leaf; a sequence is a scalar variant."""
+  if isinstance(leaf_type, tff.SequenceType):
+    return tf.TensorSpec([], tf.variant)
+  dtype = tf.string if leaf_type.dtype.type is np.str_ else tf.as_dtype(leaf_type.dtype.type)
+  return tf.TensorSpec(leaf_type.shape, dtype)
+
+
+def _node_of(name: str) -> str:
+  return name.lstrip('^').split(':')[0]
+
+
+def _needed_for(graph: tf.compat.v1.GraphDef, names: Iterable[str]) -> set[str]:
+  """The names of the nodes without which those given cannot be computed, they among them."""
+  inputs = {node.name: [_node_of(name) for name in node.input] for node in graph.node}
+  needed, pending = set(), list(names)
+  while pending:
+    name = pending.pop()
+    if name not in needed:
+      needed.add(name)
+      pending.extend(inputs[name])
+  return needed
+
+
+def _initialise_first(graph: tf.compat.v1.GraphDef, initialise: str) -> None:
+  """Makes every node that `initialise` does not need wait for it."""
+  needed = _needed_for(graph, [initialise])
+  for node in graph.node:
+    if node.name not in needed and node.op != 'Placeholder':
+      node.input.append(f'^{initialise}')
+
+
+def _make_resources_private(graph: tf.compat.v1.GraphDef) -> None:
+  bodies = [function.node_def for function in graph.library.function]
+  for node in (node for body in [graph.node, *bodies] for node in body):
+    if node.op == 'VarHandleOp':
+      node.attr['shared_name'].s = _ANONYMOUS
+    elif 'shared_name' in node.attr:
+      node.attr['shared_name'].s = b''
+      if 'use_node_name_sharing' in node.attr:
+        node.attr['use_node_name_sharing'].b = False
+
+
+def _rename_functions(graph: tf.compat.v1.GraphDef) -> None:
+  """Appends a digest of the whole library to the name of each of its functions."""
+  library = graph.library
+  digest = hashlib.sha256(library.SerializeToString(deterministic=True)).hexdigest()[:12]
+  renamed = {f.signature.name: f'{f.signature.name}_{digest}' for f in library.function}
+
+  def rename_node(node):
+    node.op = renamed.get(node.op, node.op)
+    for attribute in node.attr.values():
+      for function in [attribute.func, *attribute.list.func]:
+        if function.name in renamed:
+          function.name = renamed[function.name]
+
+  for function in library.function:
+    function.signature.name = renamed[function.signature.name]
+    for node in function.node_def:
+      rename_node(node)
+  for gradient in library.gradient:
+    gradient.function_name = renamed.get(gradient.function_name, gradient.function_name)
+    gradient.gradient_func = renamed.get(gradient.gradient_func, gradient.gradient_func)
+  for node in graph.node:
+    rename_node(node)
+
+
+class Piece:
+  """One TensorFlow computation, callable inside a `tf.function` on flat tensors."""
+
+  def __init__(self, proto):
+    """Prepares `proto`, a computation proto of the kind `tensorflow`."""
+    function_type = tff.types.deserialize_type(proto.type)
+    proto = proto.tensorflow
+    self.specs = [leaf_spec(leaf) for leaf in leaf_types(function_type.result)]
+    self._inputs = binding_names(proto.parameter) if proto.HasField('parameter') else []
+    self._outputs = binding_names(proto.result)
+    self._token = proto.session_token_tensor_name
+    graph = tf.compat.v1.GraphDef()
+    proto.graph_def.Unpack(graph)
+    if proto.initialize_op:
+      _initialise_first(graph, _node_of(proto.initialize_op))
+    _make_resources_private(graph)
+    _rename_functions(graph)
+    needed = _needed_for(graph, [_node_of(name) for name in self._outputs])
+    self._fed = {node.name for node in graph.node if node.op == 'Placeholder'} & needed
+    self._graph = _pruned(graph, needed)
+    _register(self._graph.library)
+
+  def __call__(self, args: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Adds the computation to the current graph.
+
+    Args:
+      args: the parameter's leaves, flattened.
+
+    Returns:
+      The result's leaves, flattened, with the shapes that the computation's type promises.
+    """
+    feeds = dict(zip(self._inputs, args))
+    if not self._outputs:
+      return []
+    input_map = {
+        name: tf.identity(value) for name, value in feeds.items() if _node_of(name) in self._fed
+    }
+    if _node_of(self._token) in self._fed:
+      input_map[self._token] = tf.constant('fused')
+    results = tf.graph_util.import_graph_def(
+        self._graph, input_map=input_map, return_elements=self._outputs, name='piece'
+    )
+    for result, spec in zip(results, self.specs):
+      result.set_shape(spec.shape)
+    return results
+
+
+def _pruned(graph, needed: set[str]):
+  """The graph's nodes of the given names but for placeholders."""
+  kept = tf.compat.v1.GraphDef(versions=graph.versions, library=graph.library)
+  dropped = {node.name for node in graph.node if node.op == 'Placeholder'}
+  for node in graph.node:
+    if node.name in needed and node.name not in dropped:
+      inputs = [name for name in node.input if name[:1] != '^' or name[1:] not in dropped]
+      copy = kept.node.add()
+      copy.CopyFrom(node)
+      copy.input[:] = inputs
+  return kept
+
+
+def _register(library) -> None:
+  """Makes the renamed functions known to the runtime: importing a graph only tells the graph."""
+  for function in library.function:
+    context.context().add_function_def(function)
+
+
+_pieces: dict[bytes, Piece] = {}
+
+
+def piece_of(proto) -> Piece:
+  """The piece for a computation proto; one per distinct proto."""
+  key = hashlib.sha256(proto.SerializeToString(deterministic=True)).digest()
+  if key not in _pieces:
+    _pieces[key] = Piece(proto)
+  return _pieces[key]

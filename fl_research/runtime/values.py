@@ -1,0 +1,117 @@
+"""Python values in and out: the leaves of an argument, the containers of a result."""
+
+from collections.abc import Mapping
+
+import attrs
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fl_research import tff_private
+from fl_research.runtime import layouts
+from fl_research.runtime import pieces
+
+
+def members(value, struct_type) -> list:
+  """The members of a Python container, in the order of a TFF struct type.
+
+  Raises:
+    TypeError: it is no container, or not one of this type's members.
+  """
+  names = tff.structure.name_list_with_nones(struct_type)
+  if isinstance(value, tff.structure.Struct):
+    parts = list(value)
+  elif isinstance(value, Mapping):
+    if set(value) != set(names):
+      raise TypeError(f'Expected the keys {names}, found {list(value)}.')
+    return [value[name] for name in names]
+  elif attrs.has(type(value)):
+    parts = list(attrs.asdict(value, recurse=False).values())
+  elif isinstance(value, (tuple, list)):
+    parts = list(value)
+  else:
+    raise TypeError(f'Expected a value of type {struct_type}, found {type(value).__name__}.')
+  if len(parts) != len(names):
+    raise TypeError(f'Expected {len(names)} members of {struct_type}, found {len(parts)}.')
+  return parts
+
+
+def flatten(value, type_signature) -> list:
+  """The leaves of a Python value of a type without placements, in `pieces.leaf_types` order."""
+  if isinstance(type_signature, tff.StructType):
+    parts = zip(members(value, type_signature), type_signature)
+    return [leaf for part, member in parts for leaf in flatten(part, member)]
+  return [value]
+
+
+def _same_kind(found: np.dtype, wanted: np.dtype) -> bool:
+  if wanted.kind in 'iu':
+    return found.kind in 'iu' and np.can_cast(found, wanted)
+  if wanted.kind == 'U':
+    return found.kind in 'OSU'
+  return found.kind == wanted.kind and np.can_cast(found, wanted)
+
+
+def as_array(leaf, leaf_type: tff.TensorType) -> np.ndarray:
+  """A leaf as an array of the type's dtype, under TFF's rules.
+
+  Raises:
+    TypeError: its dtype or its shape is not the type's.
+  """
+  wanted = np.dtype(leaf_type.dtype.type)
+  if isinstance(leaf, np.ndarray):
+    array = leaf
+  elif isinstance(leaf, (tf.Tensor, tf.Variable)):
+    array = leaf.numpy()
+    array = array if isinstance(array, np.ndarray) else np.asarray(array)
+  elif isinstance(leaf, (str, bytes)):
+    array = np.asarray(leaf, object)
+  else:
+    array = np.asarray(leaf)
+    if not isinstance(leaf, np.generic) and (_python_kind(array) == wanted.kind or not array.size):
+      array = array.astype(wanted)
+  if array.dtype != wanted and not _same_kind(array.dtype, wanted):
+    raise TypeError(f'Expected a value of type {leaf_type}, found dtype {array.dtype}.')
+  if not tf.TensorShape(leaf_type.shape).is_compatible_with(array.shape):
+    raise TypeError(f'Expected a value of type {leaf_type}, found shape {array.shape}.')
+  if wanted.kind == 'U':
+    return array.astype(object)
+  return array.astype(wanted, copy=False)
+
+
+def _python_kind(array: np.ndarray) -> str:
+  return array.dtype.kind
+
+
+def as_variant(leaf, leaf_type: tff.SequenceType) -> tf.Tensor:
+  """A data set, or a list of its elements, as a variant tensor.
+
+  Raises:
+    TypeError: it is neither, or its elements are not the type's.
+  """
+  if isinstance(leaf, list):
+    leaf = tff_private.dataset_from_elements(leaf, leaf_type.element)
+  if not isinstance(leaf, tf.data.Dataset):
+    raise TypeError(f'Expected a data set of type {leaf_type}, found {type(leaf).__name__}.')
+  found = tff.types.tensorflow_to_type(leaf.element_spec)
+  if not leaf_type.element.is_assignable_from(found):
+    raise TypeError(f'Expected a data set of type {leaf_type}, found elements of {found}.')
+  return tf.data.experimental.to_variant(leaf)
+
+
+def as_tensor(leaf, leaf_type) -> tf.Tensor:
+  """A leaf of an argument as a tensor, a sequence as its variant."""
+  if isinstance(leaf_type, tff.SequenceType):
+    return as_variant(leaf, leaf_type)
+  spec = pieces.leaf_spec(leaf_type)
+  if isinstance(leaf, tf.Tensor) and leaf.dtype == spec.dtype:
+    if spec.shape.is_compatible_with(leaf.shape):
+      return leaf
+  return layouts.to_tensor(as_array(leaf, leaf_type), spec.dtype)
+
+
+def from_tensor(tensor: tf.Tensor, leaf_type):
+  """A leaf of a result as TFF's own runtime returns it: NumPy, or a data set."""
+  if isinstance(leaf_type, tff.SequenceType):
+    return layouts.to_dataset(tensor, leaf_type.element)
+  return tensor.numpy()
