@@ -11,35 +11,37 @@ from fl_research.datasets.federated_data import (
   PooledData,
 )
 
-_PACKAGE = 'fl_research.datasets'
-
-# Name of the data set -> module, and the function in it, that loads it.
-_LOADERS = {
-  'digits': ('digits', 'load'),
-  'synthetic': ('synthetic', 'load'),
-  'synthetic_iid': ('synthetic', 'load_iid'),
-  'leaf_synthetic': ('leaf_synthetic', 'load'),
-  'mnist': ('mnist', 'load'),
-  'fashion_mnist': ('fashion_mnist', 'load'),
-  'cifar10': ('cifar10', 'load'),
-  'cifar100': ('cifar100', 'load'),
-  'emnist': ('emnist', 'load'),
-  'stackoverflow': ('stackoverflow', 'load'),
-  'celeba': ('celeba', 'load'),
-  'tff_shakespeare': ('tff_shakespeare', 'load'),
-  'tff_cifar100': ('tff_cifar100', 'load'),
-  'shakespeare': ('shakespeare', 'load'),
-  'uci_har': ('uci_har', 'load'),
-  'heart_disease': ('heart_disease', 'load'),
-  'credit_default': ('credit_default', 'load'),
-  'movielens': ('movielens', 'load'),
-  'spoken_digits': ('spoken_digits', 'load'),
-  'omniglot': ('omniglot', 'load'),
-  'tabular': ('tabular', 'load'),
-  'npz': ('npz', 'load'),
+MODULES = {
+  name: f'fl_research.datasets.{name}'
+  for name in (
+    'celeba',
+    'cifar10',
+    'cifar100',
+    'credit_default',
+    'digits',
+    'emnist',
+    'fashion_mnist',
+    'heart_disease',
+    'leaf_synthetic',
+    'mnist',
+    'movielens',
+    'npz',
+    'omniglot',
+    'shakespeare',
+    'spoken_digits',
+    'stackoverflow',
+    'stackoverflow_tags',
+    'synthetic',
+    'synthetic_iid',
+    'tabular',
+    'tff_cifar100',
+    'tff_shakespeare',
+    'uci_har',
+  )
 }
+"""The module of each data set by its name; the module's `load(options)` reads it."""
 
-NAMES = tuple(sorted(_LOADERS))
+NAMES = tuple(MODULES)
 """Names that `load` knows."""
 
 
@@ -49,9 +51,8 @@ def load(name: str, options: DatasetOptions) -> Union[PooledData, FederatedData]
   Raises:
     DataError: there is no such data set, or its files are missing or damaged.
   """
-  if name not in _LOADERS:
+  if name not in MODULES:
     near = difflib.get_close_matches(name, NAMES, n=1)
     hint = f' (did you mean {near[0]}?)' if near else ''
-    raise DataError(f'unknown data set {name!r}{hint}; valid: {", ".join(NAMES)}')
-  module, function = _LOADERS[name]
-  return getattr(importlib.import_module(f'{_PACKAGE}.{module}'), function)(options)
+    raise DataError(f'unknown data set {name!r}{hint}; accepted are {", ".join(NAMES)}')
+  return importlib.import_module(MODULES[name]).load(options)

@@ -81,7 +81,7 @@ def generate(num_clients: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]
 def _generate_client(
   generator: np.random.RandomState, size: int, model: np.ndarray, cluster_mean: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-  generator.choice(1)  # LEAF draws a cluster here, of which there is only one
+  generator.choice(1, p=[1.0])  # LEAF draws a cluster here, of which there is only one
   centre = generator.normal(generator.normal(0, 1), 1, NUM_FEATURES)
   covariance = np.diag(np.arange(1, NUM_FEATURES + 1) ** -1.2)
   x = generator.multivariate_normal(centre, covariance, size)
