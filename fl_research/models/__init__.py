@@ -31,6 +31,47 @@ MODELS = {
       'hidden_layers': _count(2, 'number of hidden layers'),
     },
   ),
+  'emnist_cnn': registry.Entry(
+    'fl_research.models.emnist_cnn',
+    'two 3x3 convolutions, 128 units (Reddi et al. 2021)',
+    {'dropout': registry.Hyperparameter(False, 'drop a quarter, then half, in training')},
+  ),
+  'autoencoder': registry.Entry(
+    'fl_research.models.autoencoder', 'bottleneck of 30 (Reddi et al. 2021)'
+  ),
+  'resnet18_gn': registry.Entry(
+    'fl_research.models.resnet18_gn',
+    'ResNet-18 with group normalisation (Reddi et al. 2021)',
+    {
+      'downsample': registry.Hyperparameter(
+        False, 'halve height and width from stage to stage, as He et al. 2016 do'
+      )
+    },
+  ),
+  'char_lstm': registry.Entry(
+    'fl_research.models.char_lstm',
+    'next character, two LSTM layers of 256 (McMahan et al. 2017)',
+    {
+      'embedding': _count(8, 'numbers per character'),
+      'units': _count(256, 'width of each LSTM layer'),
+      'layers': _count(2, 'number of LSTM layers'),
+    },
+  ),
+  'word_lstm': registry.Entry(
+    'fl_research.models.word_lstm',
+    'next word, an LSTM layer of 670 (Reddi et al. 2021)',
+    {
+      'embedding': _count(96, 'numbers per word'),
+      'units': _count(670, 'width of the LSTM layer'),
+    },
+  ),
+  'cnn1d': registry.Entry('fl_research.models.cnn1d', 'convolutions over windows of sensors'),
+  'logmel_cnn': registry.Entry('fl_research.models.logmel_cnn', 'small CNN for log-mel features'),
+  'matrix_factorization': registry.Entry(
+    'fl_research.models.matrix_factorization',
+    'user and item factors with biases, for ratings',
+    {'dimension': _count(50, 'number of factors')},
+  ),
 }
 """Every model: the name users type, its module, its hyperparameters."""
 

@@ -313,23 +313,19 @@ class MaxPool1D(_Weightless):
 
 
 @dataclasses.dataclass(frozen=True)
-class GlobalAveragePool(_Weightless):
-  """Mean over all axes but the last: [height, width, channels] or [time, channels]."""
+class GlobalAveragePool2D(_Weightless):
+  """Mean of [height, width, channels] over height and width."""
 
-  rank: int = 3
-
-  kind = 'global_average_pool'
+  kind = 'global_average_pool2d'
 
   def _output_shape(self, shape):
     return (shape[-1],)
 
   def __call__(self, weights, x, seed=None):
-    return tf.math.reduce_mean(x, axis=list(range(1, self.rank)))
+    return tf.math.reduce_mean(x, axis=[1, 2])
 
   def _keras_layer(self, name):
-    layers = tf.keras.layers
-    two = self.rank == 3
-    return (layers.GlobalAveragePooling2D if two else layers.GlobalAveragePooling1D)(name=name)
+    return tf.keras.layers.GlobalAveragePooling2D(name=name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -387,6 +383,113 @@ class Activation(_Weightless):
 
 
 @dataclasses.dataclass(frozen=True)
+class Dropout(_Weightless):
+  """Zeroes a part `rate` of x and divides the rest by 1 - rate, in training with a seed.
+
+  Srivastava et al. 2014. The draws are a pure function of the seed.
+  """
+
+  rate: float
+
+  kind = 'dropout'
+
+  @property
+  def needs_seed(self):
+    return True
+
+  def _output_shape(self, shape):
+    return shape
+
+  def __call__(self, weights, x, seed=None):
+    return x if seed is None else tf.nn.experimental.stateless_dropout(x, self.rate, seed)
+
+  def _keras_layer(self, name):
+    return tf.keras.layers.Dropout(self.rate, name=name)
+
+
+@tf.custom_gradient
+def _rows(table: tf.Tensor, ids: tf.Tensor) -> tf.Tensor:
+  """Rows of a table, with a dense gradient, which optimisers and aggregation expect."""
+
+  def gradient(upstream):
+    flat = tf.reshape(upstream, [-1, table.shape[1]])
+    return tf.math.unsorted_segment_sum(flat, tf.reshape(ids, [-1]), table.shape[0]), None
+
+  return tf.gather(table, ids), gradient
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedding(_Weighted):
+  """A row of numbers for every id: int32 [...] to [..., dimension]; first values U(-.05, .05).
+
+  Attributes:
+    size: number of ids.
+    dimension: numbers per id.
+  """
+
+  size: int
+  dimension: int
+
+  kind = 'embedding'
+
+  @property
+  def weight_names(self):
+    return ('embeddings',)
+
+  def initialise(self, shape, generator):
+    table = generator.uniform(-0.05, 0.05, (self.size, self.dimension)).astype(np.float32)
+    return [table], (*shape, self.dimension)
+
+  def __call__(self, weights, x, seed=None):
+    return _rows(tf.convert_to_tensor(weights[0]), x)
+
+  def _keras_layer(self, name):
+    return tf.keras.layers.Embedding(self.size, self.dimension, name=name)
+
+
+@dataclasses.dataclass(frozen=True)
+class GroupNorm(_Weighted):
+  """Normalises each example over groups of channels (Wu and He 2018, eq. 1-3).
+
+  y = gamma (x - mean) / sqrt(variance + epsilon) + beta, moments over height, width and the
+  channels of a group. Needs no running statistics, so clients share none.
+
+  Attributes:
+    groups: number of groups; divides the channels.
+    epsilon: keeps the root away from 0.
+  """
+
+  groups: int = 32
+  epsilon: float = 1e-3
+
+  kind = 'group_norm'
+
+  @property
+  def weight_names(self):
+    return ('gamma', 'beta')
+
+  def initialise(self, shape, generator):
+    channels = shape[-1]
+    return [np.ones(channels, np.float32), np.zeros(channels, np.float32)], shape
+
+  def __call__(self, weights, x, seed=None):
+    gamma, beta = weights
+    channels = x.shape[-1]
+    grouped = tf.reshape(x, [-1, x.shape[1] * x.shape[2], self.groups, channels // self.groups])
+    mean, variance = tf.nn.moments(grouped, axes=[1, 3], keepdims=True)
+    # One factor and one offset per channel, so that the large x is read twice and not five times.
+    per_channel = [-1, self.groups, channels // self.groups]
+    factor = tf.reshape(gamma, per_channel) * tf.squeeze(
+      tf.math.rsqrt(variance + self.epsilon), axis=1
+    )
+    offset = tf.reshape(beta, per_channel) - tf.squeeze(mean, axis=1) * factor
+    return x * tf.reshape(factor, [-1, 1, 1, channels]) + tf.reshape(offset, [-1, 1, 1, channels])
+
+  def _keras_layer(self, name):
+    return tf.keras.layers.GroupNormalization(self.groups, epsilon=self.epsilon, name=name)
+
+
+@dataclasses.dataclass(frozen=True)
 class Sequential(Layer):
   """Layers one after the other; build it with `sequential`.
 
@@ -414,13 +517,11 @@ class Sequential(Layer):
     return weights, shape
 
   def __call__(self, weights, x, seed=None):
-    for layer, part in zip(self.layers.values(), self._split(weights)):
+    for index, (layer, part) in enumerate(zip(self.layers.values(), self._split(weights))):
+      own = None
       if layer.needs_seed and seed is not None:
-        # Each layer that draws gets a seed of its own, and hands on another.
-        own, seed = tf.unstack(tf.random.split(seed, 2))
-        x = layer(part, x, own)
-      else:
-        x = layer(part, x)
+        own = tf.random.experimental.stateless_fold_in(seed, index)
+      x = layer(part, x, own)
     return x
 
   def keras(self, weights, x, name):
@@ -442,6 +543,43 @@ def sequential(*layers: Layer, kind: str = 'sequential') -> Sequential:
     seen[layer.kind] = seen.get(layer.kind, 0) + 1
     named[f'{layer.kind}_{seen[layer.kind]}'] = layer
   return Sequential(named, kind)
+
+
+@dataclasses.dataclass(frozen=True)
+class Residual(Layer):
+  """y = shortcut(x) + branch(x) (He et al. 2016, "Identity mappings", eq. 1).
+
+  Attributes:
+    branch: the layers that learn the difference.
+    shortcut: layers that fit x to the branch's output; none where the shapes agree.
+  """
+
+  branch: Sequential
+  shortcut: Sequential
+
+  kind = 'residual'
+
+  @property
+  def weight_names(self):
+    return (
+      *(f'branch/{name}' for name in self.branch.weight_names),
+      *(f'shortcut/{name}' for name in self.shortcut.weight_names),
+    )
+
+  def initialise(self, shape, generator):
+    branch, output_shape = self.branch.initialise(shape, generator)
+    shortcut, _ = self.shortcut.initialise(shape, generator)
+    return [*branch, *shortcut], output_shape
+
+  def __call__(self, weights, x, seed=None):
+    cut = len(self.branch.weight_names)
+    return self.shortcut(weights[cut:], x) + self.branch(weights[:cut], x)
+
+  def keras(self, weights, x, name):
+    cut = len(self.branch.weight_names)
+    shortcut = self.shortcut.keras(weights[cut:], x, f'{name}_shortcut')
+    branch = self.branch.keras(weights[:cut], x, f'{name}_branch')
+    return tf.keras.layers.Add(name=name)([shortcut, branch])
 
 
 def image_channels(shape: Shape) -> list[Layer]:

@@ -1,0 +1,26 @@
+"""A convolutional network over time, for windows of sensor signals.
+
+Two convolutions over 9 moments (32 and 64 channels), each followed by the maximum over 2, then 128
+units: 284,166 parameters for UCI HAR (128 moments of 9 signals, 6 activities). Not from a paper.
+"""
+
+from fl_research.models import layers
+from fl_research.models.specification import ModelSpec
+
+SMALLEST = 4
+ACCEPTS = f'float32 signals [time, channels] of at least {SMALLEST} moments'
+
+
+def build(name: str, spec: ModelSpec) -> layers.Layer:
+  """The network; `UsageError` when the data does not fit."""
+  fits = spec.is_vector_like and len(spec.input_shape) == 2 and spec.input_shape[0] >= SMALLEST
+  spec.require(name, fits, ACCEPTS)
+  return layers.sequential(
+    layers.Conv1D(32, 9, 'relu'),
+    layers.MaxPool1D(),
+    layers.Conv1D(64, 9, 'relu'),
+    layers.MaxPool1D(),
+    layers.Flatten(),
+    layers.Dense(128, 'relu'),
+    layers.Dense(spec.output_units),
+  )
