@@ -1,0 +1,54 @@
+"""Bringing clients' values to the server side by side: the one primitive for all that needs them.
+
+Median, Krum, client states that are handed back, and reports by client need every client's value
+rather than a sum. They go through `join_at_server`, a TFF aggregation whose accumulator grows.
+"""
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+
+def _any_rows(tensor_type: tff.TensorType) -> tff.TensorType:
+  if not tensor_type.shape:
+    raise TypeError(f'tensors of at least one dimension only, found {tensor_type}')
+  return tff.TensorType(tensor_type.dtype, (None, *tensor_type.shape[1:]))
+
+
+def join_at_server(value: tff.Value) -> tff.Value:
+  """Concatenates clients' tensors along their first dimension.
+
+  Args:
+    value: a structure `{T[n_i, ...]}@CLIENTS` of tensors of at least one dimension; clients may
+      differ in n_i.
+
+  Returns:
+    The same structure `T[?, ...]@SERVER` of sum n_i rows. The order of clients is the runtime's:
+    send the client's index along, and sort by it where the order matters.
+  """
+  joined = tff.to_type(tff.types.structure_from_tensor_type_tree(_any_rows, value.type_signature.member))
+
+  @tff.tensorflow.computation
+  def zero():
+    no_rows = lambda t: tf.zeros([0, *t.shape[1:]], t.dtype)
+    return tff.types.structure_from_tensor_type_tree(no_rows, joined)
+
+  def concatenate(first, second):
+    return tf.nest.map_structure(lambda a, b: tf.concat([a, b], axis=0), first, second)
+
+  accumulate = tff.tensorflow.computation(concatenate, [joined, value.type_signature.member])
+  merge = tff.tensorflow.computation(concatenate, [joined, joined])
+  report = tff.tensorflow.computation(lambda rows: rows, joined)
+  return tff.federated_aggregate(value, zero(), accumulate, merge, report)
+
+
+def stack_at_server(value: tff.Value) -> tff.Value:
+  """Stacks clients' tensors: `{T[...]}@CLIENTS` becomes `T[?, ...]@SERVER`, a row per client.
+
+  As in `join_at_server` the order of rows is the runtime's.
+  """
+
+  @tff.tensorflow.computation(value.type_signature.member)
+  def as_row(member):
+    return tf.nest.map_structure(lambda tensor: tensor[tf.newaxis], member)
+
+  return join_at_server(tff.federated_map(as_row, value))

@@ -1,0 +1,178 @@
+"""What happens on a client: passes over its batches, as TensorFlow functions of weights and data.
+
+Everything here is functional (weights in, weights out, no variables), which is what lets a runtime
+put the work of many clients into one graph.
+"""
+
+import collections
+from typing import Any, Callable, NamedTuple, Optional
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fl_research.models import model as model_lib
+
+Weights = tuple[tf.Tensor, ...]
+AdjustGradient = Callable[[Weights, Weights], Weights]
+"""(gradient, current weights) -> the gradient that is given to the optimiser."""
+
+_NOT_SUMMED = ('score',)
+
+
+class Batch(NamedTuple):
+  """One minibatch: examples `x`, labels `y`, and `mask`, 1.0 for examples and 0.0 for padding."""
+
+  x: tf.Tensor
+  y: tf.Tensor
+  mask: tf.Tensor
+
+
+class LocalResult(NamedTuple):
+  """What a pass over a client's batches gives.
+
+  Attributes:
+    weights: the weights after the last step.
+    num_steps: int32, number of optimiser steps taken.
+    sums: the model's metric columns (`num`, `loss`, `accuracy`, …) summed over all examples as
+      they were visited, each measured before the step that used it.
+  """
+
+  weights: Weights
+  num_steps: tf.Tensor
+  sums: collections.OrderedDict
+
+
+def num_steps(data: Any) -> tf.Tensor:
+  """The number of batches with at least one example; rows of padding come after them."""
+  return tf.reduce_sum(tf.cast(tf.reduce_any(data['batches'] >= 0, axis=1), tf.int32))
+
+
+def batch(data: Any, step: tf.Tensor) -> Batch:
+  """Gathers the minibatch of one step."""
+  rows = data['batches'][step]
+  inside = tf.maximum(rows, 0)
+  examples = data['examples']
+  mask = tf.cast(rows >= 0, tf.float32)
+  return Batch(tf.gather(examples['x'], inside), tf.gather(examples['y'], inside), mask)
+
+
+def loss_gradient(
+    model: model_lib.Model, weights: Weights, one_batch: Batch
+) -> tuple[Weights, collections.OrderedDict]:
+  """The gradient of the batch's mean loss, and the batch's metric columns summed."""
+  with tf.GradientTape() as tape:
+    tape.watch(weights)
+    output = model.predict_on_batch((weights, ()), one_batch.x, training=True)
+    loss = model.loss(output, one_batch.y, one_batch.mask)
+  gradient = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+  gradient = tff.learning.optimizers.handle_indexed_slices_gradients(gradient)
+  return gradient, _masked_sums(model.example_metrics(output, one_batch.y), one_batch.mask)
+
+
+def _masked_sums(columns, mask) -> collections.OrderedDict:
+  return collections.OrderedDict(
+      (name, tf.reduce_sum(column * mask))
+      for name, column in columns.items()
+      if name not in _NOT_SUMMED
+  )
+
+
+def metric_names(model: model_lib.Model) -> list[str]:
+  """Names of the metric columns that are summed during training, in order."""
+  x_spec, y_spec = model.input_spec
+
+  @tf.function
+  def columns(weights, x, y):
+    return model.example_metrics(model.predict_on_batch((weights, ()), x, training=True), y)
+
+  specs = tuple(tf.TensorSpec(w.shape, w.dtype) for w in model.initial_weights[0])
+  outputs = columns.get_concrete_function(specs, x_spec, y_spec).structured_outputs
+  return [name for name in outputs if name not in _NOT_SUMMED]
+
+
+def _zeros(names) -> collections.OrderedDict:
+  return collections.OrderedDict((name, tf.constant(0.0)) for name in names)
+
+
+def _add(first, second):
+  return tf.nest.map_structure(tf.add, first, second)
+
+
+def train_locally(
+    model: model_lib.Model,
+    optimizer: tff.learning.optimizers.Optimizer,
+    weights: Weights,
+    data: Any,
+    *,
+    learning_rate_factor: tf.Tensor,
+    adjust_gradient: Optional[AdjustGradient] = None,
+) -> LocalResult:
+  """Runs an optimiser over a client's batches (McMahan et al. 2017, algorithm 1, ClientUpdate).
+
+  Args:
+    model: the model; gives loss and metrics.
+    optimizer: the client optimiser; starts from its initial state.
+    weights: where training starts.
+    data: one client's D (see `fl_research.client_data`).
+    learning_rate_factor: float32, the schedule's factor of this round.
+    adjust_gradient: what a method adds to the gradient; the identity when None.
+  """
+  names = metric_names(model)
+  specs = tuple(tf.TensorSpec(w.shape, w.dtype) for w in weights)
+  optimizer_state = scale_learning_rate(optimizer, optimizer.initialize(specs), learning_rate_factor)
+  steps = num_steps(data)
+
+  def step(index, weights, optimizer_state, sums):
+    gradient, batch_sums = loss_gradient(model, weights, batch(data, index))
+    if adjust_gradient is not None:
+      gradient = adjust_gradient(gradient, weights)
+    optimizer_state, weights = optimizer.next(optimizer_state, weights, gradient)
+    return index + 1, weights, optimizer_state, _add(sums, batch_sums)
+
+  _, weights, _, sums = tf.while_loop(
+      lambda index, *_: index < steps,
+      step,
+      (tf.constant(0), tuple(weights), optimizer_state, _zeros(names)),
+      parallel_iterations=1,
+  )
+  return LocalResult(weights, steps, sums)
+
+
+def mean_gradient(
+    model: model_lib.Model, weights: Weights, data: Any
+) -> tuple[Weights, collections.OrderedDict]:
+  """The gradient of the mean loss over all examples that `data` names, at fixed weights.
+
+  Batches only bound memory here: their gradients are added up by the examples (or tokens) in them.
+  """
+  zero = tuple(tf.zeros_like(w) for w in weights)
+  steps = num_steps(data)
+
+  def step(index, total, sums):
+    gradient, batch_sums = loss_gradient(model, weights, batch(data, index))
+    total = tuple(t + batch_sums['num'] * g for t, g in zip(total, gradient, strict=True))
+    return index + 1, total, _add(sums, batch_sums)
+
+  _, total, sums = tf.while_loop(
+      lambda index, *_: index < steps,
+      step,
+      (tf.constant(0), zero, _zeros(metric_names(model))),
+      parallel_iterations=1,
+  )
+  return tuple(tf.math.divide_no_nan(t, sums['num']) for t in total), sums
+
+
+def scale_learning_rate(
+    optimizer: tff.learning.optimizers.Optimizer, state: Any, factor: tf.Tensor
+) -> Any:
+  """The optimiser's state with its learning rate multiplied by a schedule's factor."""
+  hparams = optimizer.get_hparams(state)
+  key = tff.learning.optimizers.LEARNING_RATE_KEY
+  hparams[key] = hparams[key] * factor
+  return optimizer.set_hparams(state, hparams)
+
+
+def all_finite(structure: Any) -> tf.Tensor:
+  """Whether no number of a structure is infinite or NaN: bool []."""
+  finite = [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tf.nest.flatten(structure)]
+  return tf.reduce_all(tf.stack(finite)) if finite else tf.constant(True)

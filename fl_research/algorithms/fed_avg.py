@@ -1,0 +1,37 @@
+"""FedAvg: train locally, average the models.
+
+McMahan, Moore, Ramage, Hampson, Agüera y Arcas 2017, "Communication-Efficient Learning of Deep
+Networks from Decentralized Data", algorithm 1. In round t every client k of the cohort S_t starts
+from the global w_t, runs E epochs of its optimiser over minibatches of B and returns the model
+delta Δ_k = w_k - w_t; the server moves by the weighted mean,
+
+    w_{t+1} = w_t + η_s Σ_k p_k Δ_k,    p_k = n_k / Σ_{j in S_t} n_j.
+
+With η_s = 1 and server SGD this is the paper's average of models. The paper's footnote 4 tells of
+earlier versions that divided by the n of all clients; this is the corrected one, over the cohort.
+
+With one full-batch step of plain SGD (E = 1, B = infinity) it is FedSGD.
+"""
+
+from fl_research.algorithms import algorithm
+from fl_research.algorithms import client_work as client_work_lib
+
+
+class FedAvg(algorithm.Algorithm):
+  """McMahan et al. 2017, algorithm 1 (see the module's docstring)."""
+
+  def client_work(self, model, optimizer, broadcast, data, client_state):
+    result = client_work_lib.train_locally(
+        model,
+        optimizer,
+        broadcast.weights,
+        data,
+        learning_rate_factor=broadcast.learning_rate_factor,
+    )
+    delta = tuple(new - old for new, old in zip(result.weights, broadcast.weights, strict=True))
+    return algorithm.ClientResult(delta, (), client_state, result.num_steps, result.sums)
+
+
+def build() -> algorithm.Algorithm:
+  """The registry's entry point."""
+  return FedAvg()

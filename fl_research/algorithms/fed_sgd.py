@@ -1,0 +1,32 @@
+"""FedSGD: every client sends one gradient.
+
+McMahan et al. 2017, "Communication-Efficient Learning of Deep Networks from Decentralized Data",
+section 2: each client of the cohort computes the gradient g_k of its mean loss over all its data
+at the global model, and the server steps along the average,
+
+    w_{t+1} = w_t - η_s Σ_k p_k g_k.
+
+The update sent is -g_k, so that a server SGD of rate η_s takes exactly that step; the client
+optimiser and its learning rate play no part. Local epochs add nothing (the gradient is the same),
+and the batch size only bounds memory.
+"""
+
+import tensorflow as tf
+
+from fl_research.algorithms import algorithm
+from fl_research.algorithms import client_work as client_work_lib
+
+
+class FedSGD(algorithm.Algorithm):
+  """McMahan et al. 2017, section 2 (see the module's docstring)."""
+
+  def client_work(self, model, optimizer, broadcast, data, client_state):
+    del optimizer  # A single gradient at the global model: nothing is optimised on the client.
+    gradient, sums = client_work_lib.mean_gradient(model, broadcast.weights, data)
+    update = tuple(-g for g in gradient)
+    return algorithm.ClientResult(update, (), client_state, tf.constant(1), sums)
+
+
+def build() -> algorithm.Algorithm:
+  """The registry's entry point."""
+  return FedSGD()

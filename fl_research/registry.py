@@ -1,0 +1,72 @@
+"""Names that users type, and what stands behind them.
+
+A registry is a table of `Entry` lines. Reading it imports nothing, so that `--help`, and the
+checking of flags, never wait for TensorFlow. An entry's hyperparameters become flags named
+`--<name>_<hyperparameter>`.
+"""
+
+from collections.abc import Iterable, Mapping
+import dataclasses
+import difflib
+import importlib
+from typing import Any, Callable, Optional
+
+
+class UsageError(ValueError):
+  """A user's mistake; the message is one line that names the flag and what it accepts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Hyperparameter:
+  """One number or word of a method that users may set.
+
+  Attributes:
+    default: its value when not set; its type is the flag's type.
+    help: one line for `--help`.
+    valid: says whether a value is in the domain; None when all values are.
+    domain: the domain in words, for the error message.
+  """
+
+  default: Any
+  help: str
+  valid: Optional[Callable[[Any], bool]] = None
+  domain: str = ''
+
+  def check(self, flag: str, value: Any) -> None:
+    """Raises `UsageError` when the value is outside the domain."""
+    if self.valid is not None and not self.valid(value):
+      raise UsageError(f'--{flag}={value}: accepted is {self.domain}')
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+  """One line of a registry.
+
+  Attributes:
+    module: the module that implements it, imported when it is used.
+    summary: what it is, in one line for `--help`.
+    hyperparameters: its own settings, by name.
+  """
+
+  module: str
+  summary: str
+  hyperparameters: Mapping[str, Hyperparameter] = dataclasses.field(default_factory=dict)
+
+  def load(self) -> Any:
+    """Imports the module."""
+    return importlib.import_module(self.module)
+
+
+def unknown(flag: str, name: str, valid: Iterable[str]) -> UsageError:
+  """The error for a name that is not in a table, with the nearest one suggested."""
+  names = sorted(valid)
+  near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+  hint = f' (did you mean {near[0]}?)' if near else ''
+  return UsageError(f'--{flag}={name}: unknown{hint}; accepted are {", ".join(names)}')
+
+
+def lookup(flag: str, name: str, table: Mapping[str, Any]) -> Any:
+  """The entry of that name; `UsageError` listing the names when there is none."""
+  if name not in table:
+    raise unknown(flag, name, table)
+  return table[name]
