@@ -9,13 +9,21 @@ from fl_research.datasets.federated_data import ContiguousClients, Examples
 TEST_FRACTION = 0.2
 
 
+def held_out_counts(sizes: np.ndarray, fraction: float = TEST_FRACTION) -> np.ndarray:
+  """How many rows of groups of these sizes are held out, int64, the shape of `sizes`.
+
+  `fraction * size`, rounded half up, but at least 1 and at most size - 1; of one row, none.
+  """
+  quota = np.floor(fraction * np.asarray(sizes) + 0.5).astype(np.int64)
+  return np.minimum(np.maximum(quota, 1), np.maximum(np.asarray(sizes) - 1, 0))
+
+
 def held_out_rows(
   groups: np.ndarray, rng: np.random.Generator, fraction: float = TEST_FRACTION
 ) -> np.ndarray:
-  """Draws the test rows group by group.
+  """Draws the test rows group by group, as many as `held_out_counts` says.
 
-  Of a group of n rows, `fraction * n` (rounded half up, at least 1, at most n - 1) are held out; a
-  group of one row holds out none. Groups may be clients, labels, or pairs of both.
+  Groups may be clients, labels, or pairs of both.
 
   Args:
     groups: [n] group of each row.
@@ -29,8 +37,7 @@ def held_out_rows(
   order = np.lexsort((rng.random(len(group)), group))
   rank = np.empty(len(group), np.int64)
   rank[order] = np.arange(len(group)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-  quota = np.floor(fraction * sizes + 0.5).astype(np.int64)
-  return rank < np.minimum(np.maximum(quota, 1), sizes - 1)[group]
+  return rank < held_out_counts(sizes, fraction)[group]
 
 
 def clients_by_owner(arrays: Examples, owner: np.ndarray, ids: Sequence[str]) -> ContiguousClients:
