@@ -10,6 +10,7 @@ not run, 2 for a wrong flag, otherwise 0.
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import dataclasses
+import glob
 import importlib.metadata
 import importlib.util
 import json
@@ -40,8 +41,19 @@ GENERATED = ('digits', 'leaf_synthetic', 'synthetic', 'synthetic_iid')
 OWN_FILES = ('npz', 'tabular')
 """Data sets that are whatever the user names."""
 
-FOLDERS = {'spoken_digits': 'free_spoken_digits'}
-"""Folder below --data_dir of the data sets whose folder has another name."""
+FILES = {
+  'celeba': ['tff/celeba.sqlite'],
+  'cifar10': ['cifar/cifar-10-binary.tar.gz'],
+  'cifar100': ['cifar/cifar-100-binary.tar.gz'],
+  'emnist': ['tff/emnist_all.sqlite'],
+  'fashion_mnist': ['fashion_mnist/*', '/usr/share/datasets/fashion-mnist/*'],
+  'spoken_digits': ['free_spoken_digits/*'],
+  'stackoverflow': ['tff/stackoverflow.sqlite'],
+  'stackoverflow_tags': ['tff/stackoverflow.sqlite'],
+  'tff_cifar100': ['tff/cifar100.sqlite'],
+  'tff_shakespeare': ['tff/shakespeare.sqlite'],
+}
+"""Patterns of files, in --data_dir, of data sets without a folder of their own name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +138,7 @@ def check_data(names: Sequence[str], data_dir: str) -> Iterator[Finding]:
   """Which data sets are there; none of these is needed by the main job."""
   yield Finding(f'Data sets without files are always there: {", ".join(GENERATED)}.')
   published = [name for name in names if name not in (*GENERATED, *OWN_FILES)]
-  found = [name for name in published if _has_files(pathlib.Path(data_dir, _folder(name)))]
+  found = [name for name in published if _has_files(name, data_dir)]
   missing = [name for name in published if name not in found]
   if found:
     yield Finding(f'Data sets found in {data_dir}: {", ".join(found)}.')
@@ -139,12 +151,10 @@ def check_data(names: Sequence[str], data_dir: str) -> Iterator[Finding]:
     )
 
 
-def _folder(name: str) -> str:
-  return FOLDERS.get(name, name)
-
-
-def _has_files(folder: pathlib.Path) -> bool:
-  return folder.is_dir() and any(path.name != 'SOURCE.txt' for path in folder.iterdir())
+def _has_files(name: str, data_dir: str) -> bool:
+  patterns = FILES.get(name, [f'{name}/*'])
+  paths = [path for pattern in patterns for path in glob.glob(os.path.join(data_dir, pattern))]
+  return any(os.path.basename(path) != 'SOURCE.txt' for path in paths)
 
 
 def check_ray() -> Finding:

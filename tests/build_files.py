@@ -97,7 +97,7 @@ class Project:
   def _imported(self, tree: ast.Module, module: str, file: pathlib.PurePosixPath) -> Iterator[str]:
     """Project modules and third-party packages that a file imports or names; not itself."""
     package = module if file.stem == '__init__' else module.rpartition('.')[0]
-    loads_by_name = any(_is_import_module(node) for node in ast.walk(tree))
+    prefixes = self._prefixes(tree, package)
     for node in ast.walk(tree):
       names: Iterable[Optional[str]] = ()
       if isinstance(node, ast.Import):
@@ -106,7 +106,8 @@ class Project:
         origin = _absolute(node, package)
         names = [self._resolve(origin, alias.name, file) for alias in node.names]
       elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-        names = [self._named(node.value, package if loads_by_name else None)]
+        names = [name for prefix in prefixes if '.' in (name := prefix + node.value)]
+        names = [name for name in names if name in self._files]
       yield from (name for name in names if name not in (None, module))
 
   def _resolve(
@@ -124,12 +125,17 @@ class Project:
       return None
     return top
 
-  def _named(self, text: str, package: Optional[str]) -> Optional[str]:
-    """The project module that a string names, in full or, in a loader, relative to its package."""
-    if '.' in text and text in self._files:
-      return text
-    sibling = f'{package}.{text}'
-    return sibling if package is not None and sibling in self._files else None
+  def _prefixes(self, tree: ast.Module, package: str) -> set[str]:
+    """What may stand before a string to give the name of a module.
+
+    Nothing, where the string is a full name; the start of such a name, where the file has one that
+    ends in a dot; and the file's own package, where it imports modules by name.
+    """
+    texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+    prefixes = {''} | {text for text in texts if isinstance(text, str) and text.endswith('.')}
+    if any(_is_import_module(node) for node in ast.walk(tree)):
+      prefixes.add(f'{package}.')
+    return prefixes
 
   def _label(self, name: str, user: pathlib.PurePosixPath) -> str:
     if name in self._files:

@@ -131,8 +131,11 @@ class Checker:
         full = f'{module}.{member}'
         names.add(full if full in self.modules else module)
     names |= {text for text in strings if '.' in text and text in self.modules}
+    beginnings = {text for text in strings if text.endswith('.')}
     if loads_by_name:
-      names |= {f'{package}.{text}' for text in strings if f'{package}.{text}' in self.modules}
+      beginnings.add(f'{package}.')
+    for beginning in beginnings:
+      names |= {beginning + text for text in strings if beginning + text in self.modules}
     if is_test:
       names.add('pytest')
       folders = [str(folder) for folder in pathlib.PurePosixPath(file).parents]
@@ -191,6 +194,7 @@ GOOD = {
   'requirements.txt': 'numpy==1.25.2\npytest==9.1.1\n',
   'fl_research/__init__.py': '',
   'fl_research/models/__init__.py': "TABLE = {'cnn': ('fl_research.models.cnn', 'a network')}\n",
+  'fl_research/tasks.py': "TABLE = {name: f'fl_research.data.{name}' for name in ('mnist',)}\n",
   'fl_research/models/cnn.py': 'import os\n\ndef build():\n  import numpy as np\n  return np\n',
   'fl_research/data/__init__.py': (
     "import importlib\nload = lambda name: importlib.import_module('fl_research.data.' + name)\n"
@@ -232,6 +236,7 @@ def test_generated_files_say_what_is_imported(project):
   data = _targets(project, 'fl_research/data')
   assert data['__init__']['deps'] == [':mnist']
   assert data['mnist']['deps'] == [':files', '//fl_research/models:cnn']
+  assert _targets(project, 'fl_research')['tasks']['deps'] == ['//fl_research/data:mnist']
   train = _targets(project, 'experiments')['train']
   assert train['rule'] == 'py_binary'
   assert train['deps'] == ['//fl_research/data:__init__', '//fl_research/models:__init__']

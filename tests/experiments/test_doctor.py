@@ -200,29 +200,42 @@ def test_gpu(tmp_path):
   assert doctor.check_gpu(seen, str(device)).sentence == 'TensorFlow sees 1 GPU.'
 
 
+def published() -> list[str]:
+  return sorted({*datasets.NAMES} - {*doctor.GENERATED, *doctor.OWN_FILES})
+
+
 def test_data_sets_are_all_told_of(tmp_path):
-  for name in datasets.NAMES:
-    (tmp_path / doctor.FOLDERS.get(name, name)).mkdir(exist_ok=True)
-  published = sorted({*datasets.NAMES} - {*doctor.GENERATED, *doctor.OWN_FILES})
+  paths = {name: doctor.FILES.get(name, [f'{name}/*'])[0].replace('*', 'x') for name in published()}
+  for path in paths.values():
+    (tmp_path / path).parent.mkdir(exist_ok=True)
   # A folder that only says where its data comes from is an empty one.
   (tmp_path / 'mnist' / 'SOURCE.txt').touch()
-  _, missing = doctor.check_data(datasets.NAMES, str(tmp_path))
-  assert f': {", ".join(published)};' in missing.sentence
+  *_, missing = doctor.check_data(datasets.NAMES, str(tmp_path))
+  assert 'mnist' in missing.sentence
   assert not missing.fatal
-  for name in published:
-    (tmp_path / doctor.FOLDERS.get(name, name) / 'data').touch()
+  for path in paths.values():
+    (tmp_path / path).touch()
   _, found = doctor.check_data(datasets.NAMES, str(tmp_path))
-  assert found.sentence == f'Data sets found in {tmp_path}: {", ".join(published)}.'
+  assert found.sentence == f'Data sets found in {tmp_path}: {", ".join(published())}.'
 
 
-def test_folders_are_those_of_the_data_sets():
-  """The doctor looks where the data sets' own modules look."""
-  checked = 0
-  for name in set(datasets.NAMES) - {*doctor.GENERATED, *doctor.OWN_FILES}:
-    path = ROOT / 'fl_research' / 'datasets' / f'{name}.py'
-    for statement in ast.parse(path.read_text()).body if path.exists() else ():
-      if isinstance(statement, ast.Assign) and '_FOLDER' in ast.unparse(statement.targets[0]):
-        folder = ast.unparse(statement.value).strip('()').split(',')[0].strip("'")
-        assert doctor.FOLDERS.get(name, name) == folder
-        checked += 1
-  assert checked >= 5
+def strings_of(module: str) -> set[str]:
+  """String constants of a data set's module and of the modules beside it that it imports."""
+  path = ROOT / 'fl_research' / 'datasets' / f'{module}.py'
+  nodes = list(ast.walk(ast.parse(path.read_text())))
+  found = {node.value for node in nodes if isinstance(node, ast.Constant)}
+  for node in nodes:
+    if isinstance(node, ast.ImportFrom) and str(node.module).startswith('fl_research.datasets'):
+      names = [*node.module.split('.')[2:], *(alias.name for alias in node.names)]
+      found |= {
+        text for name in names if (path.parent / f'{name}.py').exists() for text in strings_of(name)
+      }
+  return found
+
+
+@pytest.mark.parametrize('name', published())
+def test_files_are_those_that_the_data_set_reads(name):
+  folder, _, file = doctor.FILES.get(name, [f'{name}/*'])[0].partition('/')
+  known = strings_of(name)
+  assert folder in known
+  assert file == '*' or file in known
