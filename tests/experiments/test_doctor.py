@@ -178,7 +178,7 @@ def test_python():
 
 
 def test_memory(tmp_path):
-  assert doctor.check_memory(10**9).fatal
+  assert doctor.check_memory(9 * 10**8).fatal
   assert not doctor.check_memory(4 * 10**9).fatal
   assert not doctor.check_memory(None).fatal
   assert doctor.available_memory(str(tmp_path), str(tmp_path)) is None
