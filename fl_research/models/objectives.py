@@ -17,6 +17,8 @@ which the area under the ROC curve is computed. `fl_research.metrics` reduces co
 
 `recall_at_5` counts the true tags among the five largest z and is divided by `positives`, the
 number of true tags, so that recall is over all tags of all examples, as Reddi et al. 2021 report.
+They sum the loss over the batch where we average: their client learning rates, times the batch
+size (100), are ours.
 """
 
 from collections import OrderedDict

@@ -1,0 +1,163 @@
+"""Metrics from columns, against scikit-learn."""
+
+import numpy as np
+import pytest
+from sklearn import metrics as sklearn_metrics
+
+from fl_research import metrics
+from fl_research.datasets.federated_data import Problem
+
+RNG = np.random.default_rng(0)
+
+
+def binary_columns(score, label):
+  """Columns as the model would give them for these scores."""
+  return {
+    'num': np.ones(len(label)),
+    'loss': -np.log(np.where(label, score, 1 - score)),
+    'accuracy': ((score > 0.5) == label).astype(float),
+    'score': score,
+  }
+
+
+def binary_case(n):
+  # Scores with ties, among and across the classes.
+  return RNG.integers(1, 10, n) / 10, RNG.integers(0, 2, n)
+
+
+def test_binary_against_scikit_learn():
+  score, label = binary_case(200)
+  summary = metrics.summarise(Problem.BINARY, binary_columns(score, label), label)
+  predicted = score > 0.5
+  assert summary == pytest.approx(
+    {
+      'loss': sklearn_metrics.log_loss(label, score),
+      'accuracy': sklearn_metrics.accuracy_score(label, predicted),
+      'auc': sklearn_metrics.roc_auc_score(label, score),
+      'balanced_accuracy': sklearn_metrics.balanced_accuracy_score(label, predicted),
+    }
+  )
+  assert tuple(summary) == metrics.names(Problem.BINARY, 2)
+
+
+def test_binary_is_undefined_for_one_class_or_infinite_scores():
+  score, label = np.array([0.2, 0.7, 0.9]), np.ones(3, int)
+  summary = metrics.summarise(Problem.BINARY, binary_columns(score, label), label)
+  assert np.isnan(summary['auc']) and np.isnan(summary['balanced_accuracy'])
+  assert summary['accuracy'] == pytest.approx(2 / 3)
+  columns = {**binary_columns(score, label), 'score': np.array([0.2, np.nan, 0.9])}
+  assert np.isnan(metrics.summarise(Problem.BINARY, columns, np.array([0, 1, 1]))['auc'])
+
+
+def test_text_counts_tokens():
+  columns = {
+    'num': np.array([4, 1, 0]),
+    'loss': np.array([8.0, 1.0, 0.0]),
+    'accuracy': np.array([1.0, 1.0, 0.0]),
+  }
+  summary = metrics.summarise(Problem.NEXT_TOKEN, columns)
+  assert summary == pytest.approx({'loss': 1.8, 'accuracy': 0.4, 'perplexity': np.exp(1.8)})
+
+
+def test_perplexity_beyond_floats_is_infinite():
+  columns = {'num': np.ones(1), 'loss': np.full(1, 1e4), 'accuracy': np.zeros(1)}
+  assert metrics.summarise(Problem.NEXT_TOKEN, columns)['perplexity'] == np.inf
+
+
+def test_regression_root():
+  summary = metrics.summarise(
+    Problem.REGRESSION, {'num': np.ones(4), 'loss': np.array([1.0, 4.0, 9.0, 2.0])}
+  )
+  assert summary == pytest.approx({'loss': 4, 'rmse': 2})
+
+
+def test_recall_is_over_all_tags():
+  columns = {
+    'num': np.ones(2),
+    'loss': np.ones(2),
+    'recall_at_5': np.array([1.0, 5.0]),
+    'positives': np.array([1.0, 9.0]),
+  }
+  summary = metrics.summarise(Problem.MULTILABEL, columns)
+  assert summary == pytest.approx({'loss': 1, 'recall_at_5': 0.6})
+
+
+def test_no_examples_no_metrics():
+  empty = {'num': np.zeros(0), 'loss': np.zeros(0), 'accuracy': np.zeros(0)}
+  summary = metrics.summarise(Problem.CLASSIFICATION, empty)
+  assert list(summary) == ['loss', 'accuracy'] and np.isnan(list(summary.values())).all()
+
+
+def test_sums_are_exact_where_float32_would_not_be():
+  columns = {
+    'num': np.ones(2**24 + 3, np.float32),
+    'loss': np.ones(2**24 + 3, np.float32),
+    'accuracy': np.zeros(2**24 + 3, np.float32),
+  }
+  assert metrics.summarise(Problem.CLASSIFICATION, columns)['loss'] == 1
+
+
+@pytest.mark.parametrize('problem', Problem)
+@pytest.mark.parametrize('num_classes', [2, 50])
+def test_names_are_those_that_come(problem, num_classes):
+  sums = dict.fromkeys(metrics.sum_names(problem, num_classes), 1.0)
+  given = [*metrics.from_sums(problem, sums)]
+  if problem is Problem.BINARY:
+    given += ['auc', 'balanced_accuracy']
+  assert metrics.names(problem, num_classes) == tuple(given)
+  assert metrics.PRIMARY[problem] in given
+  assert ('top5' in given) == (problem is Problem.CLASSIFICATION and num_classes == 50)
+
+
+def test_per_client_is_summarise_of_each():
+  sizes = [5, 0, 40, 1]
+  score, label = binary_case(46)
+  columns = binary_columns(score, label)
+  table = metrics.per_client(Problem.BINARY, columns, label, np.array(sizes))
+  assert table['num_examples'].tolist() == sizes
+  assert list(table) == ['num_examples', *metrics.names(Problem.BINARY, 2)]
+  first = 0
+  for row, size in zip(table.to_dict('records'), sizes):
+    part = slice(first, first + size)
+    own = metrics.summarise(
+      Problem.BINARY, {name: column[part] for name, column in columns.items()}, label[part]
+    )
+    del row['num_examples']
+    assert row == pytest.approx(own, nan_ok=True)
+    first += size
+  assert table.iloc[1, 1:].isna().all()
+  assert not np.isnan(table['auc'][2]) and np.isnan(table['auc'][3])
+
+
+def test_per_client_of_text_needs_no_labels():
+  columns = {
+    'num': np.array([4, 2, 6]),
+    'loss': np.array([4.0, 1.0, 3.0]),
+    'accuracy': np.array([2.0, 1.0, 6.0]),
+  }
+  table = metrics.per_client(Problem.NEXT_TOKEN, columns, None, np.array([2, 1]))
+  assert table['accuracy'].tolist() == [0.5, 1.0]
+  np.testing.assert_allclose(table['loss'], [5 / 6, 0.5])
+
+
+def test_distribution():
+  values = np.append(RNG.permutation(np.arange(1.0, 22.0)), np.nan)
+  shape = metrics.distribution('accuracy', values)
+  assert shape == pytest.approx(
+    {
+      'clients': 21,
+      'mean': 11,
+      'sd': np.std(np.arange(21)),
+      'p10': 3,
+      'p50': 11,
+      'p90': 19,
+      'worst10': (1 + 2 + 3) / 3,
+    }
+  )
+  for metric in ('loss', 'rmse', 'perplexity'):
+    assert metrics.distribution(metric, values)['worst10'] == pytest.approx(20)
+
+
+def test_distribution_of_nothing():
+  shape = metrics.distribution('loss', np.array([np.nan]))
+  assert shape.pop('clients') == 0 and np.isnan(list(shape.values())).all()
