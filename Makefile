@@ -109,7 +109,7 @@ $(ENVIRONMENT): pyproject.toml uv.lock requirements.txt | $(UV)
 	$(UV) python find --no-project "$$python" > /dev/null 2>&1 \
 	  || $(UV) python install --quiet "$$python" 2> /dev/null \
 	  || $(call FAIL,$(NO_PYTHON_311)); \
-	echo 'Installing the packages of uv.lock into .venv/ (2.4 GB, once)'; \
+	echo 'Installing the packages of uv.lock into .venv/ (3 GB, once)'; \
 	if [ -n "$$index" ]; then \
 	  $(UV) venv --quiet --allow-existing --python "$$python" .venv \
 	    && UV_DEFAULT_INDEX="$$index" \

@@ -190,6 +190,20 @@ def test_top_level_suite_names_every_test():
     assert f'"//{path.parent.as_posix()}:{path.stem}"' in text
 
 
+def test_bazel_gets_the_locked_packages_and_python():
+  calls = {
+    ast.unparse(node.func): {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+    for node in ast.walk(ast.parse((ROOT / 'MODULE.bazel').read_text()))
+    if isinstance(node, ast.Call)
+  }
+  assert calls['pip.parse'] == {
+    'hub_name': "'pypi'",
+    'python_version': "'3.11'",
+    'requirements_lock': "'//:requirements.txt'",
+  }
+  assert calls['python.toolchain']['python_version'] == "'3.11'"
+
+
 GOOD = {
   'requirements.txt': 'numpy==1.25.2\npytest==9.1.1\n',
   'fl_research/__init__.py': '',
