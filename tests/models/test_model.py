@@ -77,8 +77,9 @@ def test_one_round_of_tff_fed_avg():
   assert 0 < reported['accuracy'] < 1
 
 
+@pytest.mark.parametrize('context', ['native', 'fused'])
 @pytest.mark.parametrize('build', [perceptron, reader])
-def test_training_loop_inside_a_tff_computation(build):
+def test_training_loop_inside_a_tff_computation(build, context):
   """A `tf.while_loop` of steps, as client work is, is traced functionally and runs as in Python."""
   model = build()
   rng = np.random.default_rng(0)
@@ -110,7 +111,7 @@ def test_training_loop_inside_a_tff_computation(build):
   assert kinds & {'While', 'StatelessWhile'}
   assert not kinds & {'Enter', 'Exit', 'NextIteration', 'VarHandleOp', 'VariableV2'}
 
-  with runtime.use_context('native'):
+  with runtime.use_context(context):
     trained = work(list(model.initial_weights[0]), x, y)
   weights = model.initial_weights[0]
   for i in range(3):
@@ -120,6 +121,24 @@ def test_training_loop_inside_a_tff_computation(build):
   ):
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6, err_msg=name)
     assert np.abs(ours - first).max() > 1e-4, name
+
+
+def test_dropout_inside_a_tff_computation_draws_the_same():
+  spec = ModelSpec(
+    (8, 8, 1), FLOAT, (), INT, Problem.CLASSIFICATION, 3, hyperparameters={'dropout': True}
+  )
+  model = models.build('emnist_cnn', spec, 0)
+  x = np.random.default_rng(0).random((4, 8, 8, 1)).astype(np.float32)
+
+  @tff.tensorflow.computation(tff.TensorType(np.int32, [2]))
+  def predict(seed):
+    return model.predict_on_batch(model.initial_weights, x, True, seed)
+
+  with runtime.use_context('native'):
+    first, second = predict([1, 2]), predict([3, 4])
+  eager = model.predict_on_batch(model.initial_weights, x, True, tf.constant([1, 2]))
+  np.testing.assert_allclose(first, eager, rtol=1e-5, atol=1e-6)
+  assert np.abs(first - second).max() > 0.01
 
 
 def test_saved_by_tff_and_loaded_again(tmp_path):
