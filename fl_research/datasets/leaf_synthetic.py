@@ -83,7 +83,7 @@ def _generate_client(
 ) -> tuple[np.ndarray, np.ndarray]:
   generator.choice(1, p=[1.0])  # LEAF draws a cluster here, of which there is only one
   centre = generator.normal(generator.normal(0, 1), 1, NUM_FEATURES)
-  covariance = np.diag(np.arange(1, NUM_FEATURES + 1) ** -1.2)
+  covariance = np.diag([j**-1.2 for j in range(1, NUM_FEATURES + 1)])
   x = generator.multivariate_normal(centre, covariance, size)
   weights = model @ generator.normal(cluster_mean, 0.1)
   noise = generator.normal(0, 0.1, (size, NUM_CLASSES))

@@ -1,0 +1,28 @@
+"""Tests of Fashion-MNIST, on the published files where they are."""
+
+import pathlib
+
+import numpy as np
+import pytest
+
+from fl_research import datasets
+from fl_research.datasets import fashion_mnist
+from fl_research.datasets.federated_data import DatasetOptions
+from tests.datasets import real_data
+
+
+def test_published_files():
+  folder = fashion_mnist.FASHION_MNIST.system_folder
+  if not folder.is_dir() and not (pathlib.Path(real_data.data_dir()) / 'fashion_mnist').is_dir():
+    pytest.skip(f'Fashion-MNIST is neither in {real_data.data_dir()} nor in {folder}')
+  data = datasets.load('fashion_mnist', DatasetOptions(real_data.data_dir()))
+  assert data.train['x'].shape == (60_000, 28, 28, 1)
+  assert np.bincount(data.train['y']).tolist() == [6000] * 10
+  assert np.bincount(data.test['y']).tolist() == [1000] * 10
+  assert data.train['x'].mean(dtype=np.float64) == pytest.approx(0.2860, abs=1e-4)
+
+
+def test_looks_where_debian_puts_it():
+  assert fashion_mnist.FASHION_MNIST.system_folder == pathlib.Path(
+    '/usr/share/datasets/fashion-mnist'
+  )
