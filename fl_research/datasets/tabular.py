@@ -102,7 +102,7 @@ def _read(data_file: str) -> pd.DataFrame:
       parquet = stream.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
     # low_memory=False: otherwise a column's type may change from one chunk to the next.
     table = pd.read_parquet(data_file) if parquet else pd.read_csv(data_file, low_memory=False)
-  except (OSError, ValueError, EOFError, OverflowError) as error:
+  except Exception as error:  # damaged bytes make the parsers raise nearly anything
     raise DataError(
       f'--data_file={data_file}: not readable as CSV or Parquet ({files.one_line(error)})'
     ) from error
