@@ -29,7 +29,7 @@ FULL_BATCH = 0
 
 
 def batch_order(
-    num_examples: int, batch_size: int, epochs: float, generator: np.random.Generator
+  num_examples: int, batch_size: int, epochs: float, generator: np.random.Generator
 ) -> np.ndarray:
   """Which examples each minibatch reads: `epochs` passes, freshly shuffled each.
 
@@ -58,14 +58,14 @@ def batch_order(
 
 
 def client_data(
-    examples: federated_data.Examples,
-    *,
-    batch_size: int,
-    epochs: float,
-    seed: int,
-    round_num: int,
-    client: int,
-    max_examples: Optional[int] = None,
+  examples: federated_data.Examples,
+  *,
+  batch_size: int,
+  epochs: float,
+  seed: int,
+  round_num: int,
+  client: int,
+  max_examples: Optional[int] = None,
 ) -> ClientData:
   """One client's D for one round.
 
@@ -85,9 +85,9 @@ def client_data(
     examples = {key: array[kept] for key, array in examples.items()}
     num_examples = max_examples
   return collections.OrderedDict(
-      examples=collections.OrderedDict(x=examples['x'], y=examples['y']),
-      batches=batch_order(num_examples, batch_size, epochs, rng),
-      num_examples=np.int32(num_examples),
-      client=np.int32(client),
-      seed=random_streams.stateless_seed(seed, 'client', round_num, client),
+    examples=collections.OrderedDict(x=examples['x'], y=examples['y']),
+    batches=batch_order(num_examples, batch_size, epochs, rng),
+    num_examples=np.int32(num_examples),
+    client=np.int32(client),
+    seed=random_streams.stateless_seed(seed, 'client', round_num, client),
   )

@@ -5,11 +5,11 @@ checking of flags, never wait for TensorFlow. An entry's hyperparameters become 
 `--<name>_<hyperparameter>`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 import dataclasses
 import difflib
 import importlib
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 
 class UsageError(ValueError):
@@ -55,6 +55,18 @@ class Entry:
   def load(self) -> Any:
     """Imports the module."""
     return importlib.import_module(self.module)
+
+  def settings(self, name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """All hyperparameters, those given checked and the others at their defaults.
+
+    Raises:
+      UsageError: one is outside its domain, or is not this entry's.
+    """
+    for key, value in given.items():
+      if key not in self.hyperparameters:
+        raise UsageError(f'--{name}_{key}={value}: {name} has no hyperparameter {key}')
+      self.hyperparameters[key].check(f'{name}_{key}', value)
+    return {key: given.get(key, hyper.default) for key, hyper in self.hyperparameters.items()}
 
 
 def unknown(flag: str, name: str, valid: Iterable[str]) -> UsageError:

@@ -83,10 +83,14 @@ class Algorithm:
     auxiliary_weighting: 'update' to average `ClientResult.auxiliary` with the weights of the
       updates, 'uniform' to count every client once.
     keeps_client_state: whether clients carry a state from round to round.
+    has_personal_models: whether clients use `evaluation_weights` rather than the global model.
+    shares_update: whether the update leaves the client at all (for the count of bytes).
   """
 
   auxiliary_weighting = 'uniform'
   keeps_client_state = False
+  has_personal_models = False
+  shares_update = True
 
   def initial_server_state(self, weights: client_work_lib.Weights) -> Any:
     """The method's own server state before round 1: tensors, by default none."""
@@ -103,21 +107,21 @@ class Algorithm:
     return server.method
 
   def client_work(
-      self,
-      model: model_lib.Model,
-      optimizer: tff.learning.optimizers.Optimizer,
-      broadcast: Broadcast,
-      data: Any,
-      client_state: Any,
+    self,
+    model: model_lib.Model,
+    optimizer: tff.learning.optimizers.Optimizer,
+    broadcast: Broadcast,
+    data: Any,
+    client_state: Any,
   ) -> ClientResult:
     """One client's work of one round, from its data D (see `fl_research.client_data`)."""
     raise NotImplementedError
 
   def server_update(
-      self,
-      optimizer: tff.learning.optimizers.Optimizer,
-      server: Server,
-      aggregated: Aggregated,
+    self,
+    optimizer: tff.learning.optimizers.Optimizer,
+    server: Server,
+    aggregated: Aggregated,
   ) -> Server:
     """The server's step: by default the optimiser's, with the negative update as its gradient."""
     pseudo_gradient = tuple(-u for u in aggregated.update)
@@ -125,7 +129,7 @@ class Algorithm:
     return server._replace(weights=weights, optimizer=state)
 
   def evaluation_weights(
-      self, weights: client_work_lib.Weights, client_state: Optional[Any]
+    self, weights: client_work_lib.Weights, client_state: Optional[Any]
   ) -> client_work_lib.Weights:
     """The model a client would use: by default the global one."""
     del client_state

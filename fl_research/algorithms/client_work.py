@@ -5,18 +5,18 @@ put the work of many clients into one graph.
 """
 
 import collections
-from typing import Any, Callable, NamedTuple, Optional
+from collections.abc import Callable
+from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from fl_research import metrics
 from fl_research.models import model as model_lib
 
 Weights = tuple[tf.Tensor, ...]
 AdjustGradient = Callable[[Weights, Weights], Weights]
 """(gradient, current weights) -> the gradient that is given to the optimiser."""
-
-_NOT_SUMMED = ('score',)
 
 
 class Batch(NamedTuple):
@@ -57,37 +57,34 @@ def batch(data: Any, step: tf.Tensor) -> Batch:
 
 
 def loss_gradient(
-    model: model_lib.Model, weights: Weights, one_batch: Batch
+  model: model_lib.Model, weights: Weights, one_batch: Batch, seed: Optional[tf.Tensor]
 ) -> tuple[Weights, collections.OrderedDict]:
-  """The gradient of the batch's mean loss, and the batch's metric columns summed."""
+  """The gradient of the batch's mean loss, and the batch's metric columns summed.
+
+  `seed`, int32 [2], is the source of dropout; None for models without.
+  """
   with tf.GradientTape() as tape:
     tape.watch(weights)
-    output = model.predict_on_batch((weights, ()), one_batch.x, training=True)
+    output = model.predict_on_batch((weights, ()), one_batch.x, True, seed)
     loss = model.loss(output, one_batch.y, one_batch.mask)
   gradient = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
   gradient = tff.learning.optimizers.handle_indexed_slices_gradients(gradient)
-  return gradient, _masked_sums(model.example_metrics(output, one_batch.y), one_batch.mask)
-
-
-def _masked_sums(columns, mask) -> collections.OrderedDict:
-  return collections.OrderedDict(
-      (name, tf.reduce_sum(column * mask))
-      for name, column in columns.items()
-      if name not in _NOT_SUMMED
+  columns = model.example_metrics(output, one_batch.y)
+  return gradient, collections.OrderedDict(
+    (name, tf.reduce_sum(columns[name] * one_batch.mask)) for name in metric_names(model)
   )
 
 
-def metric_names(model: model_lib.Model) -> list[str]:
+def step_seed(model: model_lib.Model, data: Any, step: tf.Tensor) -> Optional[tf.Tensor]:
+  """The seed of one step's dropout: a function of (run's seed, round, client, step)."""
+  if not model.needs_seed:
+    return None
+  return tf.random.experimental.stateless_fold_in(data['seed'], step)
+
+
+def metric_names(model: model_lib.Model) -> tuple[str, ...]:
   """Names of the metric columns that are summed during training, in order."""
-  x_spec, y_spec = model.input_spec
-
-  @tf.function
-  def columns(weights, x, y):
-    return model.example_metrics(model.predict_on_batch((weights, ()), x, training=True), y)
-
-  specs = tuple(tf.TensorSpec(w.shape, w.dtype) for w in model.initial_weights[0])
-  outputs = columns.get_concrete_function(specs, x_spec, y_spec).structured_outputs
-  return [name for name in outputs if name not in _NOT_SUMMED]
+  return metrics.sum_names(model.spec.problem, model.spec.num_classes)
 
 
 def _zeros(names) -> collections.OrderedDict:
@@ -99,13 +96,13 @@ def _add(first, second):
 
 
 def train_locally(
-    model: model_lib.Model,
-    optimizer: tff.learning.optimizers.Optimizer,
-    weights: Weights,
-    data: Any,
-    *,
-    learning_rate_factor: tf.Tensor,
-    adjust_gradient: Optional[AdjustGradient] = None,
+  model: model_lib.Model,
+  optimizer: tff.learning.optimizers.Optimizer,
+  weights: Weights,
+  data: Any,
+  *,
+  learning_rate_factor: tf.Tensor,
+  adjust_gradient: Optional[AdjustGradient] = None,
 ) -> LocalResult:
   """Runs an optimiser over a client's batches (McMahan et al. 2017, algorithm 1, ClientUpdate).
 
@@ -119,27 +116,31 @@ def train_locally(
   """
   names = metric_names(model)
   specs = tuple(tf.TensorSpec(w.shape, w.dtype) for w in weights)
-  optimizer_state = scale_learning_rate(optimizer, optimizer.initialize(specs), learning_rate_factor)
+  optimizer_state = scale_learning_rate(
+    optimizer, optimizer.initialize(specs), learning_rate_factor
+  )
   steps = num_steps(data)
 
   def step(index, weights, optimizer_state, sums):
-    gradient, batch_sums = loss_gradient(model, weights, batch(data, index))
+    gradient, batch_sums = loss_gradient(
+      model, weights, batch(data, index), step_seed(model, data, index)
+    )
     if adjust_gradient is not None:
       gradient = adjust_gradient(gradient, weights)
     optimizer_state, weights = optimizer.next(optimizer_state, weights, gradient)
     return index + 1, weights, optimizer_state, _add(sums, batch_sums)
 
   _, weights, _, sums = tf.while_loop(
-      lambda index, *_: index < steps,
-      step,
-      (tf.constant(0), tuple(weights), optimizer_state, _zeros(names)),
-      parallel_iterations=1,
+    lambda index, *_: index < steps,
+    step,
+    (tf.constant(0), tuple(weights), optimizer_state, _zeros(names)),
+    parallel_iterations=1,
   )
   return LocalResult(weights, steps, sums)
 
 
 def mean_gradient(
-    model: model_lib.Model, weights: Weights, data: Any
+  model: model_lib.Model, weights: Weights, data: Any
 ) -> tuple[Weights, collections.OrderedDict]:
   """The gradient of the mean loss over all examples that `data` names, at fixed weights.
 
@@ -149,21 +150,23 @@ def mean_gradient(
   steps = num_steps(data)
 
   def step(index, total, sums):
-    gradient, batch_sums = loss_gradient(model, weights, batch(data, index))
+    gradient, batch_sums = loss_gradient(
+      model, weights, batch(data, index), step_seed(model, data, index)
+    )
     total = tuple(t + batch_sums['num'] * g for t, g in zip(total, gradient, strict=True))
     return index + 1, total, _add(sums, batch_sums)
 
   _, total, sums = tf.while_loop(
-      lambda index, *_: index < steps,
-      step,
-      (tf.constant(0), zero, _zeros(metric_names(model))),
-      parallel_iterations=1,
+    lambda index, *_: index < steps,
+    step,
+    (tf.constant(0), zero, _zeros(metric_names(model))),
+    parallel_iterations=1,
   )
   return tuple(tf.math.divide_no_nan(t, sums['num']) for t in total), sums
 
 
 def scale_learning_rate(
-    optimizer: tff.learning.optimizers.Optimizer, state: Any, factor: tf.Tensor
+  optimizer: tff.learning.optimizers.Optimizer, state: Any, factor: tf.Tensor
 ) -> Any:
   """The optimiser's state with its learning rate multiplied by a schedule's factor."""
   hparams = optimizer.get_hparams(state)

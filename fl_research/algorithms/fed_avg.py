@@ -22,11 +22,11 @@ class FedAvg(algorithm.Algorithm):
 
   def client_work(self, model, optimizer, broadcast, data, client_state):
     result = client_work_lib.train_locally(
-        model,
-        optimizer,
-        broadcast.weights,
-        data,
-        learning_rate_factor=broadcast.learning_rate_factor,
+      model,
+      optimizer,
+      broadcast.weights,
+      data,
+      learning_rate_factor=broadcast.learning_rate_factor,
     )
     delta = tuple(new - old for new, old in zip(result.weights, broadcast.weights, strict=True))
     return algorithm.ClientResult(delta, (), client_state, result.num_steps, result.sums)

@@ -14,10 +14,10 @@ M = <participants=float32, report=<client=int32[?], values=float32[?,k]>, aggreg
 """
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 import dataclasses
 import functools
-from typing import Any, Callable, Optional
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -28,7 +28,6 @@ from fl_research.algorithms import algorithm as algorithm_lib
 from fl_research.algorithms import client_work
 from fl_research.models import model as model_lib
 
-CLIENT_WEIGHTINGS = ('num_examples', 'uniform', 'num_tokens')
 REPORT_COLUMNS = ('num_examples', 'weight', 'finite', 'num_steps')
 
 Schedule = Callable[[tf.Tensor], tf.Tensor]
@@ -53,6 +52,8 @@ class FederatedProcess:
     initial_client_state: the state of a client never seen before, as NumPy arrays; None for
       methods that keep none.
     algorithm: the method.
+    bytes_down_per_client, bytes_up_per_client: uncompressed size of what a client receives and
+      of what it sends, measured by the types that cross the wire.
   """
 
   initialize: tff.Computation
@@ -61,6 +62,8 @@ class FederatedProcess:
   report_columns: tuple[str, ...]
   initial_client_state: Optional[Any]
   algorithm: algorithm_lib.Algorithm
+  bytes_down_per_client: int
+  bytes_up_per_client: int
 
   @property
   def keeps_client_state(self) -> bool:
@@ -68,7 +71,7 @@ class FederatedProcess:
 
   def model_weights(self, state: Any) -> tuple[np.ndarray, ...]:
     """The global model of a server state."""
-    return tuple(np.asarray(w) for w in state['weights'])
+    return tuple(np.asarray(w) for w in state['server']['weights'])
 
 
 def client_data_type(model: model_lib.Model, batch_size: Optional[int] = None) -> tff.Type:
@@ -76,13 +79,13 @@ def client_data_type(model: model_lib.Model, batch_size: Optional[int] = None) -
   x, y = model.input_spec
   tensor = lambda spec: tff.TensorType(spec.dtype.as_numpy_dtype, spec.shape)
   return tff.to_type(
-      collections.OrderedDict(
-          examples=collections.OrderedDict(x=tensor(x), y=tensor(y)),
-          batches=tff.TensorType(np.int32, (None, batch_size)),
-          num_examples=np.int32,
-          client=np.int32,
-          seed=tff.TensorType(np.int32, (2,)),
-      )
+    collections.OrderedDict(
+      examples=collections.OrderedDict(x=tensor(x), y=tensor(y)),
+      batches=tff.TensorType(np.int32, (None, batch_size)),
+      num_examples=np.int32,
+      client=np.int32,
+      seed=tff.TensorType(np.int32, (2,)),
+    )
   )
 
 
@@ -138,82 +141,93 @@ def build_process(parts: Parts) -> FederatedProcess:
   state stays as it was, but for the round number.
   """
   weights_type = tff.to_type(
-      [tff.TensorType(w.dtype, w.shape) for w in parts.model.initial_weights[0]]
+    [tff.TensorType(w.dtype, w.shape) for w in parts.model.initial_weights[0]]
   )
   aggregate = _aggregation(parts.aggregator, weights_type)
   names = client_work.metric_names(parts.model)
   initial_server = tff.tensorflow.computation(functools.partial(_initial_server, parts))
   initial_client = tff.tensorflow.computation(
-      lambda: parts.algorithm.initial_client_state(parts.initial_weights())
+    lambda: parts.algorithm.initial_client_state(parts.initial_weights())
   )
   server_type = initial_server.type_signature.result
   data_type = client_data_type(parts.model, parts.batch_size)
   keeps_state = parts.algorithm.keeps_client_state
   input_type = tff.to_type(
-      collections.OrderedDict(data=data_type, state=initial_client.type_signature.result)
-      if keeps_state
-      else data_type
+    collections.OrderedDict(data=data_type, state=initial_client.type_signature.result)
+    if keeps_state
+    else data_type
   )
   broadcast_computation = tff.tensorflow.computation(
-      functools.partial(_make_broadcast, parts), server_type
+    functools.partial(_make_broadcast, parts), server_type
   )
   work = tff.tensorflow.computation(
-      functools.partial(_work, parts, names),
-      [broadcast_computation.type_signature.result, input_type],
+    functools.partial(_work, parts, names),
+    [broadcast_computation.type_signature.result, input_type],
   )
   result_type = work.type_signature.result
   server_step = tff.tensorflow.computation(
-      functools.partial(_server_step, parts),
-      [server_type, weights_type, result_type['auxiliary'], np.float32],
+    functools.partial(_server_step, parts),
+    [server_type, weights_type, result_type['auxiliary'], np.float32],
   )
 
   @tff.federated_computation
   def initialize():
     server = tff.federated_eval(initial_server, tff.SERVER)
     return tff.federated_zip(
-        collections.OrderedDict(server=server, aggregator=aggregate.initialize())
+      collections.OrderedDict(server=server, aggregator=aggregate.initialize())
     )
 
   @tff.federated_computation(
-      initialize.type_signature.result, tff.FederatedType(input_type, tff.CLIENTS)
+    initialize.type_signature.result, tff.FederatedType(input_type, tff.CLIENTS)
   )
   def next_round(state, clients):
-    broadcast = tff.federated_broadcast(
-        tff.federated_map(broadcast_computation, state['server'])
-    )
+    broadcast = tff.federated_broadcast(tff.federated_map(broadcast_computation, state['server']))
     result = tff.federated_map(work, (broadcast, clients))
     combined = aggregate.next(state['aggregator'], result['update'], result['weight'])
     auxiliary = _mean_auxiliary(result, parts.algorithm.auxiliary_weighting)
     participants = tff.federated_sum(result['finite'])
     server = tff.federated_map(
-        server_step, (state['server'], combined.result, auxiliary, participants)
+      server_step, (state['server'], combined.result, auxiliary, participants)
     )
-    new_state = tff.federated_zip(
-        collections.OrderedDict(server=server, aggregator=combined.state)
-    )
+    new_state = tff.federated_zip(collections.OrderedDict(server=server, aggregator=combined.state))
     measurements = tff.federated_zip(
-        collections.OrderedDict(
-            participants=participants,
-            report=stacking.stack_at_server(result['report']),
-            aggregation=combined.measurements,
-        )
+      collections.OrderedDict(
+        participants=participants,
+        report=stacking.stack_at_server(result['report']),
+        aggregation=combined.measurements,
+      )
     )
     if not keeps_state:
       return new_state, measurements
     return new_state, measurements, stacking.stack_at_server(result['kept'])
 
   return FederatedProcess(
-      initialize=initialize,
-      next=next_round,
-      client_data_type=data_type,
-      report_columns=(*REPORT_COLUMNS, *names),
-      initial_client_state=initial_client() if keeps_state else None,
-      algorithm=parts.algorithm,
+    initialize=initialize,
+    next=next_round,
+    client_data_type=data_type,
+    report_columns=(*REPORT_COLUMNS, *names),
+    initial_client_state=initial_client() if keeps_state else None,
+    algorithm=parts.algorithm,
+    bytes_down_per_client=_num_bytes(broadcast_computation.type_signature.result),
+    bytes_up_per_client=_bytes_up(parts.algorithm, result_type),
   )
 
 
+def _num_bytes(type_spec: tff.Type) -> int:
+  """Size of a structure of tensors of fixed shapes."""
+  specs = tf.nest.flatten(tff.types.type_to_tf_tensor_specs(type_spec))
+  return sum(spec.dtype.size * spec.shape.num_elements() for spec in specs)
+
+
+def _bytes_up(algorithm: algorithm_lib.Algorithm, result_type: tff.StructType) -> int:
+  """Size of a client's update, auxiliary tensors and weight."""
+  if not algorithm.shares_update:
+    return 0
+  return sum(_num_bytes(result_type[part]) for part in ('update', 'auxiliary', 'weight'))
+
+
 def _aggregation(
-    factory: Optional[tff.aggregators.AggregationFactory], weights_type: tff.Type
+  factory: Optional[tff.aggregators.AggregationFactory], weights_type: tff.Type
 ) -> tff.templates.AggregationProcess:
   """A weighted aggregation process from any factory; those without weights ignore them."""
   factory = factory or tff.aggregators.MeanFactory(no_nan_division=True)
@@ -222,9 +236,9 @@ def _aggregation(
   unweighted = factory.create(weights_type)
 
   @tff.federated_computation(
-      unweighted.state_type,
-      tff.FederatedType(weights_type, tff.CLIENTS),
-      tff.FederatedType(np.float32, tff.CLIENTS),
+    unweighted.state_type,
+    tff.FederatedType(weights_type, tff.CLIENTS),
+    tff.FederatedType(np.float32, tff.CLIENTS),
   )
   def next_fn(state, value, weight):
     del weight
@@ -237,10 +251,10 @@ def _initial_server(parts: Parts):
   weights = parts.initial_weights()
   specs = tuple(tf.TensorSpec(w.shape, w.dtype) for w in weights)
   return collections.OrderedDict(
-      weights=list(weights),
-      method=parts.algorithm.initial_server_state(weights),
-      optimizer=parts.server_optimizer.initialize(specs),
-      round_num=tf.constant(0),
+    weights=list(weights),
+    method=parts.algorithm.initial_server_state(weights),
+    optimizer=parts.server_optimizer.initialize(specs),
+    round_num=tf.constant(0),
   )
 
 
@@ -250,9 +264,9 @@ def _server(server: Any) -> algorithm_lib.Server:
 
 def _make_broadcast(parts: Parts, server: Any):
   return collections.OrderedDict(
-      weights=server['weights'],
-      method=parts.algorithm.message(_server(server)),
-      learning_rate_factor=parts.client_schedule(server['round_num']),
+    weights=server['weights'],
+    method=parts.algorithm.message(_server(server)),
+    learning_rate_factor=parts.client_schedule(server['round_num']),
   )
 
 
@@ -262,10 +276,10 @@ def _work(parts: Parts, names: Sequence[str], broadcast: Any, inputs: Any):
   if parts.algorithm.keeps_client_state:
     data, old_state = inputs['data'], inputs['state']
   received = algorithm_lib.Broadcast(
-      tuple(broadcast['weights']), broadcast['method'], broadcast['learning_rate_factor']
+    tuple(broadcast['weights']), broadcast['method'], broadcast['learning_rate_factor']
   )
   result = parts.algorithm.client_work(
-      parts.model, parts.client_optimizer, received, data, old_state
+    parts.model, parts.client_optimizer, received, data, old_state
   )
   sent = (list(result.update), result.auxiliary)
   finite = client_work.all_finite(sent)
@@ -274,14 +288,14 @@ def _work(parts: Parts, names: Sequence[str], broadcast: Any, inputs: Any):
   row = [data['num_examples'], weight, finite, result.num_steps]
   row.extend(result.sums[name] for name in names)
   report = collections.OrderedDict(
-      client=data['client'], values=tf.stack([tf.cast(column, tf.float32) for column in row])
+    client=data['client'], values=tf.stack([tf.cast(column, tf.float32) for column in row])
   )
   output = collections.OrderedDict(
-      update=update,
-      auxiliary=auxiliary,
-      weight=weight,
-      finite=tf.cast(finite, tf.float32),
-      report=report,
+    update=update,
+    auxiliary=auxiliary,
+    weight=weight,
+    finite=tf.cast(finite, tf.float32),
+    report=report,
   )
   if parts.algorithm.keeps_client_state:
     state = _choose(finite, result.client_state, old_state)
@@ -293,21 +307,21 @@ def _server_step(parts: Parts, server: Any, update: Any, auxiliary: Any, partici
   before = _server(server)
   optimizer = parts.server_optimizer
   scaled = client_work.scale_learning_rate(
-      optimizer, before.optimizer, parts.server_schedule(server['round_num'])
+    optimizer, before.optimizer, parts.server_schedule(server['round_num'])
   )
   after = parts.algorithm.server_update(
-      optimizer,
-      before._replace(optimizer=scaled),
-      algorithm_lib.Aggregated(tuple(update), auxiliary, participants),
+    optimizer,
+    before._replace(optimizer=scaled),
+    algorithm_lib.Aggregated(tuple(update), auxiliary, participants),
   )
   # The scaled rate was this round's only: the state keeps the base rate.
   base = optimizer.set_hparams(after.optimizer, optimizer.get_hparams(before.optimizer))
   after = _choose(participants > 0.0, after._replace(optimizer=base), before)
   return collections.OrderedDict(
-      weights=list(after.weights),
-      method=after.method,
-      optimizer=after.optimizer,
-      round_num=server['round_num'] + 1,
+    weights=list(after.weights),
+    method=after.method,
+    optimizer=after.optimizer,
+    round_num=server['round_num'] + 1,
   )
 
 

@@ -9,7 +9,7 @@ import abc
 from collections.abc import Mapping, Sequence
 import dataclasses
 import enum
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
 
@@ -67,7 +67,7 @@ class Clients(abc.ABC):
     parts = [self.examples(position) for position in range(len(self))]
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
-  def select(self, positions: Sequence[int]) -> 'Clients':
+  def select(self, positions: Union[Sequence[int], np.ndarray]) -> 'Clients':
     """The clients at these positions, renumbered from 0."""
     return _SelectedClients(self, np.asarray(positions, np.int64))
 

@@ -1,0 +1,400 @@
+"""The settings of a run: one vocabulary for flags, hparams.csv, sweeps and checks.
+
+`Settings` is a plain dataclass; every field is a flag of `experiments.train`, with its help, its
+group and its domain beside it. Hyperparameters of single methods come from the registries (see
+`registry_flags`) and live in `Settings.method_flags`. Nothing here imports TensorFlow, so that
+`--help` and the refusal of bad flags take no time.
+"""
+
+from collections.abc import Callable, Mapping
+import dataclasses
+import math
+from typing import Any, Optional
+
+from fl_research import algorithms, models, registry, runtime, tasks
+from fl_research.algorithms import optimizers, schedules
+from fl_research.datasets import partition as partition_lib
+from fl_research.population import cohorts
+from fl_research.registry import Hyperparameter, UsageError
+
+FULL = 'full'
+"""`--client_batch_size=full`: B = infinity, all of a client's examples in one batch."""
+
+CLIENT_WEIGHTINGS = ('num_examples', 'uniform', 'num_tokens')
+NATURAL = 'natural'
+
+
+def _field(
+  default: Any,
+  help: str,
+  group: str,
+  *,
+  choices: Optional[Callable[[], Any]] = None,
+  valid: Optional[Callable[[Any], bool]] = None,
+  domain: str = '',
+  identity: bool = True,
+  optional: Optional[type] = None,
+):
+  """A setting: its default, its line of help, and what it may be.
+
+  `identity` is False for settings that cannot change what a run computes; `optional` is the type
+  of a setting whose default is None.
+  """
+  metadata = {
+    'help': help,
+    'group': group,
+    'choices': choices,
+    'valid': valid,
+    'domain': domain,
+    'identity': identity,
+    'type': optional or type(default),
+  }
+  return dataclasses.field(default=default, metadata=metadata)
+
+
+_at_least_one: dict[str, Any] = {'valid': lambda v: v >= 1, 'domain': 'an integer of at least 1'}
+_not_negative: dict[str, Any] = {
+  'valid': lambda v: math.isfinite(v) and v >= 0,
+  'domain': 'a number from 0 on',
+}
+_positive: dict[str, Any] = {
+  'valid': lambda v: math.isfinite(v) and v > 0,
+  'domain': 'a number above 0',
+}
+_count_or_zero: dict[str, Any] = {'valid': lambda v: v >= 0, 'domain': 'an integer of at least 0'}
+_fraction: dict[str, Any] = {'valid': lambda v: 0 <= v < 1, 'domain': 'a number in [0, 1)'}
+
+
+def _is_batch_size(value: str) -> bool:
+  return value == FULL or (value.isdigit() and int(value) >= 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+  """All settings of a run (see the module's docstring); each field's help is its documentation."""
+
+  experiment_name: str = _field('', 'name of the run, and of its folder', 'Run')
+  output_dir: str = _field('results', 'folder of all runs', 'Run', identity=False)
+  seed: int = _field(0, 'fixes every random draw of the run', 'Run', **_count_or_zero)
+  total_rounds: int = _field(100, 'rounds of training', 'Run', **_at_least_one)
+  target_metric: str = _field(
+    '', 'column of metrics.csv that ends the run or that --patience watches', 'Run'
+  )
+  target_value: Optional[float] = _field(
+    None, 'end once --target_metric reaches this', 'Run', optional=float
+  )
+  patience: int = _field(
+    0,
+    'end after so many evaluations without a better --target_metric; 0: never',
+    'Run',
+    **_count_or_zero,
+  )
+  centralized: bool = _field(
+    False, 'reference without federation: one client holds all the data', 'Run'
+  )
+  local_only: bool = _field(False, 'reference without federation: each client alone', 'Run')
+
+  task: str = _field('', 'what to learn', 'Data', choices=lambda: tasks.TASKS)
+  model: str = _field(
+    '', "the model; the task's own when empty", 'Data', choices=lambda: models.MODELS
+  )
+  data_dir: str = _field(
+    '',
+    'folder of original data files; else $FL_RESEARCH_DATA_DIR, else the cache folder',
+    'Data',
+    identity=False,
+  )
+  data_file: str = _field('', 'tabular: a CSV or Parquet file; npz: a folder of .npz files', 'Data')
+  client_column: str = _field('', 'tabular: the column that says whose a row is', 'Data')
+  label_column: str = _field('', 'tabular: the column to predict', 'Data')
+  sequence_length: int = _field(
+    80, 'text: characters or words per example', 'Data', **_at_least_one
+  )
+  synthetic_alpha: float = _field(
+    0.0, 'synthetic: how much models differ between clients', 'Data', **_not_negative
+  )
+  synthetic_beta: float = _field(
+    0.0, 'synthetic: how much inputs differ between clients', 'Data', **_not_negative
+  )
+  partition: str = _field(
+    '',
+    'who owns which example: natural where the data say so, else a scheme; empty: natural or iid',
+    'Data',
+    choices=lambda: [NATURAL, *partition_lib.SCHEMES],
+  )
+  num_clients: Optional[int] = _field(
+    None,
+    'clients to deal the data to (default 100; synthetic data: 30)',
+    'Data',
+    optional=int,
+    **_at_least_one,
+  )
+  held_out_clients_fraction: float = _field(
+    0.0,
+    'share of the clients that never train and are evaluated as held_out/...',
+    'Data',
+    **_fraction,
+  )
+
+  algorithm: str = _field(
+    'fedavg', 'the federated optimisation method', 'Method', choices=lambda: algorithms.ALGORITHMS
+  )
+  client_weighting: str = _field(
+    'num_examples',
+    "what a client's update counts in the average",
+    'Method',
+    choices=lambda: CLIENT_WEIGHTINGS,
+  )
+
+  clients_per_round: int = _field(10, 'size of the cohort', 'Clients', **_at_least_one)
+  cohort_sampling: str = _field(
+    'uniform', 'how the cohort is drawn', 'Clients', choices=lambda: cohorts.SAMPLINGS
+  )
+  availability_trace: str = _field(
+    '', 'CSV with client_id, first_round, last_round: who can be drawn when', 'Clients'
+  )
+  client_epochs_per_round: float = _field(
+    1.0, "E: passes over the client's examples per round", 'Clients', **_positive
+  )
+  client_batch_size: str = _field(
+    '20',
+    'B: examples per step, or "full" for all of them',
+    'Clients',
+    valid=_is_batch_size,
+    domain='an integer of at least 1, or full',
+  )
+  max_examples_per_client: int = _field(
+    0, 'use at most so many examples of a client per round; 0: all', 'Clients', **_count_or_zero
+  )
+  client_optimizer: str = _field(
+    'sgd', "optimiser of the clients' steps", 'Clients', choices=lambda: optimizers.OPTIMIZERS
+  )
+  client_learning_rate: float = _field(0.1, 'its learning rate', 'Clients', **_not_negative)
+  client_lr_schedule: str = _field(
+    'constant',
+    'how that rate changes with the rounds',
+    'Clients',
+    choices=lambda: schedules.SCHEDULES,
+  )
+  client_lr_decay: float = _field(0.99, 'decay of the exponential schedule', 'Clients', **_positive)
+  client_lr_decay_rounds: int = _field(
+    1, 'period of the schedule in rounds', 'Clients', **_at_least_one
+  )
+  client_gradient_clip_norm: float = _field(
+    0.0, 'clip each gradient to this global norm; 0: do not', 'Clients', **_not_negative
+  )
+  client_weight_decay: float = _field(
+    0.0, 'add this times the weights to each gradient', 'Clients', **_not_negative
+  )
+
+  server_optimizer: str = _field(
+    'sgd', "optimiser of the server's step", 'Server', choices=lambda: optimizers.OPTIMIZERS
+  )
+  server_learning_rate: float = _field(1.0, 'its learning rate', 'Server', **_not_negative)
+  server_lr_schedule: str = _field(
+    'constant',
+    'how that rate changes with the rounds',
+    'Server',
+    choices=lambda: schedules.SCHEDULES,
+  )
+  server_lr_decay: float = _field(0.99, 'decay of the exponential schedule', 'Server', **_positive)
+  server_lr_decay_rounds: int = _field(
+    1, 'period of the schedule in rounds', 'Server', **_at_least_one
+  )
+
+  rounds_per_evaluation: int = _field(
+    1, 'evaluate every so many rounds, and after the last', 'Evaluation', **_at_least_one
+  )
+  clients_csv: bool = _field(
+    False, 'write clients.csv: metrics of every client', 'Evaluation', identity=False
+  )
+  max_evaluation_clients: int = _field(
+    1000,
+    'evaluate at most so many clients one by one (a fixed draw); 0: none',
+    'Evaluation',
+    **_count_or_zero,
+  )
+
+  rounds_per_checkpoint: int = _field(
+    10,
+    'save a checkpoint every so many rounds, and after the last',
+    'Output',
+    identity=False,
+    **_at_least_one,
+  )
+  checkpoints_to_keep: int = _field(
+    3, 'newest checkpoints that are kept', 'Output', identity=False, **_at_least_one
+  )
+  tensorboard: bool = _field(True, 'write TensorBoard logs to logdir/', 'Output', identity=False)
+
+  runtime: str = _field(
+    'auto',
+    'what executes the TFF computations',
+    'Machine',
+    choices=lambda: runtime.NAMES,
+    identity=False,
+  )
+  client_parallelism: int = _field(
+    0,
+    'clients that train at the same time; 0: one per core',
+    'Machine',
+    identity=False,
+    **_count_or_zero,
+  )
+  jit: str = _field(
+    'auto',
+    'compile client work with XLA: off, on, or whatever a trial finds faster',
+    'Machine',
+    choices=lambda: runtime.JIT,
+    identity=False,
+  )
+
+  method_flags: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  """Hyperparameters that were set, by flag name, e.g. `{'partition_alpha': 0.1}`."""
+
+  @property
+  def batch_size(self) -> Optional[int]:
+    """B as a number; None for B = infinity."""
+    return None if self.client_batch_size == FULL else int(self.client_batch_size)
+
+  def hyperparameters(self, prefix: str) -> dict[str, Any]:
+    """The hyperparameters set by flags `--<prefix>_<name>`, by name."""
+    flags = registry_flags()
+    return {
+      flags[flag].name: value
+      for flag, value in self.method_flags.items()
+      if flags[flag].prefix == prefix
+    }
+
+  def flag_values(self, identity_only: bool = False) -> dict[str, Any]:
+    """Every setting by flag name: those of `Settings`, then those in `method_flags`."""
+    values = {
+      field.name: getattr(self, field.name)
+      for field in fields()
+      if field.metadata['identity'] or not identity_only
+    }
+    return {**values, **self.method_flags}
+
+
+def fields() -> list[dataclasses.Field]:
+  """The fields of `Settings` that are flags."""
+  return [field for field in dataclasses.fields(Settings) if field.metadata]
+
+
+@dataclasses.dataclass(frozen=True)
+class RegistryFlag:
+  """A flag that a registry's entry brings with it.
+
+  Attributes:
+    prefix: the entry's name (or `partition`, `client`, `server`).
+    name: the hyperparameter's name.
+    hyperparameter: its default, help and domain.
+    group: heading in `--help`.
+  """
+
+  prefix: str
+  name: str
+  hyperparameter: Hyperparameter
+  group: str
+
+
+def registry_flags() -> dict[str, RegistryFlag]:
+  """All flags `--<prefix>_<hyperparameter>` of the registries."""
+  sources: list[tuple[str, Mapping[str, Hyperparameter], str]] = [
+    ('partition', partition_lib.PARAMETERS, 'Data'),
+    ('client', optimizers.HYPERPARAMETERS, 'Clients'),
+    ('server', optimizers.HYPERPARAMETERS, 'Server'),
+  ]
+  for table, group in ((algorithms.ALGORITHMS, 'Method'), (models.MODELS, 'Data')):
+    sources.extend((name, entry.hyperparameters, group) for name, entry in table.items())
+  return {
+    f'{prefix}_{name}': RegistryFlag(prefix, name, hyperparameter, group)
+    for prefix, table, group in sources
+    for name, hyperparameter in table.items()
+  }
+
+
+def validate(settings: Settings) -> None:
+  """Checks all that can be checked before any data are read.
+
+  Raises:
+    UsageError: one line that names the first flag that is wrong, and what it accepts.
+  """
+  for field in fields():
+    _check_field(field, getattr(settings, field.name))
+  if not settings.task:
+    raise UsageError(f'--task: must be given; accepted are {", ".join(tasks.NAMES)}')
+  if not settings.experiment_name or '/' in settings.experiment_name:
+    raise UsageError(
+      f'--experiment_name={settings.experiment_name}: must be given, and be a folder name'
+    )
+  _check_method_flags(settings)
+  _check_together(settings)
+
+
+def _check_field(field: dataclasses.Field, value: Any) -> None:
+  metadata = field.metadata
+  if metadata['choices'] and value:
+    registry.lookup(field.name, value, dict.fromkeys(metadata['choices']()))
+  if value is not None and metadata['valid'] and not metadata['valid'](value):
+    raise UsageError(f'--{field.name}={value}: accepted is {metadata["domain"]}')
+  if isinstance(value, float) and not math.isfinite(value):
+    raise UsageError(f'--{field.name}={value}: accepted is a finite number')
+
+
+def _chosen(settings: Settings) -> dict[str, tuple[str, ...]]:
+  """Prefix -> the hyperparameters that the run reads, for everything the flags choose."""
+  model = settings.model or tasks.get_task(settings.task).default_model
+  scheme = partition_lib.SCHEMES.get(settings.partition or 'iid')
+  return {
+    'partition': scheme.parameters if scheme else (),
+    'client': optimizers.OPTIMIZERS[settings.client_optimizer].hyperparameters,
+    'server': optimizers.OPTIMIZERS[settings.server_optimizer].hyperparameters,
+    model: tuple(models.MODELS[model].hyperparameters),
+    settings.algorithm: tuple(algorithms.ALGORITHMS[settings.algorithm].hyperparameters),
+  }
+
+
+def _check_method_flags(settings: Settings) -> None:
+  """Every hyperparameter that was set is in its domain, and is read by something chosen."""
+  flags, chosen = registry_flags(), _chosen(settings)
+  for flag, value in settings.method_flags.items():
+    entry = registry.lookup('flag', flag, flags) if flag not in flags else flags[flag]
+    if entry.name not in chosen.get(entry.prefix, ()):
+      raise UsageError(
+        f'--{flag}={value}: not read by this run '
+        f'({_choice_behind(settings, entry.prefix)}); leave it out'
+      )
+    entry.hyperparameter.check(flag, value)
+
+
+def _choice_behind(settings: Settings, prefix: str) -> str:
+  """The flag whose choice decides whether hyperparameters with this prefix are read."""
+  if prefix in ('client', 'server'):
+    name = f'{prefix}_optimizer'
+    return f'--{name}={getattr(settings, name)}'
+  if prefix == 'partition':
+    return f'--partition={settings.partition or "natural or iid"}'
+  flag = 'algorithm' if prefix in algorithms.ALGORITHMS else 'model'
+  return f'--{flag}={getattr(settings, flag) or "default"}'
+
+
+def _check_together(settings: Settings) -> None:
+  """Flags that only make sense together, or never."""
+  if settings.centralized and settings.local_only:
+    raise UsageError('--centralized and --local_only: at most one of them')
+  if settings.local_only and settings.algorithm not in ('fedavg', 'local'):
+    raise UsageError(f'--local_only: not with --algorithm={settings.algorithm}')
+  if settings.target_value is not None and not settings.target_metric:
+    raise UsageError('--target_value: needs --target_metric, a column of metrics.csv')
+  if settings.cohort_sampling == 'availability' and not settings.availability_trace:
+    raise UsageError('--cohort_sampling=availability: needs --availability_trace, a CSV file')
+  if settings.availability_trace and settings.cohort_sampling != 'availability':
+    raise UsageError('--availability_trace: only read with --cohort_sampling=availability')
+  for name in ('data_file', 'client_column', 'label_column'):
+    readers = ('tabular', 'npz') if name == 'data_file' else ('tabular',)
+    given = getattr(settings, name)
+    if settings.task in readers and not given:
+      raise UsageError(f'--{name}: must be given for --task={settings.task}')
+    if given and settings.task not in readers:
+      raise UsageError(f'--{name}={given}: only read with --task={" or ".join(readers)}')

@@ -1,0 +1,220 @@
+"""A whole run: from settings to a folder with CSVs, checkpoints and the final model."""
+
+from collections.abc import Callable
+import dataclasses
+import io
+import os
+import time
+from typing import Any, Optional
+
+from absl import logging
+import numpy as np
+
+from fl_research import algorithms, metrics, models, runtime, tasks
+from fl_research.algorithms import optimizers, schedules
+from fl_research.algorithms import process as process_lib
+from fl_research.population import cohorts
+from fl_research.settings import Settings
+from fl_research.training import (
+  checkpoints,
+  evaluation,
+  learning_curve,
+  model_evaluation,
+  run_data,
+  run_folder,
+  tables,
+  tensorboard,
+)
+from fl_research.training import (
+  loop as loop_lib,
+)
+from fl_research.training import (
+  progress as progress_lib,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+  """How a run ended.
+
+  Attributes:
+    folder: the run's folder.
+    last_row: its last row of metrics.csv.
+    reason: why it ended before the last round; empty when it did not.
+    seconds: time this session took.
+  """
+
+  folder: run_folder.RunFolder
+  last_row: dict[str, Any]
+  reason: str
+  seconds: float
+
+
+def build_model(settings: Settings, data: run_data.RunData):
+  """The model that the settings name."""
+  name = settings.model or tasks.get_task(settings.task).default_model
+  return models.build(name, data.spec, settings.seed)
+
+
+def build_process(settings: Settings, model) -> process_lib.FederatedProcess:
+  """The federated process that the settings name."""
+  algorithm = 'local' if settings.local_only else settings.algorithm
+  client_optimizer = optimizers.build(
+    settings.client_optimizer,
+    settings.client_learning_rate,
+    settings.hyperparameters('client'),
+    settings.client_gradient_clip_norm,
+    settings.client_weight_decay,
+  )
+  server_optimizer = optimizers.build(
+    settings.server_optimizer, settings.server_learning_rate, settings.hyperparameters('server')
+  )
+  return process_lib.build_process(
+    process_lib.Parts(
+      model=model,
+      algorithm=algorithms.build(algorithm, settings.hyperparameters(settings.algorithm)),
+      client_optimizer=client_optimizer,
+      server_optimizer=server_optimizer,
+      client_weighting=settings.client_weighting,
+      client_schedule=schedules.build(
+        settings.client_lr_schedule, settings.client_lr_decay, settings.client_lr_decay_rounds
+      ),
+      server_schedule=schedules.build(
+        settings.server_lr_schedule, settings.server_lr_decay, settings.server_lr_decay_rounds
+      ),
+      batch_size=settings.batch_size,
+    )
+  )
+
+
+def build_sampler(settings: Settings, data: run_data.RunData) -> cohorts.CohortSampler:
+  """Who takes part in which round."""
+  everybody = settings.local_only or settings.centralized
+  trace = None
+  if settings.availability_trace:
+    trace = cohorts.AvailabilityTrace(settings.availability_trace, data.train.ids)
+  return cohorts.CohortSampler(
+    sampling='uniform' if everybody else settings.cohort_sampling,
+    clients_per_round=len(data.train) if everybody else settings.clients_per_round,
+    sizes=data.train.sizes,
+    seed=settings.seed,
+    availability=trace,
+  )
+
+
+def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
+  """Runs, or resumes, the experiment that the settings describe.
+
+  Args:
+    settings: checked settings (see `fl_research.settings.validate`).
+    interrupted: asked after each round; a reason to stop now, or nothing.
+
+  Raises:
+    UsageError, DataError: one line, before anything is written.
+    OSError: the folder cannot be written to (disk full, …); what it holds stays valid.
+  """
+  begin = time.monotonic()
+  folder = run_folder.RunFolder(settings)
+  folder.check()
+  context = runtime.set_context(settings.runtime, settings.client_parallelism or None, settings.jit)
+  data = run_data.load(settings)
+  model = build_model(settings, data)
+  process = build_process(settings, model)
+  sampler = build_sampler(settings, data)
+  scored = model_evaluation.ModelEvaluation(evaluation.Evaluator(model), data)
+  loop = loop_lib.Loop(settings, process, data, sampler, scored)
+  _check_target(settings, loop)
+  store = checkpoints.CheckpointStore(folder.checkpoints, settings.checkpoints_to_keep)
+  progress = _resume(process, store)
+  folder.start(
+    {'sources': data.sources, 'passport': data.passport, 'parameters': model.num_parameters}
+  )
+  writer = _Writer(settings, folder, data, progress.round_num if store.newest() else -1)
+  observers = loop_lib.Observers(
+    row=writer.row,
+    client_rows=writer.client_rows if settings.clients_csv else None,
+    checkpoint=lambda p: store.save(loop_lib.to_checkpoint(p)),
+    interrupted=interrupted,
+  )
+  with writer:
+    progress = loop.run(progress, observers)
+  reason = progress.stopped
+  interrupted_now = bool(interrupted()) and progress.round_num < settings.total_rounds
+  _save_model(folder, model, process.model_weights(progress.state))
+  learning_curve.save(folder.metrics, folder.path / 'learning_curve.png', data.problem)
+  folder.finish(
+    {
+      'finished': not interrupted_now,
+      'rounds': progress.round_num,
+      'stopped': reason,
+      'runtime': context.report(),
+    }
+  )
+  return Outcome(folder, writer.last_row, reason, time.monotonic() - begin)
+
+
+def _check_target(settings: Settings, loop: loop_lib.Loop) -> None:
+  from fl_research import registry
+
+  if settings.target_metric:
+    registry.lookup('target_metric', settings.target_metric, dict.fromkeys(loop.columns()))
+
+
+def _resume(process, store: checkpoints.CheckpointStore) -> loop_lib.Progress:
+  checkpoint = store.newest()
+  if checkpoint is None:
+    return loop_lib.start(process)
+  progress = loop_lib.from_checkpoint(process, checkpoint)
+  progress.stopped = ''
+  logging.info('resuming after round %d', progress.round_num)
+  return progress
+
+
+class _Writer:
+  """Brings rows to the CSVs, TensorBoard and the progress bar."""
+
+  def __init__(self, settings: Settings, folder, data: run_data.RunData, last_round: int):
+    self._metrics = tables.Table(folder.metrics, last_round)
+    self._clients = tables.Table(folder.clients, last_round)
+    self._tensorboard = tensorboard.Writer(folder.logdir) if settings.tensorboard else None
+    primary = metrics.PRIMARY[data.problem]
+    self._bar = progress_lib.ProgressBar(settings.total_rounds, max(last_round, 0), primary)
+    self.last_row: dict[str, Any] = {}
+
+  def __enter__(self) -> '_Writer':
+    self._bar.__enter__()
+    return self
+
+  def __exit__(self, *exception: Any) -> None:
+    self._bar.__exit__(*exception)
+    if self._tensorboard is not None:
+      self._tensorboard.close()
+
+  def row(self, row: dict[str, Any]) -> None:
+    self._metrics.append([row])
+    if self._tensorboard is not None:
+      self._tensorboard.write(row)
+    self._bar.update(row)
+    self.last_row = row
+
+  def client_rows(self, rows: list[dict[str, Any]]) -> None:
+    self._clients.append(rows)
+
+
+def _save_model(folder: run_folder.RunFolder, model, weights: tuple[np.ndarray, ...]) -> None:
+  """Saves the final model as arrays by name, and as a Keras file."""
+  buffer = io.BytesIO()
+  np.savez(buffer, **dict(zip(model.weight_names, weights)))
+  checkpoints.write_atomically(folder.path / 'model.npz', buffer.getvalue())
+  temporary = folder.path / 'model.tmp.keras'
+  model.keras_model((weights, ())).save(temporary)
+  os.replace(temporary, folder.path / 'model.keras')
+
+
+def load_weights(folder: run_folder.RunFolder, model) -> Optional[tuple[np.ndarray, ...]]:
+  """The final weights of a run's model.npz; None when the run has not written it."""
+  path = folder.path / 'model.npz'
+  if not path.exists():
+    return None
+  arrays = np.load(path, allow_pickle=False)
+  return tuple(arrays[name] for name in model.weight_names)

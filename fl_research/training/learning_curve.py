@@ -1,0 +1,45 @@
+"""A picture of a run: loss and the task's metric against rounds."""
+
+import pathlib
+
+import matplotlib
+
+matplotlib.use('Agg')
+
+from matplotlib import pyplot as plt
+import pandas as pd
+
+from fl_research import metrics
+from fl_research.datasets.federated_data import Problem
+
+# Okabe and Ito's blue and vermilion, told apart by all readers, and by line style in print.
+_STYLES = {
+  'train': {'color': '#0072B2', 'linestyle': '--', 'label': 'training (cohort, before the step)'},
+  'eval': {'color': '#D55E00', 'linestyle': '-', 'label': 'test'},
+}
+
+
+def save(metrics_csv: pathlib.Path, picture: pathlib.Path, problem: Problem) -> None:
+  """Draws metrics.csv of one run.
+
+  Args:
+    metrics_csv: the CSV.
+    picture: the PNG to write.
+    problem: what is predicted, which says what is drawn beside the loss.
+  """
+  table = pd.read_csv(metrics_csv)
+  names = list(dict.fromkeys(('loss', metrics.PRIMARY[problem])))
+  figure, panels = plt.subplots(1, len(names), figsize=(5 * len(names), 3.6), squeeze=False)
+  for panel, name in zip(panels[0], names):
+    for phase, style in _STYLES.items():
+      column = f'{phase}/{name}'
+      if column in table:
+        known = table[['round', column]].dropna()
+        panel.plot(known['round'], known[column], **style)
+    panel.set_xlabel('round')
+    panel.set_ylabel(name)
+    panel.grid(alpha=0.3)
+  panels[0][0].legend(frameon=False)
+  figure.tight_layout()
+  figure.savefig(picture, dpi=150)
+  plt.close(figure)

@@ -1,0 +1,279 @@
+"""The training loop: the only one there is.
+
+    sample cohort -> broadcast -> client work -> aggregate -> server update -> metrics
+    -> evaluation -> checkpoint
+
+until the last round, a target, convergence, or a signal. It knows no method, aggregator or data set
+by name; all it knows is a `FederatedProcess`.
+"""
+
+from collections.abc import Callable, Mapping
+import concurrent.futures
+import dataclasses
+import time
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from fl_research import client_data, metrics, runtime
+from fl_research.algorithms import process as process_lib
+from fl_research.population import cohorts
+from fl_research.settings import Settings
+from fl_research.training import checkpoints, model_evaluation
+from fl_research.training.run_data import RunData
+
+
+@dataclasses.dataclass
+class Progress:
+  """Where a run stands.
+
+  Attributes:
+    round_num: the last finished round; 0 before training.
+    state: the server state.
+    client_states: states of clients that have taken part, by position.
+    best: best value of the watched metric so far, None before the first.
+    evaluations_since_best: how many evaluations have passed since.
+    stopped: why the run ends before its last round; empty while it goes on.
+  """
+
+  round_num: int
+  state: Any
+  client_states: dict[int, Any]
+  best: Optional[float] = None
+  evaluations_since_best: int = 0
+  stopped: str = ''
+
+
+@dataclasses.dataclass(frozen=True)
+class Observers:
+  """What the loop tells the outside.
+
+  Attributes:
+    row: takes every row of metrics.csv.
+    client_rows: takes rows of clients.csv; None when nobody wants them.
+    checkpoint: takes the progress whenever it should be saved.
+    interrupted: says, after each round, whether to stop, by a reason; empty to go on.
+  """
+
+  row: Callable[[dict[str, Any]], None]
+  client_rows: Optional[Callable[[list[dict[str, Any]]], None]]
+  checkpoint: Callable[[Progress], None]
+  interrupted: Callable[[], str]
+
+
+def start(process: process_lib.FederatedProcess) -> Progress:
+  """The progress of a run that has not begun."""
+  return Progress(0, process.initialize(), {})
+
+
+def to_checkpoint(progress: Progress) -> checkpoints.Checkpoint:
+  """What must be saved to go on later."""
+  arrays = lambda structure: [np.asarray(leaf) for leaf in tf.nest.flatten(structure)]
+  return checkpoints.Checkpoint(
+    round_num=progress.round_num,
+    state=arrays(progress.state),
+    client_states={p: arrays(state) for p, state in sorted(progress.client_states.items())},
+    progress={
+      'best': progress.best,
+      'evaluations_since_best': progress.evaluations_since_best,
+      'stopped': progress.stopped,
+    },
+  )
+
+
+def from_checkpoint(
+  process: process_lib.FederatedProcess, checkpoint: checkpoints.Checkpoint
+) -> Progress:
+  """The progress that a checkpoint holds."""
+  pack = tf.nest.pack_sequence_as
+  return Progress(
+    round_num=checkpoint.round_num,
+    state=pack(process.initialize(), checkpoint.state),
+    client_states={
+      position: pack(process.initial_client_state, state)
+      for position, state in checkpoint.client_states.items()
+    },
+    **checkpoint.progress,
+  )
+
+
+class Loop:
+  """One run.
+
+  Args:
+    settings: what to do.
+    process: the method.
+    data: the data.
+    sampler: who takes part.
+    evaluation: how the model is evaluated.
+  """
+
+  def __init__(
+    self,
+    settings: Settings,
+    process: process_lib.FederatedProcess,
+    data: RunData,
+    sampler: cohorts.CohortSampler,
+    evaluation: model_evaluation.ModelEvaluation,
+  ):
+    self._settings = settings
+    self._process = process
+    self._data = data
+    self._sampler = sampler
+    self._evaluation = evaluation
+
+  def run(self, progress: Progress, observers: Observers) -> Progress:
+    """Trains from `progress` to the end; `progress` is renewed in place and returned."""
+    if progress.round_num == 0:
+      begin = time.monotonic()
+      row, client_rows = self._evaluate(progress)
+      self._tell(observers, progress, {**row, 'seconds': time.monotonic() - begin}, client_rows)
+    with concurrent.futures.ThreadPoolExecutor(1, 'next cohort') as preparing:
+      upcoming = preparing.submit(self._cohort_data, progress.round_num + 1)
+      while progress.round_num < self._settings.total_rounds and not progress.stopped:
+        begin = time.monotonic()
+        clients = upcoming.result()
+        if progress.round_num + 2 <= self._settings.total_rounds:
+          upcoming = preparing.submit(self._cohort_data, progress.round_num + 2)
+        self._round(progress, clients, begin, observers)
+    return progress
+
+  def _round(self, progress: Progress, clients: list, begin: float, observers: Observers) -> None:
+    result = self._process.next(progress.state, self._with_states(progress, clients))
+    progress.state = result[0]
+    progress.round_num += 1
+    if self._process.keeps_client_state:
+      self._keep_states(progress, result[2])
+    row, client_rows = self._training_row(result[1])
+    last = progress.round_num == self._settings.total_rounds
+    evaluated = last or progress.round_num % self._settings.rounds_per_evaluation == 0
+    seconds = time.monotonic() - begin
+    if evaluated:
+      evaluation_row, evaluation_clients = self._evaluate(progress)
+      row.update(evaluation_row)
+      client_rows += evaluation_clients
+      self._watch(progress, row)
+    progress.stopped = progress.stopped or observers.interrupted()
+    self._tell(observers, progress, {**row, 'seconds': seconds}, client_rows)
+    due = progress.round_num % self._settings.rounds_per_checkpoint == 0
+    if due or last or progress.stopped:
+      observers.checkpoint(progress)
+
+  def _cohort_data(self, round_num: int) -> list:
+    """The cohort's data, in the form its computation takes."""
+    settings = self._settings
+    clients = [
+      client_data.client_data(
+        self._data.train.examples(int(position)),
+        batch_size=settings.batch_size or client_data.FULL_BATCH,
+        epochs=settings.client_epochs_per_round,
+        seed=settings.seed,
+        round_num=round_num,
+        client=int(position),
+        max_examples=settings.max_examples_per_client or None,
+      )
+      for position in self._sampler.cohort(round_num)
+    ]
+    return clients if self._process.keeps_client_state else runtime.stack_clients(clients)
+
+  def _with_states(self, progress: Progress, clients: list) -> list:
+    if not self._process.keeps_client_state:
+      return clients
+    initial = self._process.initial_client_state
+    states = progress.client_states
+    return [{'data': data, 'state': states.get(int(data['client']), initial)} for data in clients]
+
+  def _keep_states(self, progress: Progress, kept: Any) -> None:
+    """Stores the stacked client states under their clients' positions."""
+    positions = np.asarray(kept['client'])
+    arrays = [np.asarray(leaf) for leaf in tf.nest.flatten(kept['state'])]
+    for i, position in enumerate(positions):
+      state = [array[i].copy() for array in arrays]
+      progress.client_states[int(position)] = tf.nest.pack_sequence_as(
+        self._process.initial_client_state, state
+      )
+
+  def _training_row(self, measured: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """One round's columns, and its rows by client, from the clients' reports."""
+    positions = np.asarray(measured['report']['client'])
+    order = np.argsort(positions, kind='stable')
+    values = np.asarray(measured['report']['values'], np.float64)[order]
+    report = dict(zip(self._process.report_columns, values.T))
+    finite = report['finite'] > 0
+    names = metrics.sum_names(self._data.problem, self._data.num_classes)
+    sums = {name: report[name][finite] for name in names}
+    row: dict[str, Any] = {
+      f'train/{name}': float(value)
+      for name, value in metrics.from_sums(
+        self._data.problem, {name: column.sum() for name, column in sums.items()}
+      ).items()
+    }
+    ids = [self._data.train.ids[position] for position in positions[order]]
+    row.update(self._costs(report, [i for i, kept in zip(ids, finite) if not kept]))
+    kept_ids = [i for i, kept in zip(ids, finite) if kept]
+    by_client = metrics.from_sums(self._data.problem, sums)
+    return row, model_evaluation.long_rows(
+      'train', kept_ids, report['num_examples'][finite], by_client
+    )
+
+  def _costs(self, report: Mapping[str, np.ndarray], dropped: list[str]) -> dict[str, Any]:
+    cohort = len(report['finite'])
+    return {
+      'cohort_size': cohort,
+      'cohort_examples': int(report['num_examples'].sum()),
+      'dropped': len(dropped),
+      'dropped_clients': ' '.join(dropped),
+      'bytes_down': cohort * self._process.bytes_down_per_client,
+      'bytes_up': cohort * self._process.bytes_up_per_client,
+    }
+
+  def _evaluate(self, progress: Progress) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    weights = self._process.model_weights(progress.state)
+    personal = None
+    if self._process.algorithm.has_personal_models:
+      initial = self._process.initial_client_state
+      personal = lambda position: self._process.algorithm.evaluation_weights(
+        weights, progress.client_states.get(position, initial)
+      )
+    return self._evaluation.evaluate(weights, personal)
+
+  def _watch(self, progress: Progress, row: Mapping[str, Any]) -> None:
+    """Decides on `--target_value` and `--patience` after an evaluation."""
+    name = self._settings.target_metric
+    if not name:
+      return
+    value = row[name]
+    lower = name.split('/')[-1].removesuffix('_mean') in metrics.LOWER_IS_BETTER
+    target = self._settings.target_value
+    if target is not None and (value <= target if lower else value >= target):
+      progress.stopped = f'{name} reached {target}'
+    if progress.best is None or (value < progress.best if lower else value > progress.best):
+      progress.best, progress.evaluations_since_best = float(value), 0
+      return
+    progress.evaluations_since_best += 1
+    if self._settings.patience and progress.evaluations_since_best >= self._settings.patience:
+      progress.stopped = f'{name} has not improved for {self._settings.patience} evaluations'
+
+  def _tell(self, observers, progress, row, client_rows) -> None:
+    columns = {name: row.get(name) for name in self.columns()}
+    observers.row({'round': progress.round_num, **columns})
+    if observers.client_rows is not None:
+      observers.client_rows([{'round': progress.round_num, **row} for row in client_rows])
+
+  def columns(self) -> list[str]:
+    """The columns of metrics.csv after `round`."""
+    problem, classes = self._data.problem, self._data.num_classes
+    trained = metrics.ratios(metrics.sum_names(problem, classes))
+    derived = metrics.from_sums(problem, dict.fromkeys(metrics.sum_names(problem, classes), 1.0))
+    return [
+      *(f'train/{name}' for name in {**trained, **derived}),
+      *self._evaluation.columns(),
+      'cohort_size',
+      'cohort_examples',
+      'dropped',
+      'dropped_clients',
+      'bytes_down',
+      'bytes_up',
+      'seconds',
+    ]

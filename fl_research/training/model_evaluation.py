@@ -1,0 +1,177 @@
+"""What is evaluated in a run: the central test set, clients' own test data, held-out clients.
+
+- `eval/<metric>`: the central test set.
+- `eval_clients/<metric>_<statistic>`: over the clients that have test examples of their own.
+- `held_out/<metric>`, `held_out_clients/…`: the clients that never train, for validation.
+
+Statistics are those of `fl_research.metrics.distribution`; every client counts the same.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Optional
+
+import numpy as np
+import pandas as pd
+
+from fl_research import metrics
+from fl_research.datasets.federated_data import Clients
+from fl_research.training import evaluation as evaluation_lib
+from fl_research.training.run_data import RunData
+
+Rows = list[dict[str, Any]]
+PersonalWeights = Callable[[int], Sequence[Any]]
+"""Position of a training client -> the weights of its own model."""
+
+_STATISTICS = ('mean', 'sd', 'p10', 'p50', 'p90', 'worst10')
+
+
+def long_rows(
+  phase: str, ids: Sequence[str], num_examples: Sequence[float], values: Mapping[str, Any]
+) -> Rows:
+  """Rows of clients.csv (without `round`): one for each client and metric."""
+  return [
+    {
+      'client_id': client_id,
+      'phase': phase,
+      'num_examples': int(count),
+      'metric': name,
+      'value': float(value),
+    }
+    for name, column in values.items()
+    for client_id, count, value in zip(ids, num_examples, column)
+  ]
+
+
+class ModelEvaluation:
+  """Evaluates the models of a run.
+
+  Args:
+    evaluator: computes numbers per example.
+    data: the run's data.
+  """
+
+  def __init__(self, evaluator: evaluation_lib.Evaluator, data: RunData):
+    self._evaluator = evaluator
+    self._data = data
+    self._test_clients = _with_examples(data.test_clients)
+    self._held_out = _with_examples(data.held_out)
+    # Where the clients' test examples are the central ones, one pass serves both.
+    self._shared = self._test_clients is not None and int(self._test_clients.sizes.sum()) == len(
+      data.test['y']
+    )
+    self._test = None if self._shared else evaluation_lib.ExampleSet(data.test)
+    self._by_client = _pool(self._test_clients)
+    self._held_out_set = _pool(self._held_out)
+
+  def columns(self) -> list[str]:
+    """Names of the columns that `evaluate` fills."""
+    names = metrics.names(self._data.problem, self._data.num_classes)
+    result = [f'eval/{name}' for name in names]
+    if self._test_clients is not None:
+      result += [f'eval_clients/{m}_{s}' for m in self._distributed() for s in _STATISTICS]
+    if self._held_out is not None:
+      result += [f'held_out/{name}' for name in names]
+      result += [f'held_out_clients/{m}_{s}' for m in self._distributed() for s in _STATISTICS]
+    return result
+
+  def _distributed(self) -> list[str]:
+    """The metrics whose distribution over clients is reported."""
+    return list(dict.fromkeys(('loss', metrics.PRIMARY[self._data.problem])))
+
+  def evaluate(
+    self, weights: Sequence[Any], personal: Optional[PersonalWeights] = None
+  ) -> tuple[dict[str, Any], Rows]:
+    """Evaluates the global model, or everybody's own.
+
+    Args:
+      weights: the global model.
+      personal: for methods in which clients have models of their own. `eval/` is then the mean
+        over training clients of each one's model on the whole central test set, `eval_clients/`
+        each one's on its own test examples; held-out clients have the global model.
+
+    Returns:
+      Values by column, and the rows of clients.csv.
+    """
+    row: dict[str, Any] = {}
+    rows: Rows = []
+    if personal is not None:
+      row.update(self._evaluate_personal(personal, rows))
+    else:
+      row.update(self._evaluate_global(weights, rows))
+    if self._held_out is not None and self._held_out_set is not None:
+      columns = self._evaluator.columns(weights, self._held_out_set)
+      row.update(self._metrics('held_out', columns, self._held_out_set.labels))
+      table = self._table(columns, self._held_out_set.labels, self._held_out)
+      row.update(self._clients('held_out', table, self._held_out, rows))
+    return row, rows
+
+  def _evaluate_global(self, weights: Sequence[Any], rows: Rows) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    if self._test is not None:
+      columns = self._evaluator.columns(weights, self._test)
+      row.update(self._metrics('eval', columns, self._test.labels))
+    if self._test_clients is not None and self._by_client is not None:
+      columns = self._evaluator.columns(weights, self._by_client)
+      if self._shared:
+        row.update(self._metrics('eval', columns, self._by_client.labels))
+      table = self._table(columns, self._by_client.labels, self._test_clients)
+      row.update(self._clients('eval', table, self._test_clients, rows))
+    return row
+
+  def _evaluate_personal(self, personal: PersonalWeights, rows: Rows) -> dict[str, Any]:
+    test = self._test or self._by_client
+    assert test is not None
+    position = {client_id: p for p, client_id in enumerate(self._data.train.ids)}
+    central = []
+    for p in range(len(self._data.train)):
+      columns = self._evaluator.columns(personal(p), test)
+      central.append(metrics.summarise(self._data.problem, columns, test.labels))
+    row: dict[str, Any] = {
+      f'eval/{name}': float(value) for name, value in pd.DataFrame(central).mean().items()
+    }
+    if self._test_clients is not None:
+      own = []
+      for index, client_id in enumerate(self._test_clients.ids):
+        if client_id not in position:
+          continue
+        examples = evaluation_lib.ExampleSet(self._test_clients.examples(index))
+        columns = self._evaluator.columns(personal(position[client_id]), examples)
+        summary = metrics.summarise(self._data.problem, columns, examples.labels)
+        own.append({'client_id': client_id, 'num_examples': examples.size, **summary})
+      table = pd.DataFrame(own)
+      if len(table):
+        row.update(self._distributions('eval', table))
+        values = {n: table[n] for n in metrics.names(self._data.problem, self._data.num_classes)}
+        rows += long_rows('eval', list(table['client_id']), table['num_examples'], values)
+    return row
+
+  def _metrics(self, prefix: str, columns, labels: np.ndarray) -> dict[str, Any]:
+    values = metrics.summarise(self._data.problem, columns, labels)
+    return {f'{prefix}/{name}': value for name, value in values.items()}
+
+  def _table(self, columns, labels: np.ndarray, clients: Clients) -> pd.DataFrame:
+    return metrics.per_client(self._data.problem, columns, labels, clients.sizes)
+
+  def _clients(self, phase: str, table: pd.DataFrame, clients: Clients, rows: Rows):
+    values = {name: table[name] for name in table if name != 'num_examples'}
+    rows += long_rows(phase, list(clients.ids), table['num_examples'], values)
+    return self._distributions(phase, table)
+
+  def _distributions(self, phase: str, table: pd.DataFrame) -> dict[str, Any]:
+    return {
+      f'{phase}_clients/{name}_{statistic}': value
+      for name in self._distributed()
+      for statistic, value in metrics.distribution(name, table[name].to_numpy()).items()
+      if statistic in _STATISTICS
+    }
+
+
+def _with_examples(clients: Optional[Clients]) -> Optional[Clients]:
+  """The clients that have any examples; None without any."""
+  if clients is None or not np.any(clients.sizes):
+    return None
+  return clients if np.all(clients.sizes) else clients.select(np.flatnonzero(clients.sizes))
+
+
+def _pool(clients: Optional[Clients]) -> Optional[evaluation_lib.ExampleSet]:
+  return None if clients is None else evaluation_lib.ExampleSet(clients.pooled())

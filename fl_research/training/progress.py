@@ -1,0 +1,70 @@
+"""What people see while a run goes on; nothing when nobody is looking."""
+
+from collections.abc import Mapping
+import sys
+from typing import Any, Optional
+
+import rich.console
+import rich.progress
+import rich.table
+
+
+class ProgressBar:
+  """A bar on the terminal with round, loss, accuracy, rounds/s and time left.
+
+  Quiet when stderr is not a terminal.
+
+  Args:
+    total_rounds: the last round.
+    first_round: the round the run (re)starts from.
+    primary: the metric shown beside the loss.
+  """
+
+  def __init__(self, total_rounds: int, first_round: int, primary: str):
+    console = rich.console.Console(stderr=True)
+    self._primary = primary
+    self._progress = rich.progress.Progress(
+      rich.progress.TextColumn('round {task.completed:.0f}/{task.total:.0f}'),
+      rich.progress.BarColumn(),
+      rich.progress.TextColumn('{task.fields[figures]}'),
+      _RoundsPerSecond(),
+      rich.progress.TimeRemainingColumn(),
+      console=console,
+      disable=not sys.stderr.isatty(),
+    )
+    self._task = self._progress.add_task('', total=total_rounds, completed=first_round, figures='')
+    self._shown: dict[str, float] = {}
+
+  def __enter__(self) -> 'ProgressBar':
+    self._progress.start()
+    return self
+
+  def __exit__(self, *exception: Any) -> None:
+    self._progress.stop()
+
+  def update(self, row: Mapping[str, Any]) -> None:
+    """Shows a row of metrics.csv."""
+    for name in ('train/loss', f'train/{self._primary}', 'eval/loss', f'eval/{self._primary}'):
+      if isinstance(row.get(name), float):
+        self._shown[name] = row[name]
+    figures = '  '.join(f'{name} {value:.4f}' for name, value in self._shown.items())
+    self._progress.update(self._task, completed=row['round'], figures=figures)
+
+
+class _RoundsPerSecond(rich.progress.ProgressColumn):
+  """Rounds per second, or seconds per round where that reads better."""
+
+  def render(self, task: rich.progress.Task) -> rich.progress.Text:
+    speed: Optional[float] = task.speed
+    if not speed:
+      return rich.progress.Text('')
+    text = f'{speed:.1f} rounds/s' if speed >= 1 else f'{1 / speed:.1f} s/round'
+    return rich.progress.Text(text)
+
+
+def print_summary(title: str, rows: Mapping[str, str]) -> None:
+  """Prints a two-column table to stdout."""
+  table = rich.table.Table(title=title, show_header=False, title_justify='left')
+  for name, value in rows.items():
+    table.add_row(name, value)
+  rich.console.Console().print(table)

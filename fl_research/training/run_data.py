@@ -1,0 +1,158 @@
+"""The data of one run: who trains on what, who is evaluated on what."""
+
+import dataclasses
+from typing import Optional
+
+import numpy as np
+
+from fl_research import random_streams, tasks
+from fl_research import settings as settings_lib
+from fl_research.datasets import federated_data, files, partition, passport
+from fl_research.datasets.federated_data import (
+  Clients,
+  ContiguousClients,
+  FederatedData,
+  PooledData,
+)
+from fl_research.models.specification import ModelSpec
+from fl_research.registry import UsageError
+from fl_research.settings import Settings
+
+_DEFAULT_NUM_CLIENTS = 100
+_GENERATED = ('synthetic', 'synthetic_iid', 'leaf_synthetic')
+
+
+@dataclasses.dataclass(frozen=True)
+class RunData:
+  """What a run trains and evaluates on.
+
+  Attributes:
+    train: the clients that can be drawn.
+    test: the central test examples.
+    test_clients: clients with test examples of their own, or None.
+    held_out: clients kept from training, for validation; None without any.
+    problem, num_classes: what is predicted.
+    spec: what a model must accept.
+    sources: checksums of the files read.
+    passport: measures of how unequal the training clients are.
+  """
+
+  train: Clients
+  test: federated_data.Examples
+  test_clients: Optional[Clients]
+  held_out: Optional[Clients]
+  problem: federated_data.Problem
+  num_classes: int
+  spec: ModelSpec
+  sources: dict[str, str]
+  passport: passport.Passport
+
+
+def load(settings: Settings) -> RunData:
+  """Loads and deals out the data that the settings name.
+
+  Raises:
+    UsageError, DataError: one line naming the flag or file.
+  """
+  task = tasks.get_task(settings.task)
+  data = task.load(_options(settings))
+  clients = _deal_out(data, settings)
+  train, held_out = _hold_out(clients.train, settings)
+  passport_of_split = passport.passport(train, data.problem)
+  if settings.centralized:
+    train = _one_client(train)
+  elif not settings.local_only:
+    _check_cohort(train, settings)
+  model = settings.model or task.default_model
+  return RunData(
+    train=train,
+    test=clients.test,
+    test_clients=_few(clients.test_clients, settings),
+    held_out=held_out,
+    problem=data.problem,
+    num_classes=data.num_classes,
+    spec=ModelSpec.from_data(data, settings.hyperparameters(model)),
+    sources=dict(data.sources),
+    passport=passport_of_split,
+  )
+
+
+def _options(settings: Settings) -> federated_data.DatasetOptions:
+  defaults = federated_data.DatasetOptions(data_dir='')
+  return federated_data.DatasetOptions(
+    data_dir=files.data_dir(settings.data_dir),
+    seed=settings.seed,
+    data_file=settings.data_file or None,
+    client_column=settings.client_column or None,
+    label_column=settings.label_column or None,
+    alpha=settings.synthetic_alpha,
+    beta=settings.synthetic_beta,
+    num_clients=settings.num_clients or defaults.num_clients,
+    sequence_length=settings.sequence_length,
+  )
+
+
+def _deal_out(data: tasks.Data, settings: Settings) -> FederatedData:
+  """The data by client: as they come, or by the scheme that `--partition` names."""
+  natural = isinstance(data, FederatedData)
+  scheme = settings.partition or (settings_lib.NATURAL if natural else 'iid')
+  if scheme == settings_lib.NATURAL:
+    if not isinstance(data, FederatedData):
+      raise UsageError(
+        f'--partition=natural: {settings.task} has no clients of its own; accepted are '
+        f'{", ".join(partition.SCHEMES)}'
+      )
+    if settings.num_clients and settings.task not in _GENERATED:
+      raise UsageError(
+        f'--num_clients={settings.num_clients}: {settings.task} has clients of its own '
+        f'({len(data.train)}); leave it out, or choose a --partition scheme'
+      )
+    return data
+  pool = _as_pool(data) if isinstance(data, FederatedData) else data
+  parameters = settings.hyperparameters('partition')
+  count = settings.num_clients or min(_DEFAULT_NUM_CLIENTS, len(pool.train['y']))
+  train = partition.partition(pool, scheme, count, settings.seed, **parameters)
+  test_clients = partition.partition_test(
+    train, pool.test, pool.problem, scheme, settings.seed, **parameters
+  )
+  return FederatedData(train, pool.test, pool.problem, pool.num_classes, test_clients, pool.sources)
+
+
+def _as_pool(data: FederatedData) -> PooledData:
+  return PooledData(data.train.pooled(), data.test, data.problem, data.num_classes, data.sources)
+
+
+def _hold_out(clients: Clients, settings: Settings) -> tuple[Clients, Optional[Clients]]:
+  """Splits off the clients that never train."""
+  count = round(settings.held_out_clients_fraction * len(clients))
+  if not count:
+    return clients, None
+  generator = random_streams.generator(settings.seed, 'held-out clients')
+  chosen = np.zeros(len(clients), bool)
+  chosen[generator.choice(len(clients), count, replace=False)] = True
+  return clients.select(np.flatnonzero(~chosen)), clients.select(np.flatnonzero(chosen))
+
+
+def _one_client(clients: Clients) -> Clients:
+  pool = clients.pooled()
+  return ContiguousClients(pool, np.array([0, len(pool['y'])]), ['centralized'])
+
+
+def _check_cohort(clients: Clients, settings: Settings) -> None:
+  filled = int(np.count_nonzero(clients.sizes))
+  if settings.clients_per_round > filled:
+    raise UsageError(
+      f'--clients_per_round={settings.clients_per_round}: only {filled} clients have examples to '
+      f'train on; accepted is 1 to {filled}'
+    )
+
+
+def _few(clients: Optional[Clients], settings: Settings) -> Optional[Clients]:
+  """At most `--max_evaluation_clients` of the clients, always the same ones for a seed."""
+  if clients is None or not settings.max_evaluation_clients:
+    return None
+  if len(clients) <= settings.max_evaluation_clients:
+    return clients
+  generator = random_streams.generator(settings.seed, 'evaluation clients')
+  drawn = generator.choice(len(clients), settings.max_evaluation_clients, replace=False)
+  return clients.select(np.sort(drawn))
