@@ -83,6 +83,8 @@ def test_the_published_plays():
     inside = examples['x'][:, 1:] != 0
     np.testing.assert_array_equal(examples['x'][:, 1:][inside], examples['y'][:, :-1][inside])
     assert examples['x'].min() == 0 and examples['x'].max() < 90
+    # Every row has something to predict.
+    assert (examples['y'][:, 0] != 0).all()
   assert (pool['x'] == shakespeare.BEGIN).sum() == (pool['y'] == shakespeare.END).sum() == 1230
   lines = lambda y: int((y == shakespeare.encode('\n')[0]).sum()) + 1230
   # 108,118 spoken lines, less those of the 117 roles that have a single one.

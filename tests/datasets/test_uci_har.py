@@ -8,17 +8,22 @@ from fl_research.datasets.federated_data import DatasetOptions, Problem
 from tests.datasets import dataset_checks as checks
 
 PEOPLE = {'train': [3, 1, 3], 'test': [2, 2]}
+CHANNELS = [
+  *('body_acc_x', 'body_acc_y', 'body_acc_z', 'body_gyro_x', 'body_gyro_y', 'body_gyro_z'),
+  *('total_acc_x', 'total_acc_y', 'total_acc_z'),
+]
 ACTIVITIES = {'train': [1, 6, 2], 'test': [5, 4]}
 
 
 def members() -> dict[str, str]:
-  """A tiny archive: channel c of window w is w + 10 c all along, in UCI's number format."""
+  """A tiny archive: training window w is w all along, in test windows channel c is c all along."""
   files = {}
   for part, people in PEOPLE.items():
     files[f'{part}/subject_{part}.txt'] = '\n'.join(map(str, people)) + '\n'
     files[f'{part}/y_{part}.txt'] = '\n'.join(map(str, ACTIVITIES[part])) + '\n'
-    for channel, name in enumerate(uci_har._SIGNALS):
-      rows = [f'  {window + 10 * channel:.7e}' * 128 for window in range(len(people))]
+    for channel, name in enumerate(CHANNELS):
+      values = range(len(people)) if part == 'train' else [channel] * len(people)
+      rows = [f'  {value:.7e}' * 128 for value in values]
       files[f'{part}/Inertial Signals/{name}_{part}.txt'] = '\n'.join(rows) + '\n'
   return files
 
@@ -63,7 +68,8 @@ def test_windows_go_to_their_people_and_channels(archive):
   for window, value in enumerate((-1, 1)):
     np.testing.assert_allclose(third['x'][window], value / deviation, rtol=1e-5)
   assert third['y'].tolist() == [0, 1] and data.test['y'].tolist() == [4, 3]
-  np.testing.assert_allclose(data.test['x'][0], -1 / deviation, rtol=1e-5)
+  expected = np.tile((np.arange(9) - 1) / deviation, (128, 1))
+  np.testing.assert_allclose(data.test['x'][0], expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(
