@@ -12,8 +12,8 @@ Importing this module sets them, as defaults that a variable of the user's own o
 import os
 
 DEFAULTS = {
-    'TF_ENABLE_ONEDNN_OPTS': '1',
-    'TF_CPP_MIN_LOG_LEVEL': '3',
+  'TF_ENABLE_ONEDNN_OPTS': '1',
+  'TF_CPP_MIN_LOG_LEVEL': '3',
 }
 
 

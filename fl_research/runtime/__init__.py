@@ -63,10 +63,10 @@ def _limit_threads(chunks: int) -> None:
 
       _warned = True
       logging.warning(
-          'TensorFlow had started before the runtime was set, too late to give each of its kernels'
-          ' %d threads, the fastest for %d chunks of clients. Set the runtime first.',
-          threads,
-          chunks,
+        'TensorFlow had started before the runtime was set, too late to give each of its kernels'
+        ' %d threads, the fastest for %d chunks of clients. Set the runtime first.',
+        threads,
+        chunks,
       )
 
 

@@ -1,7 +1,6 @@
 """Which client runs in which chunk, and the chunks' arrays."""
 
 from collections.abc import Iterable, Sequence
-import dataclasses
 from typing import Optional
 
 import attrs
@@ -9,9 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.runtime import layouts
-from fl_research.runtime import pieces
-from fl_research.runtime import values
+from fl_research.runtime import layouts, pieces, values
 
 
 def assign(weights: Sequence[float], chunks: int) -> list[list[int]]:
@@ -32,14 +29,6 @@ def assign(weights: Sequence[float], chunks: int) -> list[list[int]]:
   return [sorted(share) for share in shares if share]
 
 
-@dataclasses.dataclass(frozen=True)
-class RawLeaf:
-  """One leaf of a chunk's clients: their elements one after another, and each one's shape."""
-
-  buffer: np.ndarray
-  shapes: list[tuple[int, ...]]
-
-
 class ClientStack(list):
   """A list of clients' values that also holds their chunks' arrays, made ahead of their round.
 
@@ -50,7 +39,7 @@ class ClientStack(list):
   def __init__(self, clients: Iterable = ()):
     super().__init__(clients)
     self.shares: Optional[list[list[int]]] = None
-    self.leaves: Optional[list[list[RawLeaf]]] = None
+    self.leaves: Optional[list[list[layouts.RawLeaf]]] = None
 
 
 def _named_leaves(value, name: str = '') -> list[tuple[str, object]]:
@@ -89,9 +78,10 @@ def stack_clients(clients: Iterable, chunks: int) -> ClientStack:
   return stack
 
 
-def _stack_share(leaves: Sequence[Sequence[np.ndarray]], share: Sequence[int]) -> list[RawLeaf]:
-  columns = zip(*(leaves[position] for position in share))
-  return [RawLeaf(layouts.concatenate(c), [array.shape for array in c]) for c in columns]
+def _stack_share(
+  leaves: Sequence[Sequence[np.ndarray]], share: Sequence[int]
+) -> list[layouts.RawLeaf]:
+  return [layouts.raw_leaf(column) for column in zip(*(leaves[position] for position in share))]
 
 
 class Cohort:
@@ -126,21 +116,19 @@ class Cohort:
         weights[position] += _weight(leaf_names, leaves)
     return assign(weights, chunks)
 
-  def tensors(self, argument: int, chunk: int) -> list[list[tf.Tensor]]:
-    """The tensors, by leaf, of one argument's values at the clients of a chunk."""
-    share = self.shares[chunk]
-    stack = self._arguments[argument]
+  def leaves(self, argument: int, chunk: int) -> list[layouts.RawLeaf]:
+    """The leaves of one argument's values at the clients of a chunk."""
+    share, stack = self.shares[chunk], self._arguments[argument]
     ready = None
     if any(stack is known for known in self._stacks) and stack.shares == self.shares:
       ready = stack.leaves[chunk]
     result = []
-    for index, leaf_type in enumerate(self._types[argument]):
+    for index in range(len(self._types[argument])):
       column = [self._leaves[argument][position][index] for position in share]
       if ready and ready[index].buffer.dtype == column[0].dtype:
-        leaf = ready[index]
+        result.append(ready[index])
       else:
-        leaf = _raw(column)
-      result.append(layouts.layout_of(leaf_type).arrange(leaf.buffer, leaf.shapes))
+        result.append(layouts.raw_leaf(column))
     return result
 
 
@@ -148,12 +136,6 @@ def _fits(argument, chunks: int) -> bool:
   if not isinstance(argument, ClientStack) or argument.shares is None:
     return False
   return len(argument.shares) == min(chunks, len(argument))
-
-
-def _raw(column: Sequence) -> RawLeaf:
-  if isinstance(column[0], tf.Tensor):
-    return RawLeaf(column, [()] * len(column))
-  return RawLeaf(layouts.concatenate(column), [array.shape for array in column])
 
 
 def _leaf_names(type_signature, name: str = '') -> list[str]:

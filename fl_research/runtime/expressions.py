@@ -56,21 +56,23 @@ def _select(argument: Struct) -> tf.Tensor:
   keys, _, server_value, select_fn = argument
   slices = tf.data.Dataset.from_tensor_slices(keys)
   parameter = lambda key: Struct([(None, server_value), (None, key)])
-  return tf.data.experimental.to_variant(slices.map(lambda key: _to_nest(select_fn(parameter(key)))))
+  return tf.data.experimental.to_variant(
+    slices.map(lambda key: _to_nest(select_fn(parameter(key))))
+  )
 
 
 _INTRINSICS = {
-    'federated_apply': lambda argument: argument[0](argument[1]),
-    'federated_map': lambda argument: argument[0](argument[1]),
-    'federated_map_all_equal': lambda argument: argument[0](argument[1]),
-    'federated_broadcast': lambda argument: argument,
-    'federated_eval_at_clients': lambda argument: argument(None),
-    'federated_eval_at_server': lambda argument: argument(None),
-    'federated_value_at_clients': lambda argument: argument,
-    'federated_value_at_server': lambda argument: argument,
-    'federated_zip_at_clients': lambda argument: argument,
-    'federated_zip_at_server': lambda argument: argument,
-    'federated_select': _select,
+  'federated_apply': lambda argument: argument[0](argument[1]),
+  'federated_map': lambda argument: argument[0](argument[1]),
+  'federated_map_all_equal': lambda argument: argument[0](argument[1]),
+  'federated_broadcast': lambda argument: argument,
+  'federated_eval_at_clients': lambda argument: argument(None),
+  'federated_eval_at_server': lambda argument: argument(None),
+  'federated_value_at_clients': lambda argument: argument,
+  'federated_value_at_server': lambda argument: argument,
+  'federated_zip_at_clients': lambda argument: argument,
+  'federated_zip_at_server': lambda argument: argument,
+  'federated_select': _select,
 }
 
 

@@ -12,6 +12,9 @@ is the same: the clients' elements one after another, copied once.
 """
 
 from collections.abc import Sequence
+import dataclasses
+import itertools
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -25,7 +28,7 @@ _ALIGNMENT = 64  # bytes; TensorFlow aborts on a borrowed buffer that is aligned
 def aligned_empty(size: int, dtype) -> np.ndarray:
   """A one-dimensional array that TensorFlow can use without copying it."""
   dtype = np.dtype(dtype)
-  if dtype == object:
+  if dtype.kind == 'O':
     return np.empty(size, dtype)
   memory = np.empty(size * dtype.itemsize + _ALIGNMENT, np.uint8)
   start = -memory.ctypes.data % _ALIGNMENT
@@ -36,12 +39,12 @@ def to_tensor(array: np.ndarray, dtype: tf.DType) -> tf.Tensor:
   """The array as a tensor, sharing its memory where TensorFlow allows it."""
   flags = array.flags
   if (
-      array.size
-      and array.dtype == dtype.as_numpy_dtype
-      and array.dtype.kind in 'iuf'
-      and flags.c_contiguous
-      and flags.writeable
-      and array.ctypes.data % _ALIGNMENT == 0
+    array.size
+    and array.dtype == dtype.as_numpy_dtype
+    and array.dtype.kind in 'iuf'
+    and flags.c_contiguous
+    and flags.writeable
+    and array.ctypes.data % _ALIGNMENT == 0
   ):
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
   return tf.constant(array, dtype)
@@ -55,7 +58,26 @@ def concatenate(arrays: Sequence[np.ndarray]) -> np.ndarray:
   return buffer
 
 
-def _offsets(lengths: Sequence[int]) -> np.ndarray:
+@dataclasses.dataclass(frozen=True)
+class RawLeaf:
+  """One leaf of a chunk's clients: their elements one after another, and each one's shape.
+
+  For data sets `buffer` is the list of their variants.
+  """
+
+  buffer: Any
+  shapes: list[tuple[int, ...]]
+
+
+def raw_leaf(column: Sequence) -> RawLeaf:
+  """Puts one leaf of several clients, arrays or variants, side by side."""
+  if isinstance(column[0], tf.Tensor):
+    return RawLeaf(list(column), [()] * len(column))
+  return RawLeaf(concatenate(column), [array.shape for array in column])
+
+
+def offsets_of(lengths: Sequence[int]) -> np.ndarray:
+  """Where each of several parts of these lengths begins, and where the last one ends."""
   return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
 
 
@@ -66,9 +88,10 @@ class Fixed:
     self.spec = pieces.leaf_spec(leaf_type)
     self.specs = [tf.TensorSpec([None, *self.spec.shape], self.spec.dtype)]
 
-  def arrange(self, buffer: np.ndarray, shapes: Sequence[tuple[int, ...]]) -> list[tf.Tensor]:
-    """The tensors for a buffer that holds the clients' elements one after another."""
-    return [to_tensor(buffer.reshape(len(shapes), *self.spec.shape), self.spec.dtype)]
+  def arrange(self, raw: RawLeaf) -> list[tf.Tensor]:
+    """The tensors for the leaves of a chunk's clients."""
+    stacked = raw.buffer.reshape(len(raw.shapes), *self.spec.shape)
+    return [to_tensor(stacked, self.spec.dtype)]
 
   def take(self, tensors: Sequence[tf.Tensor], index: tf.Tensor) -> tf.Tensor:
     """In a graph: the leaf of the client at `index`."""
@@ -98,9 +121,9 @@ class Rows:
     self.spec = pieces.leaf_spec(leaf_type)
     self.specs = [self.spec, tf.TensorSpec([None], tf.int64)]
 
-  def arrange(self, buffer, shapes):
-    offsets = _offsets([shape[0] for shape in shapes])
-    rows = buffer.reshape(offsets[-1], *self.spec.shape[1:])
+  def arrange(self, raw):
+    offsets = offsets_of([shape[0] for shape in raw.shapes])
+    rows = raw.buffer.reshape(offsets[-1], *self.spec.shape[1:])
     return [to_tensor(rows, self.spec.dtype), tf.constant(offsets)]
 
   def take(self, tensors, index):
@@ -108,9 +131,7 @@ class Rows:
     return tf.ensure_shape(rows[offsets[index] : offsets[index + 1]], self.spec.shape)
 
   def arrays(self, count):
-    rows = tf.TensorArray(
-        self.spec.dtype, count, element_shape=self.spec.shape, infer_shape=False
-    )
+    rows = tf.TensorArray(self.spec.dtype, count, element_shape=self.spec.shape, infer_shape=False)
     return [rows, tf.TensorArray(tf.int64, count, element_shape=[])]
 
   def write(self, arrays, index, leaf):
@@ -124,7 +145,7 @@ class Rows:
 
   def split(self, tensors):
     rows, offsets = (tensor.numpy() for tensor in tensors)
-    return [rows[start:end] for start, end in zip(offsets[:-1], offsets[1:])]
+    return [rows[start:end] for start, end in itertools.pairwise(offsets)]
 
 
 class Flat:
@@ -135,14 +156,15 @@ class Flat:
     if self.spec.shape.rank is None:
       raise NotImplementedError(f'a leaf of unknown rank, {leaf_type}')
     self.specs = [
-        tf.TensorSpec([None], self.spec.dtype),
-        tf.TensorSpec([None], tf.int64),
-        tf.TensorSpec([None, self.spec.shape.rank], tf.int64),
+      tf.TensorSpec([None], self.spec.dtype),
+      tf.TensorSpec([None], tf.int64),
+      tf.TensorSpec([None, self.spec.shape.rank], tf.int64),
     ]
 
-  def arrange(self, buffer, shapes):
-    offsets = _offsets([int(np.prod(shape)) for shape in shapes])
-    return [to_tensor(buffer, self.spec.dtype), tf.constant(offsets), tf.constant(shapes, tf.int64)]
+  def arrange(self, raw):
+    offsets = offsets_of([int(np.prod(shape)) for shape in raw.shapes])
+    elements = to_tensor(raw.buffer, self.spec.dtype)
+    return [elements, tf.constant(offsets), tf.constant(raw.shapes, tf.int64)]
 
   def take(self, tensors, index):
     elements, offsets, shapes = tensors
@@ -157,8 +179,8 @@ class Flat:
   def write(self, arrays, index, leaf):
     elements, shapes = arrays
     return [
-        elements.write(index, tf.reshape(leaf, [-1])),
-        shapes.write(index, tf.shape(leaf, tf.int64)),
+      elements.write(index, tf.reshape(leaf, [-1])),
+      shapes.write(index, tf.shape(leaf, tf.int64)),
     ]
 
   def finish(self, arrays):
@@ -180,9 +202,8 @@ class Sequences:
     self.spec = pieces.leaf_spec(leaf_type)
     self.specs = [tf.TensorSpec([None], tf.variant)]
 
-  def arrange(self, buffer, shapes):
-    del shapes
-    return [tf.stack(list(buffer))]
+  def arrange(self, raw):
+    return [tf.stack(raw.buffer)]
 
   def take(self, tensors, index):
     return tensors[0][index]

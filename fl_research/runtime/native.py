@@ -24,9 +24,9 @@ START_SECONDS = 60.0
 
 _MAX_MESSAGE_BYTES = 2**31 - 1
 _GRPC_OPTIONS = [
-    ('grpc.max_message_length', _MAX_MESSAGE_BYTES),
-    ('grpc.max_receive_message_length', _MAX_MESSAGE_BYTES),
-    ('grpc.max_send_message_length', _MAX_MESSAGE_BYTES),
+  ('grpc.max_message_length', _MAX_MESSAGE_BYTES),
+  ('grpc.max_receive_message_length', _MAX_MESSAGE_BYTES),
+  ('grpc.max_send_message_length', _MAX_MESSAGE_BYTES),
 ]
 # The shell ignores what a terminal or a supervisor sends to the whole group: only the end of the
 # pipe counts, and only it leads to the worker's end.
@@ -42,11 +42,11 @@ class Worker:
     if not os.path.isfile(binary):
       raise RuntimeError(f'This installation of TFF has no worker at {binary}.')
     self._keeper = subprocess.Popen(
-        ['/bin/sh', '-c', _KEEPER, 'sh', binary, f'--port={port}'],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+      ['/bin/sh', '-c', _KEEPER, 'sh', binary, f'--port={port}'],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.DEVNULL,
+      stderr=subprocess.DEVNULL,
+      start_new_session=True,
     )
     self._channel = grpc.insecure_channel(f'localhost:{port}', _GRPC_OPTIONS)
     self.stub = tff.framework.RemoteExecutorGrpcStub(self._channel)
@@ -110,10 +110,10 @@ def _context_of(worker: Worker) -> tff.framework.SyncExecutionContext:
     return executor
 
   return tff.framework.SyncExecutionContext(
-      tff.framework.ResourceManagingExecutorFactory(executor_of),
-      _compile,
-      transform_args=tff.tensorflow.transform_args,
-      transform_result=tff.tensorflow.transform_result,
+    tff.framework.ResourceManagingExecutorFactory(executor_of),
+    _compile,
+    transform_args=tff.tensorflow.transform_args,
+    transform_result=tff.tensorflow.transform_result,
   )
 
 

@@ -146,12 +146,12 @@ class Piece:
     if not self._outputs:
       return []
     input_map = {
-        name: tf.identity(value) for name, value in feeds.items() if _node_of(name) in self._fed
+      name: tf.identity(value) for name, value in feeds.items() if _node_of(name) in self._fed
     }
     if _node_of(self._token) in self._fed:
       input_map[self._token] = tf.constant('fused')
     results = tf.graph_util.import_graph_def(
-        self._graph, input_map=input_map, return_elements=self._outputs, name='piece'
+      self._graph, input_map=input_map, return_elements=self._outputs, name='piece'
     )
     for result, spec in zip(results, self.specs):
       result.set_shape(spec.shape)
@@ -168,6 +168,7 @@ def _pruned(graph, needed: set[str]):
       copy = kept.node.add()
       copy.CopyFrom(node)
       copy.input[:] = inputs
+      copy.attr.pop('_class', None)  # asks for the device of a node that may be gone
   return kept
 
 
@@ -186,3 +187,36 @@ def piece_of(proto) -> Piece:
   if key not in _pieces:
     _pieces[key] = Piece(proto)
   return _pieces[key]
+
+
+def appends_rows(proto, leaves: int) -> bool:
+  """Whether a computation `(accumulator, value) -> accumulator` only appends rows.
+
+  That is: each of its `leaves` results is the concatenation along the first dimension of the same
+  leaf of the accumulator with something that does not depend on the accumulator.
+  """
+  proto = proto.tensorflow
+  graph = tf.compat.v1.GraphDef()
+  proto.graph_def.Unpack(graph)
+  nodes = {node.name: node for node in graph.node}
+  accumulator = [_node_of(name) for name in binding_names(proto.parameter)[:leaves]]
+  for own, result in zip(accumulator, binding_names(proto.result)):
+    node = _behind_identities(nodes, result)
+    if node.op != 'ConcatV2' or len(node.input) != 3:
+      return False
+    first, second, axis = node.input
+    axis = nodes[_node_of(axis)]
+    if axis.op != 'Const' or tf.make_ndarray(axis.attr['value'].tensor) != 0:
+      return False
+    if _behind_identities(nodes, first).name != own:
+      return False
+    if not _needed_for(graph, [_node_of(second)]).isdisjoint(accumulator):
+      return False
+  return not proto.initialize_op
+
+
+def _behind_identities(nodes, name: str):
+  node = nodes[_node_of(name)]
+  while node.op == 'Identity' and len(node.input) == 1:
+    node = nodes[_node_of(node.input[0])]
+  return node

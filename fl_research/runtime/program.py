@@ -98,9 +98,9 @@ class Program:
 
 def _differs_by_client(type_signature) -> bool:
   return (
-      isinstance(type_signature, tff.FederatedType)
-      and type_signature.placement is tff.CLIENTS
-      and not type_signature.all_equal
+    isinstance(type_signature, tff.FederatedType)
+    and type_signature.placement is tff.CLIENTS
+    and not type_signature.all_equal
   )
 
 
@@ -240,13 +240,13 @@ class _Planner:
       self._steps.append(Step(at_clients=False))
     self._link()
     return Program(
-        parameter_name=self._name,
-        parameter_type=self._type,
-        parameters=self._parameters,
-        steps=self._steps,
-        result=self._result,
-        types=self._types,
-        at_clients=self._at_clients,
+      parameter_name=self._name,
+      parameter_type=self._type,
+      parameters=self._parameters,
+      steps=self._steps,
+      result=self._result,
+      types=self._types,
+      at_clients=self._at_clients,
     )
 
 

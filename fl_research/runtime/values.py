@@ -8,8 +8,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import tff_private
-from fl_research.runtime import layouts
-from fl_research.runtime import pieces
+from fl_research.runtime import layouts, pieces
 
 
 def members(value, struct_type) -> list:
@@ -68,7 +67,7 @@ def as_array(leaf, leaf_type: tff.TensorType) -> np.ndarray:
     array = np.asarray(leaf, object)
   else:
     array = np.asarray(leaf)
-    if not isinstance(leaf, np.generic) and (_python_kind(array) == wanted.kind or not array.size):
+    if not isinstance(leaf, np.generic) and (array.dtype.kind == wanted.kind or not array.size):
       array = array.astype(wanted)
   if array.dtype != wanted and not _same_kind(array.dtype, wanted):
     raise TypeError(f'Expected a value of type {leaf_type}, found dtype {array.dtype}.')
@@ -77,10 +76,6 @@ def as_array(leaf, leaf_type: tff.TensorType) -> np.ndarray:
   if wanted.kind == 'U':
     return array.astype(object)
   return array.astype(wanted, copy=False)
-
-
-def _python_kind(array: np.ndarray) -> str:
-  return array.dtype.kind
 
 
 def as_variant(leaf, leaf_type: tff.SequenceType) -> tf.Tensor:
@@ -104,9 +99,8 @@ def as_tensor(leaf, leaf_type) -> tf.Tensor:
   if isinstance(leaf_type, tff.SequenceType):
     return as_variant(leaf, leaf_type)
   spec = pieces.leaf_spec(leaf_type)
-  if isinstance(leaf, tf.Tensor) and leaf.dtype == spec.dtype:
-    if spec.shape.is_compatible_with(leaf.shape):
-      return leaf
+  if isinstance(leaf, tf.Tensor) and spec.is_compatible_with(leaf):
+    return leaf
   return layouts.to_tensor(as_array(leaf, leaf_type), spec.dtype)
 
 

@@ -1,0 +1,196 @@
+"""A step at the clients: one TensorFlow function that loops over the clients of a chunk.
+
+    for each client of the chunk, in the cohort's order:
+      value = its own computations on its part of the data and on what the server sent
+      accumulator = accumulate(accumulator, value)          for every aggregation
+      keep what later steps, or the caller, need of it
+
+An aggregation whose accumulator only grows (`accumulate` is a concatenation, the way to bring all
+clients' values to the server) is not folded, which would copy the whole accumulator for every
+client, but collected and joined once at the end.
+"""
+
+from collections.abc import Sequence
+from typing import Optional
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fl_research.runtime import expressions, layouts, pieces, steps
+from fl_research.runtime import program as programs
+
+
+class JoinShape(steps.ServerShape):
+  """An accumulator that only grows, collected as rows."""
+
+  def __init__(self, type_signature):
+    super().__init__(type_signature)
+    self.layouts = [layouts.Rows(leaf) for leaf in pieces.leaf_types(self.type)]
+
+  def empty(self) -> expressions.Value:
+    """In a graph: the accumulator without rows."""
+    return self.value([tf.zeros([0, *spec.shape[1:]], spec.dtype) for spec in self.specs])
+
+
+def only_grows(aggregation: programs.Aggregation) -> bool:
+  """Whether `accumulate` does nothing but append rows of the value to every leaf."""
+  block = aggregation.accumulate
+  if not isinstance(block, tff.framework.CompiledComputation):
+    return False
+  if block.proto.WhichOneof('computation') != 'tensorflow':
+    return False
+  leaves = pieces.leaf_types(aggregation.accumulator_type)
+  growing = all(
+    isinstance(leaf, tff.TensorType)
+    and leaf.shape
+    and leaf.shape[0] is None
+    and None not in leaf.shape[1:]
+    for leaf in leaves
+  )
+  return bool(leaves) and growing and pieces.appends_rows(block.proto, len(leaves))
+
+
+class ClientLoop:
+  """The loop as a function of flat tensors.
+
+  The function takes the number of clients and the tensors of every input; it returns the leaves of
+  the folded accumulators, then the tensors of what was collected: the growing accumulators and
+  the outputs.
+
+  Attributes:
+    inputs: the keys of the inputs.
+    shapes: for each of them, `ServerShape` or `ClientShape`.
+  """
+
+  def __init__(self, program: programs.Program, step: programs.Step):
+    self.program = program
+    self.step = step
+    self.inputs = step.inputs
+    self.shapes = [steps.shape_of(program, key) for key in step.inputs]
+    self.folded = [a for a in step.aggregations if not only_grows(a)]
+    self.joined = [a for a in step.aggregations if only_grows(a)]
+    self._folded_shapes = [steps.ServerShape(a.accumulator_type) for a in self.folded]
+    self._joined_shapes = [JoinShape(a.accumulator_type) for a in self.joined]
+    self.output_shapes = [steps.ClientShape(program.types[key]) for key in step.outputs]
+    self.collectors = [
+      layout for shape in [*self._joined_shapes, *self.output_shapes] for layout in shape.layouts
+    ]
+    self.traces = 0
+
+  def function(self):
+    """The loop, traced once for any number of clients and rows."""
+    signature = [tf.TensorSpec([], tf.int32), *steps.signature_of(self.shapes)]
+    return tf.function(
+      self._loop, autograph=False, input_signature=signature
+    ).get_concrete_function()
+
+  def _loop(self, count, *tensors):
+    parts = list(zip(self.inputs, self.shapes, steps.split(self.shapes, tensors)))
+    differing = [part for part in parts if part[0] in self.program.at_clients]
+    return self.build(
+      count,
+      count,
+      {key: shape.value(own) for key, shape, own in parts if key not in self.program.at_clients},
+      lambda index: {key: shape.take(own, index) for key, shape, own in differing},
+      self.collectors,
+    )
+
+  def build(self, count, capacity, known, take, collectors) -> list[tf.Tensor]:
+    """Adds the loop to the current graph.
+
+    Args:
+      count: number of clients.
+      capacity: number of clients that what is collected has room for.
+      known: the values, by key, that the server sent.
+      take: from a client's index to the values, by key, that differ by client.
+      collectors: a layout for each leaf that is collected.
+    """
+    self.traces += 1
+
+    def body(index, accumulators, arrays):
+      names = steps.names_of(self.program, {**known, **take(index)})
+      for name, block in self.step.calls:
+        names[name] = expressions.evaluate(block, names)
+      new = self._fold(accumulators, names)
+      leaves = self._joined_rows(names)
+      leaves += [leaf for key in self.step.outputs for leaf in expressions.flatten(names[key])]
+      written = zip(collectors, arrays, leaves)
+      return index + 1, new, [layout.write(own, index, leaf) for layout, own, leaf in written]
+
+    zeros = [leaf for a in self.folded for leaf in expressions.flatten(known[a.zero_key])]
+    arrays = [layout.arrays(capacity) for layout in collectors]
+    invariants = [spec.shape for spec in steps.signature_of(self._folded_shapes)]
+    _, accumulators, arrays = tf.while_loop(
+      lambda index, *_: index < count,
+      body,
+      (tf.constant(0), zeros, arrays),
+      shape_invariants=(
+        tf.TensorShape([]),
+        invariants,
+        tf.nest.map_structure(lambda _: None, arrays),
+      ),
+      parallel_iterations=1,
+    )
+    collected = [layout.finish(own) for layout, own in zip(collectors, arrays)]
+    return accumulators + [tensor for own in collected for tensor in own]
+
+  def _fold(self, accumulators, names) -> list[tf.Tensor]:
+    new = []
+    parts = steps.split(self._folded_shapes, accumulators)
+    for aggregation, shape, leaves in zip(self.folded, self._folded_shapes, parts):
+      result = _accumulate(aggregation, shape.value(leaves), names)
+      for leaf, spec in zip(expressions.flatten(result), shape.specs):
+        new.append(tf.ensure_shape(leaf, spec.shape))
+    return new
+
+  def _joined_rows(self, names) -> list[tf.Tensor]:
+    return [
+      leaf
+      for aggregation, shape in zip(self.joined, self._joined_shapes)
+      for leaf in expressions.flatten(_accumulate(aggregation, shape.empty(), names))
+    ]
+
+  def split_results(self, results: Sequence[tf.Tensor]):
+    """The loop's results as (folded leaves, tensors by joined leaf, tensors by output key)."""
+    folded = steps.split(self._folded_shapes, results)
+    results = results[sum(map(len, folded)) :]
+    joined = steps.split(self.collectors, results)
+    number = sum(len(shape.layouts) for shape in self._joined_shapes)
+    results = results[sum(len(tensors) for tensors in joined[:number]) :]
+    outputs = steps.split(self.output_shapes, results)
+    return [leaf for leaves in folded for leaf in leaves], joined[:number], outputs
+
+
+def _accumulate(aggregation, accumulator, names) -> expressions.Value:
+  accumulate = expressions.evaluate(aggregation.accumulate, names)
+  value = expressions.evaluate(aggregation.value, names)
+  return accumulate(expressions.Struct([(None, accumulator), (None, value)]))
+
+
+class Totals:
+  """Brings the chunks' results together: merges what was folded, joins what was collected."""
+
+  def __init__(self, loop: ClientLoop):
+    self._merge = None
+    if loop.folded:
+      self._merge = steps.merge_function(loop.folded).get_concrete_function()
+
+  def merge(self, folded: Sequence[Sequence[tf.Tensor]]) -> Optional[list[tf.Tensor]]:
+    """The leaves of the folded accumulators of all chunks, in the chunks' order; None of none."""
+    if not folded:
+      return None
+    total = list(folded[0])
+    for other in folded[1:]:
+      total = self._merge(*total, *other) if self._merge else total
+    return total
+
+  def join(
+    self, zeros: Sequence[tf.Tensor], rows: Sequence[Sequence[tf.Tensor]]
+  ) -> list[tf.Tensor]:
+    """The leaves of the growing accumulators: their zeros, then the chunks' rows in order."""
+    return [_concatenated([zero, *own]) for zero, *own in zip(zeros, *rows)]
+
+
+def _concatenated(parts: Sequence[tf.Tensor]) -> tf.Tensor:
+  parts = [part for part in parts if part.shape[0]] or parts[:1]
+  return parts[0] if len(parts) == 1 else tf.concat(parts, 0)

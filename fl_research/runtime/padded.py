@@ -1,0 +1,230 @@
+"""The loop over a chunk's clients compiled by XLA, which needs every shape to be known.
+
+XLA makes one program out of the loop, which pays where a client's steps are tiny, and compiles it
+anew for every shape. So what differs from cohort to cohort is padded to sizes that only ever grow,
+by doubling: the number of clients, of examples, of batches, and of batches of the largest client.
+
+Padding must not change what a client computes. That holds for data of the form
+
+    <examples=<T[?,...], ...>, batches=int32[?,B], ...>
+
+(`fl_research.client_data`) and work that keeps its contract: examples are read only through the row
+indices in `batches`, and batches of -1 alone, which come last, change nothing. Each client then
+sees the whole chunk's examples, with the indices in its own batches shifted, and more batches of
+-1. Every other tensor of a client must have a fixed shape. `jit='on'` relies on the contract;
+`'auto'` also compares the results.
+"""
+
+from collections.abc import Sequence
+import dataclasses
+from typing import Optional
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fl_research.runtime import clients, expressions, layouts, pieces, steps
+
+EXAMPLES = 'examples'
+BATCHES = 'batches'
+
+
+@dataclasses.dataclass
+class Sizes:
+  """To how much a chunk is padded; only grows."""
+
+  clients: int = 1
+  rows: int = 1
+  batches: int = 1
+  largest: int = 1
+
+  def grow(self, needed: 'Sizes') -> bool:
+    """Makes room for `needed`, and some more wherever any is short; returns whether any was."""
+    wanted, own = dataclasses.astuple(needed), dataclasses.astuple(self)
+    if all(have >= want for have, want in zip(own, wanted)):
+      return False
+    names = (field.name for field in dataclasses.fields(self))
+    for name, have, want in zip(names, own, wanted):
+      setattr(self, name, max(have, _power_of_two(1.4 * want)))
+    return True
+
+
+def _power_of_two(number: float) -> int:
+  return 1 << max(0, int(np.ceil(np.log2(number))))
+
+
+class PaddedShape:
+  """The tensors of a client-placed value whose shapes XLA can know.
+
+  Raises:
+    NotReducible: some leaf has unknown dimensions and is neither examples nor batches.
+  """
+
+  def __init__(self, type_signature):
+    self.type = steps.member_of(type_signature)
+    self._roles = _roles(self.type)
+    leaf_types = pieces.leaf_types(self.type)
+    self._layouts = [layouts.layout_of(leaf) for leaf in leaf_types]
+    for role, layout, leaf in zip(self._roles, self._layouts, leaf_types):
+      if not isinstance(layout, layouts.Rows if role else layouts.Fixed):
+        raise expressions.NotReducible(f'a client has a leaf {leaf} of unknown shape')
+    self.specs = [spec for layout in self._layouts for spec in layout.specs]
+
+  def needed(self, leaves: Sequence[layouts.RawLeaf]) -> Sizes:
+    """What room the leaves of a chunk's clients need."""
+    sizes = Sizes(clients=len(leaves[0].shapes))
+    for role, leaf in zip(self._roles, leaves):
+      if role:
+        lengths = [shape[0] for shape in leaf.shapes]
+        if role == EXAMPLES:
+          sizes.rows = max(sizes.rows, sum(lengths))
+        else:
+          sizes.batches = max(sizes.batches, sum(lengths))
+          sizes.largest = max(sizes.largest, *lengths)
+    return sizes
+
+  def arrange(self, leaves: Sequence[layouts.RawLeaf], sizes: Sizes) -> list[tf.Tensor]:
+    """The padded tensors for the leaves of a chunk's clients."""
+    tensors = []
+    for role, layout, leaf in zip(self._roles, self._layouts, leaves):
+      # A client's window of batches may reach past the last one: room for it is there.
+      rows = {EXAMPLES: sizes.rows, BATCHES: sizes.batches + sizes.largest, None: sizes.clients}
+      tensors.append(layouts.to_tensor(_pad(leaf, layout, rows[role]), layout.spec.dtype))
+      if role:
+        offsets = layouts.offsets_of([shape[0] for shape in leaf.shapes])
+        tensors.append(tf.constant(np.pad(offsets, (0, sizes.clients - len(leaf.shapes)), 'edge')))
+    return tensors
+
+  def take(self, tensors: Sequence[tf.Tensor], index: tf.Tensor, largest: tf.Tensor):
+    """In a graph: the value at the client at `index`, with `largest` batches."""
+    parts = steps.split(self._layouts, tensors)
+    first_row = None
+    for role, own in zip(self._roles, parts):
+      if role == EXAMPLES:
+        first_row = tf.cast(own[1][index], tf.int32)
+    leaves = []
+    for role, own in zip(self._roles, parts):
+      if role == BATCHES:
+        leaves.append(_window(own, index, largest, first_row))
+      else:
+        leaves.append(own[0] if role else own[0][index])
+    return expressions.pack(self.type, iter(leaves))
+
+
+def _pad(leaf: layouts.RawLeaf, layout, rows: int) -> np.ndarray:
+  tail = layout.spec.shape[1:] if isinstance(layout, layouts.Rows) else layout.spec.shape
+  width = int(np.prod(tail.as_list()))
+  padded = layouts.aligned_empty(rows * width, leaf.buffer.dtype)
+  padded[: leaf.buffer.size] = leaf.buffer
+  padded[leaf.buffer.size :] = 0
+  return padded.reshape(rows, *tail)
+
+
+def _window(own: Sequence[tf.Tensor], index, largest, first_row) -> tf.Tensor:
+  """A client's batches with their rows shifted to the chunk's, then -1 up to `largest`."""
+  batches, offsets = own
+  start, end = offsets[index], offsets[index + 1]
+  window = tf.slice(batches, [tf.cast(start, tf.int32), 0], tf.stack([largest, batches.shape[1]]))
+  mine = tf.range(largest)[:, tf.newaxis] < tf.cast(end - start, tf.int32)
+  return tf.where(tf.logical_and(mine, window >= 0), window + first_row, -1)
+
+
+def _roles(type_signature, role: Optional[str] = None) -> list[Optional[str]]:
+  """For each leaf `EXAMPLES`, `BATCHES` or None."""
+  if not isinstance(type_signature, tff.StructType):
+    return [role]
+  names = tff.structure.name_list_with_nones(type_signature)
+  paired = EXAMPLES in names and BATCHES in names
+  roles = []
+  for name, member in tff.structure.iter_elements(type_signature):
+    own = name if paired and name in (EXAMPLES, BATCHES) else role
+    roles += _roles(member, own)
+  return roles
+
+
+class PaddedLoop:
+  """`clients.ClientLoop` compiled by XLA over padded tensors.
+
+  Attributes:
+    compilations: how many shapes XLA has compiled, or will on the next run.
+
+  Raises:
+    NotReducible: the loop's inputs or outputs have shapes that padding cannot fix.
+  """
+
+  def __init__(self, loop: clients.ClientLoop):
+    self._loop = loop
+    program = loop.program
+    self._shapes = [
+      PaddedShape(program.types[key]) if key in program.at_clients else shape
+      for key, shape in zip(loop.inputs, loop.shapes)
+    ]
+    self._collectors = [_fixed(leaf) for leaf in _collected_types(loop)]
+    self._sizes = Sizes()
+    self.compilations = 0
+    room = tf.TensorSpec([None], tf.int8)
+    signature = [tf.TensorSpec([], tf.int32), room, room, *steps.signature_of(self._shapes)]
+    self._function = tf.function(
+      self._build, autograph=False, input_signature=signature, jit_compile=True
+    ).get_concrete_function()
+
+  def _build(self, count, client_room, batch_room, *tensors):
+    at_clients = self._loop.program.at_clients
+    parts = list(zip(self._loop.inputs, self._shapes, steps.split(self._shapes, tensors)))
+    known = {key: shape.value(own) for key, shape, own in parts if key not in at_clients}
+
+    def take(index):
+      # XLA knows an input's shape where it compiles: sizes come in as the shapes of empty rooms.
+      largest = tf.shape(batch_room)[0]
+      return {k: shape.take(own, index, largest) for k, shape, own in parts if k in at_clients}
+
+    capacity = tf.shape(client_room)[0]
+    return self._loop.build(count, capacity, known, take, self._collectors)
+
+  def grow(self, chunks: Sequence[Sequence[Sequence[layouts.RawLeaf]]]) -> None:
+    """Makes room for the chunks of a call, each given as the leaves of its client inputs."""
+    shapes = [shape for shape in self._shapes if isinstance(shape, PaddedShape)]
+    needed = [shape.needed(leaves) for inputs in chunks for shape, leaves in zip(shapes, inputs)]
+    if needed:
+      columns = zip(*(dataclasses.astuple(sizes) for sizes in needed))
+      self.compilations += self._sizes.grow(Sizes(*map(max, columns)))
+
+  def run(self, count: int, inputs: Sequence) -> list[tf.Tensor]:
+    """The results of `ClientLoop`'s function.
+
+    Args:
+      count: number of clients.
+      inputs: for each input, the tensors at the server or the leaves at the clients.
+    """
+    sizes, tensors = self._sizes, []
+    for shape, own in zip(self._shapes, inputs):
+      tensors += shape.arrange(own, sizes) if isinstance(shape, PaddedShape) else own
+    rooms = [tf.zeros([size], tf.int8) for size in (sizes.clients, sizes.largest)]
+    results = self._function(tf.constant(count), *rooms, *tensors)
+    folded = len(results) - len(self._collectors)
+    unpadded = list(results[:folded])
+    for layout, padded in zip(self._loop.collectors, results[folded:]):
+      rows = padded[:count]
+      if isinstance(layout, layouts.Rows):
+        offsets = layouts.offsets_of([rows.shape[1]] * count)
+        unpadded += [tf.reshape(rows, [-1, *rows.shape[2:]]), tf.constant(offsets)]
+      else:
+        unpadded.append(rows)
+    return unpadded
+
+
+def _collected_types(loop: clients.ClientLoop) -> list[tff.Type]:
+  """The types of the leaves that the loop collects: rows to join as each client gives them."""
+  types = []
+  for aggregation in loop.joined:
+    types += pieces.leaf_types(steps.member_of(aggregation.value.type_signature))
+  for shape in loop.output_shapes:
+    types += pieces.leaf_types(shape.type)
+  return types
+
+
+def _fixed(leaf_type) -> layouts.Fixed:
+  layout = layouts.layout_of(leaf_type)
+  if not isinstance(layout, layouts.Fixed):
+    raise expressions.NotReducible(f'its clients hand on a leaf {leaf_type} of unknown shape')
+  return layout

@@ -1,0 +1,74 @@
+"""Chooses between the plain and the XLA-compiled loop over clients by timing both."""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import time
+from typing import Optional
+
+import numpy as np
+import tensorflow as tf
+
+CLIENTS = 4
+"""How many clients of the first chunk a trial runs."""
+
+REPETITIONS = 3
+"""How often each loop is timed, after a first run that compiles it; the fastest counts."""
+
+MARGIN = 0.8
+"""XLA must take at most this part of the plain loop's time, so that noise rarely decides."""
+
+_TOLERANCE = 1e-3
+"""How far, relative to the largest number of a tensor, the results may lie apart."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+  """Which loop runs, and why.
+
+  Attributes:
+    jit: whether it is the one that XLA compiled.
+    reason: one line for the log and the manifest.
+    plain_seconds, jit_seconds: what the trial measured, if there was one.
+  """
+
+  jit: bool
+  reason: str
+  plain_seconds: Optional[float] = None
+  jit_seconds: Optional[float] = None
+
+
+def _seconds(run: Callable[[], Sequence[tf.Tensor]]) -> float:
+  start = time.perf_counter()
+  for tensor in run():
+    if tensor.dtype != tf.variant:
+      tensor.numpy()
+  return time.perf_counter() - start
+
+
+def _agree(a: tf.Tensor, b: tf.Tensor) -> bool:
+  a, b = a.numpy(), b.numpy()
+  if a.shape != b.shape:
+    return False
+  if a.dtype.kind != 'f':
+    return np.array_equal(a, b)
+  scale = np.max(np.abs(a), initial=0.0)
+  return np.allclose(a, b, rtol=0, atol=_TOLERANCE * scale, equal_nan=True)
+
+
+def choose(
+  plain: Callable[[], Sequence[tf.Tensor]], jit: Callable[[], Sequence[tf.Tensor]]
+) -> Choice:
+  """Runs both, compares what they return and times them; the results are thrown away."""
+  expected = plain()
+  try:
+    found = jit()
+  except (tf.errors.OpError, ValueError) as error:
+    first_line = str(error).split('\\n')[0]
+    return Choice(False, f'XLA does not compile it: {first_line}')
+  if not all(_agree(*both) for both in zip(expected, found)):
+    return Choice(False, 'XLA gives other results')
+  plain_seconds = min(_seconds(plain) for _ in range(REPETITIONS))
+  jit_seconds = min(_seconds(jit) for _ in range(REPETITIONS))
+  faster = jit_seconds <= MARGIN * plain_seconds
+  reason = 'XLA is faster' if faster else 'XLA is not clearly faster'
+  return Choice(faster, reason, plain_seconds, jit_seconds)
