@@ -7,21 +7,21 @@ same shapes after the first axis. What is predicted follows from y:
 - whole numbers or truth values [n]: binary when only 0 and 1 occur, otherwise classification with
   one class more than the largest label;
 - whole numbers [n, length]: the next token, 0 = padding; x are tokens too, kept as int32;
-- fractions [n]: regression; fractions [n, k] of 0 and 1: k tags (multilabel).
+- fractions [n]: regression; fractions [n, k] between 0 and 1: k tags (multilabel).
 
 Other x becomes float32 as it is, without scaling.
 
 Test: where no file has test examples, a fifth of each client's rows (at least one), drawn from the
 seed and the client's position, is its test part, and a client of one row only trains.
 
-Opening reads every file's array headers and labels, never all of x at once: 100,000 files written
-by `np.savez`, of 15 rows each, took 1.8 s on one core, in the file cache (`np.savez_compressed`:
-9 times that). Examples are read when a client is asked for; `FederatedData.test` reads the
-test parts when it is first looked at. NaN or infinite x is found at opening when the folder is
-smaller than 256 MB, else when the client is read. Nothing is ever unpickled.
+Opening reads every file's array headers and labels. For 100,000 files of 15 rows by `np.savez` in a
+warm file cache it took 1.7 s of one core (by `np.savez_compressed` 9 times that). Examples are read
+when a client is asked for; `FederatedData.test` reads the test parts when it is first looked at.
+NaN or infinity in x is found at opening in the first 256 MB, beyond them when the client is read.
+Nothing is ever unpickled.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 import functools
 import hashlib
 import io
@@ -50,6 +50,8 @@ from fl_research.datasets.splits import held_out_counts, held_out_rows
 _CHECKED_BYTES = 256 << 20
 _SUFFIX = '.npz'
 _PAIRS = (('x', 'y'), ('x_test', 'y_test'))
+_LABELS = frozenset({'y', 'y_test'})
+_ALL = _LABELS | {'x', 'x_test'}
 
 
 def load(options: DatasetOptions) -> FederatedData:
@@ -93,21 +95,22 @@ class _Folder:
   """What is known of all clients after opening: names, sizes and what is to be predicted."""
 
   def __init__(self, options: DatasetOptions):
-    self.path, self.names, total_bytes = _listing(options.data_file)
+    self.path, self.names = _listing(options.data_file)
     self.seed = options.seed
-    wanted = {'y', 'y_test'} | ({'x', 'x_test'} if total_bytes <= _CHECKED_BYTES else set())
     sizes = np.zeros((len(self.names), 2), np.int64)
     digest = hashlib.sha256()
     labels = _LabelRange()
     first: _Arrays = {}
+    unchecked = _CHECKED_BYTES
     for position, name in enumerate(self.names):
       path = self.file(position)
-      arrays, values = _inspect(path, wanted)
+      arrays, values = _inspect(path, _ALL if unchecked > 0 else _LABELS)
       first = first or _check_first(path, arrays)
       sizes[position] = _check(path, arrays, first, self.names[0])
       _check_values(path, values)
       labels.add(path, values)
-      digest.update(f'{name} {[(key, arrays[key].crc) for key in sorted(arrays)]}\n'.encode())
+      unchecked -= sum(array.nbytes for array in values.values())
+      digest.update(f'{name} {[(key, array.crc) for key, array in arrays.items()]}\n'.encode())
     self.digest = digest.hexdigest()
     self.problem, self.num_classes = labels.problem(self.path, first['y'])
     self.has_test = bool(sizes[:, 1].any())
@@ -117,7 +120,7 @@ class _Folder:
     self.train_sizes, self.test_sizes = sizes.T
 
   def file(self, position: int) -> str:
-    return os.path.join(self.path, self.names[position])
+    return f'{self.path}{os.sep}{self.names[position]}'
 
   def read(self, position: int, test: bool) -> Examples:
     """One client's training or test examples, in the library's types."""
@@ -125,13 +128,14 @@ class _Folder:
     path = self.file(position)
     _, values = _inspect(path, {x_key, y_key})
     _check_values(path, values)
-    if len(values) != 2:
-      raise DataError(f'{path}: changed while it was in use')
-    x, y = values[x_key], values[y_key]
+    x, y = values.get(x_key, np.empty(0)), values.get(y_key, np.empty(0))
     if not self.has_test:
       rng = random_streams.generator(self.seed, 'npz split', position)
-      rows = held_out_rows(np.zeros(len(x)), rng) == test
-      x, y = x[rows], y[rows]
+      rows = held_out_rows(np.zeros(len(y)), rng) == test
+      x, y = x[: len(rows)][rows], y[rows]
+    expected = (self.test_sizes if test else self.train_sizes)[position]
+    if not len(x) == len(y) == expected:
+      raise DataError(f'{path}: has changed since it was opened; start again')
     tokens = self.problem is Problem.NEXT_TOKEN
     whole = self.problem in (Problem.CLASSIFICATION, Problem.BINARY, Problem.NEXT_TOKEN)
     return {
@@ -195,7 +199,7 @@ class _LabelRange:
       labels = values.get(key)
       if labels is None or not labels.size:
         continue
-      low, high = labels.min().item(), labels.max().item()
+      low, high = np.minimum.reduce(labels, None).item(), np.maximum.reduce(labels, None).item()
       if labels.dtype.kind != 'f' and not 0 <= low <= high < 2**31:
         raise DataError(f'{path}: {key} holds the label {low if low < 0 else high}')
       self._low, self._high = min(self._low, low), max(self._high, high)
@@ -221,23 +225,20 @@ class _LabelRange:
     )
 
 
-def _listing(folder: Optional[str]) -> tuple[str, list[str], int]:
-  """The folder, its .npz files in order, and their bytes together."""
+def _listing(folder: Optional[str]) -> tuple[str, list[str]]:
+  """The folder, and its .npz files in order."""
   if not folder:
     raise DataError('--data_file is missing: npz needs a folder of .npz files, one per client')
   if not os.path.isdir(folder):
     what = 'is a file, not a folder of .npz files' if os.path.exists(folder) else 'no such folder'
     raise DataError(f'--data_file={folder}: {what}')
   try:
-    with os.scandir(folder) as entries:
-      sizes = {
-        entry.name: entry.stat().st_size for entry in entries if entry.name.endswith(_SUFFIX)
-      }
+    names = sorted(name for name in os.listdir(folder) if name.endswith(_SUFFIX))
   except OSError as error:
     raise DataError(f'--data_file={folder}: cannot be read ({files.one_line(error)})') from error
-  if not sizes:
+  if not names:
     raise DataError(f'--data_file={folder}: no .npz file in it')
-  return folder, sorted(sizes), sum(sizes.values())
+  return folder, names
 
 
 def _check_first(path: str, arrays: _Arrays) -> _Arrays:
@@ -305,7 +306,7 @@ _DAMAGE = (
 )
 
 
-def _inspect(path: str, wanted: set[str]) -> tuple[_Arrays, _Values]:
+def _inspect(path: str, wanted: Collection[str]) -> tuple[_Arrays, _Values]:
   """Types and shapes of a file's arrays, and the values of those that are wanted.
 
   Raises:
@@ -332,7 +333,7 @@ _NPY_1_0 = b'\x93NUMPY\x01\x00'
 _SMALL = 1 << 16
 
 
-def _inspect_stored(path: str, wanted: set[str]) -> Optional[tuple[_Arrays, _Values]]:
+def _inspect_stored(path: str, wanted: Collection[str]) -> Optional[tuple[_Arrays, _Values]]:
   """`_inspect` for what `np.savez` writes: members that are not compressed, one after the other.
 
   Walking from member to member costs a tenth of what opening a `ZipFile` and its members does,
@@ -349,7 +350,9 @@ def _inspect_stored(path: str, wanted: set[str]) -> Optional[tuple[_Arrays, _Val
     os.close(descriptor)
 
 
-def _walk(content: Union[bytes, mmap.mmap], wanted: set[str]) -> Optional[tuple[_Arrays, _Values]]:
+def _walk(
+  content: Union[bytes, mmap.mmap], wanted: Collection[str]
+) -> Optional[tuple[_Arrays, _Values]]:
   arrays, values = {}, {}
   start = 0
   while content[start : start + 4] == _LOCAL_SIGNATURE:
@@ -398,7 +401,7 @@ def _npy_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype]:
   return npy_format.read_array_header_1_0(io.BytesIO(header))
 
 
-def _inspect_any(path: str, wanted: set[str]) -> tuple[_Arrays, _Values]:
+def _inspect_any(path: str, wanted: Collection[str]) -> tuple[_Arrays, _Values]:
   """`_inspect` for every .npz file, compressed or written by other tools."""
   arrays, values = {}, {}
   with zipfile.ZipFile(path) as archive:
