@@ -329,15 +329,18 @@ def check_gpu(report: dict[str, dict], device: str = '/dev/nvidia0') -> Finding:
 
 def examine(data_dir: Optional[str], output_dir: str, deadline_seconds: float) -> Iterator[Finding]:
   """All findings, each as soon as it is known."""
-  from fl_research import datasets
-  from fl_research.datasets import files
-
   yield check_python()
   yield check_memory(available_memory())
   yield check_output(output_dir)
   report, ending = run_probe(deadline_seconds)
   yield from check_probe(report, ending)
-  yield from check_data(datasets.NAMES, files.data_dir(data_dir))
+  try:
+    from fl_research import datasets
+    from fl_research.datasets import files
+  except ImportError as error:
+    yield Finding(f'Data sets cannot be read: {error}.', works=False)
+  else:
+    yield from check_data(datasets.NAMES, files.data_dir(data_dir))
   yield check_gpu(report)
   yield check_ray()
 

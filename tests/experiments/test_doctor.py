@@ -77,6 +77,16 @@ def test_unwritable_results_and_no_time(tmp_path):
   assert wait_until_none(mark) == []
 
 
+def test_broken_environment_is_told_in_sentences(tmp_path):
+  for name in ('numpy', 'tensorflow'):
+    (tmp_path / f'{name}.py').write_text(f"raise ImportError('{name} is broken')\n")
+  result = run(PYTHONPATH=str(tmp_path))
+  assert result.returncode == 1
+  assert 'FAILS  Importing TensorFlow failed: ImportError: ' in result.stdout
+  assert 'FAILS  Data sets cannot be read: numpy is broken.' in result.stdout
+  assert result.stderr == ''
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_signals_end_everything(number):
   mark = f'{number.name}-{os.getpid()}'
