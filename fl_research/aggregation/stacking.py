@@ -25,7 +25,9 @@ def join_at_server(value: tff.Value) -> tff.Value:
     The same structure `T[?, ...]@SERVER` of sum n_i rows. The order of clients is the runtime's:
     send the client's index along, and sort by it where the order matters.
   """
-  joined = tff.to_type(tff.types.structure_from_tensor_type_tree(_any_rows, value.type_signature.member))
+  joined = tff.to_type(
+    tff.types.structure_from_tensor_type_tree(_any_rows, value.type_signature.member)
+  )
 
   @tff.tensorflow.computation
   def zero():

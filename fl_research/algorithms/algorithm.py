@@ -5,6 +5,7 @@ it, with an aggregator and optimisers, into TFF computations; the training loop,
 the writers know no method by name.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
@@ -84,13 +85,20 @@ class Algorithm:
       updates, 'uniform' to count every client once.
     keeps_client_state: whether clients carry a state from round to round.
     has_personal_models: whether clients use `evaluation_weights` rather than the global model.
-    shares_update: whether the update leaves the client at all (for the count of bytes).
+    shares_update: whether anything is sent at all.
   """
 
   auxiliary_weighting = 'uniform'
   keeps_client_state = False
   has_personal_models = False
   shares_update = True
+
+  def is_shared(self, weight_names: Sequence[str]) -> tuple[bool, ...]:
+    """Which weights are shared: the updates of others never leave the client.
+
+    Clients receive the initial values of weights that are not shared, and the server keeps them.
+    """
+    return (self.shares_update,) * len(weight_names)
 
   def initial_server_state(self, weights: client_work_lib.Weights) -> Any:
     """The method's own server state before round 1: tensors, by default none."""

@@ -3,12 +3,12 @@
     initialize: ( -> S@SERVER)
     next:       (<S@SERVER, {C}@CLIENTS> -> <S@SERVER, M@SERVER>)
 
-with C = D, the client's data (see `fl_research.client_data`), or <data=D, state=T> for methods
-whose clients keep a state T; those give <S, M, <client=int32[?], state=T[?]>>@SERVER, the new
-states stacked, for the training loop to store by client.
+with C = D, the client's data (see `fl_research.client_data`), or <data=D, state=T> where clients
+keep a state T = <method=…, compressor=…>; these give <S, M, <client=int32[?], state=T[?]>>@SERVER,
+the new states stacked, for the training loop to store by client.
 
 S = <weights, method, optimizer, aggregator, round_num=int32>.
-M = <participants=float32, report=<client=int32[?], values=float32[?,k]>, aggregation=…>: one row of
+M = <participants=float32, report=<client=int32[?], values=float64[?,k]>, aggregation=…>: one row of
 `report` for each client, in the runtime's order, its k columns named by
 `FederatedProcess.report_columns`.
 """
@@ -17,18 +17,19 @@ import collections
 from collections.abc import Callable, Sequence
 import dataclasses
 import functools
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.aggregation import stacking
+from fl_research.aggregation import mean, stacking
+from fl_research.aggregation.compression import compressor as compressor_lib
+from fl_research.aggregation.stacked import StackedAggregator
 from fl_research.algorithms import algorithm as algorithm_lib
-from fl_research.algorithms import client_work
+from fl_research.algorithms import client_step, client_work
 from fl_research.models import model as model_lib
-
-REPORT_COLUMNS = ('num_examples', 'weight', 'finite', 'num_steps')
+from fl_research.population.attacks import attack as attack_lib
 
 Schedule = Callable[[tf.Tensor], tf.Tensor]
 """Round number (int32, the first round is 0) -> the factor of the learning rate (float32)."""
@@ -38,40 +39,6 @@ def constant_schedule(round_num: tf.Tensor) -> tf.Tensor:
   """The schedule that changes nothing."""
   del round_num
   return tf.constant(1.0)
-
-
-@dataclasses.dataclass(frozen=True)
-class FederatedProcess:
-  """A federated optimisation method, ready to run.
-
-  Attributes:
-    initialize: `( -> S@SERVER)`.
-    next: `(<S@SERVER, {C}@CLIENTS> -> <S, M>@SERVER)`, see the module's docstring.
-    client_data_type: the type D of one client's data.
-    report_columns: names of the columns of `M.report.values`.
-    initial_client_state: the state of a client never seen before, as NumPy arrays; None for
-      methods that keep none.
-    algorithm: the method.
-    bytes_down_per_client, bytes_up_per_client: uncompressed size of what a client receives and
-      of what it sends, measured by the types that cross the wire.
-  """
-
-  initialize: tff.Computation
-  next: tff.Computation
-  client_data_type: tff.Type
-  report_columns: tuple[str, ...]
-  initial_client_state: Optional[Any]
-  algorithm: algorithm_lib.Algorithm
-  bytes_down_per_client: int
-  bytes_up_per_client: int
-
-  @property
-  def keeps_client_state(self) -> bool:
-    return self.initial_client_state is not None
-
-  def model_weights(self, state: Any) -> tuple[np.ndarray, ...]:
-    """The global model of a server state."""
-    return tuple(np.asarray(w) for w in state['server']['weights'])
 
 
 def client_data_type(model: model_lib.Model, batch_size: Optional[int] = None) -> tff.Type:
@@ -89,19 +56,6 @@ def client_data_type(model: model_lib.Model, batch_size: Optional[int] = None) -
   )
 
 
-def _client_weight(weighting: str, data: Any) -> tf.Tensor:
-  if weighting == 'num_examples':
-    return tf.cast(data['num_examples'], tf.float32)
-  if weighting == 'uniform':
-    return tf.constant(1.0)
-  # Padding rows of y are zeros, and so is the padding token.
-  return tf.reduce_sum(tf.cast(data['examples']['y'] != 0, tf.float32))
-
-
-def _choose(condition: tf.Tensor, new: Any, old: Any) -> Any:
-  return tf.nest.map_structure(lambda n, o: tf.where(condition, n, o), new, old)
-
-
 @dataclasses.dataclass(frozen=True)
 class Parts:
   """What a federated round is made of.
@@ -111,7 +65,11 @@ class Parts:
     algorithm: the method.
     client_optimizer: optimiser of the local steps; fresh on every client and in every round.
     server_optimizer: optimiser of the server's step.
-    aggregator: any `tff.aggregators` factory, weighted or not; the weighted mean when None.
+    aggregator: any `tff.aggregators` factory, weighted or not, or a `StackedAggregator`; the
+      weighted mean when None.
+    compressor: how updates are sent; as they are when None.
+    attack: what the attackers do; nobody lies when None.
+    attackers: positions of the attackers.
     client_weighting: p_k in proportion to a client's examples, to its tokens (labels that are not
       padding), or the same for all.
     client_schedule, server_schedule: factors of the two learning rates by round.
@@ -122,15 +80,69 @@ class Parts:
   algorithm: algorithm_lib.Algorithm
   client_optimizer: tff.learning.optimizers.Optimizer
   server_optimizer: tff.learning.optimizers.Optimizer
-  aggregator: Optional[tff.aggregators.AggregationFactory] = None
+  aggregator: Union[tff.aggregators.AggregationFactory, StackedAggregator, None] = None
+  compressor: Optional[compressor_lib.Compressor] = None
+  attack: Optional[attack_lib.Attack] = None
+  attackers: tuple[int, ...] = ()
   client_weighting: str = 'num_examples'
   client_schedule: Schedule = constant_schedule
   server_schedule: Schedule = constant_schedule
   batch_size: Optional[int] = None
 
+  @property
+  def keeps_client_state(self) -> bool:
+    """Whether clients carry a state from round to round, the method's or the compressor's."""
+    compressor = self.compressor
+    return self.algorithm.keeps_client_state or bool(compressor and compressor.keeps_client_state)
+
+  def shared(self, tensors: Sequence[Any]) -> list[Any]:
+    """Of one thing for each weight, those of the weights that clients share."""
+    shared = self.algorithm.is_shared(self.model.weight_names)
+    return [tensor for tensor, is_shared in zip(tensors, shared, strict=True) if is_shared]
+
   def initial_weights(self) -> client_work.Weights:
     """The initial weights as tensors of the graph that is being built."""
     return tuple(tf.constant(w) for w in self.model.initial_weights[0])
+
+
+@dataclasses.dataclass(frozen=True)
+class FederatedProcess:
+  """A federated optimisation method, ready to run.
+
+  Attributes:
+    initialize: `( -> S@SERVER)`.
+    next: `(<S@SERVER, {C}@CLIENTS> -> <S, M>@SERVER)`, see the module's docstring.
+    client_data_type: the type D of one client's data.
+    report_columns: names of the columns of `M.report.values`.
+    initial_client_state: the state of a client never seen before, as NumPy arrays; None for
+      methods that keep none.
+    parts: what the process is made of.
+    bytes_down_per_client, bytes_up_per_client: uncompressed size of what a client receives and
+      of what it sends, measured by the types that cross the wire.
+  """
+
+  initialize: tff.Computation
+  next: tff.Computation
+  client_data_type: tff.Type
+  report_columns: tuple[str, ...]
+  initial_client_state: Optional[Any]
+  parts: Parts
+  bytes_down_per_client: int
+  bytes_up_per_client: int
+
+  @property
+  def algorithm(self) -> algorithm_lib.Algorithm:
+    """The method."""
+    return self.parts.algorithm
+
+  @property
+  def keeps_client_state(self) -> bool:
+    """Whether clients carry a state from round to round."""
+    return self.initial_client_state is not None
+
+  def model_weights(self, state: Any) -> tuple[np.ndarray, ...]:
+    """The global model of a server state."""
+    return tuple(np.asarray(w) for w in state['server']['weights'])
 
 
 def build_process(parts: Parts) -> FederatedProcess:
@@ -140,34 +152,30 @@ def build_process(parts: Parts) -> FederatedProcess:
   zeros, keeps its old state, and its report says `finite` = 0. When no client is left the server's
   state stays as it was, but for the round number.
   """
-  weights_type = tff.to_type(
-    [tff.TensorType(w.dtype, w.shape) for w in parts.model.initial_weights[0]]
+  update_type = tff.to_type(
+    [tff.TensorType(w.dtype, w.shape) for w in parts.shared(parts.model.initial_weights[0])]
   )
-  aggregate = _aggregation(parts.aggregator, weights_type)
-  names = client_work.metric_names(parts.model)
+  aggregate = _aggregation(parts, update_type)
   initial_server = tff.tensorflow.computation(functools.partial(_initial_server, parts))
-  initial_client = tff.tensorflow.computation(
-    lambda: parts.algorithm.initial_client_state(parts.initial_weights())
-  )
+  initial_client = tff.tensorflow.computation(functools.partial(_initial_client, parts))
   server_type = initial_server.type_signature.result
   data_type = client_data_type(parts.model, parts.batch_size)
-  keeps_state = parts.algorithm.keeps_client_state
   input_type = tff.to_type(
     collections.OrderedDict(data=data_type, state=initial_client.type_signature.result)
-    if keeps_state
+    if parts.keeps_client_state
     else data_type
   )
   broadcast_computation = tff.tensorflow.computation(
     functools.partial(_make_broadcast, parts), server_type
   )
   work = tff.tensorflow.computation(
-    functools.partial(_work, parts, names),
+    functools.partial(client_step.client_step, parts),
     [broadcast_computation.type_signature.result, input_type],
   )
   result_type = work.type_signature.result
   server_step = tff.tensorflow.computation(
     functools.partial(_server_step, parts),
-    [server_type, weights_type, result_type['auxiliary'], np.float32],
+    [server_type, update_type, result_type['auxiliary'], np.float32],
   )
 
   @tff.federated_computation
@@ -183,7 +191,7 @@ def build_process(parts: Parts) -> FederatedProcess:
   def next_round(state, clients):
     broadcast = tff.federated_broadcast(tff.federated_map(broadcast_computation, state['server']))
     result = tff.federated_map(work, (broadcast, clients))
-    combined = aggregate.next(state['aggregator'], result['update'], result['weight'])
+    combined = aggregate.next(state['aggregator'], result)
     auxiliary = _mean_auxiliary(result, parts.algorithm.auxiliary_weighting)
     participants = tff.federated_sum(result['finite'])
     server = tff.federated_map(
@@ -197,7 +205,7 @@ def build_process(parts: Parts) -> FederatedProcess:
         aggregation=combined.measurements,
       )
     )
-    if not keeps_state:
+    if not parts.keeps_client_state:
       return new_state, measurements
     return new_state, measurements, stacking.stack_at_server(result['kept'])
 
@@ -205,11 +213,11 @@ def build_process(parts: Parts) -> FederatedProcess:
     initialize=initialize,
     next=next_round,
     client_data_type=data_type,
-    report_columns=(*REPORT_COLUMNS, *names),
-    initial_client_state=initial_client() if keeps_state else None,
-    algorithm=parts.algorithm,
-    bytes_down_per_client=_num_bytes(broadcast_computation.type_signature.result),
-    bytes_up_per_client=_bytes_up(parts.algorithm, result_type),
+    report_columns=client_step.report_columns(parts.model),
+    initial_client_state=initial_client() if parts.keeps_client_state else None,
+    parts=parts,
+    bytes_down_per_client=_bytes_down(parts, broadcast_computation.type_signature.result),
+    bytes_up_per_client=_bytes_up(parts, result_type),
   )
 
 
@@ -219,32 +227,79 @@ def _num_bytes(type_spec: tff.Type) -> int:
   return sum(spec.dtype.size * spec.shape.num_elements() for spec in specs)
 
 
-def _bytes_up(algorithm: algorithm_lib.Algorithm, result_type: tff.StructType) -> int:
-  """Size of a client's update, auxiliary tensors and weight."""
-  if not algorithm.shares_update:
+def _bytes_down(parts: Parts, broadcast_type: tff.StructType) -> int:
+  """Size of what a client receives; weights that are not shared are not sent."""
+  if not parts.algorithm.shares_update:
+    return 0
+  sent = parts.shared(parts.model.initial_weights[0])
+  return sum(w.nbytes for w in sent) + _num_bytes(broadcast_type['method']) + 4
+
+
+def _bytes_up(parts: Parts, result_type: tff.StructType) -> int:
+  """Size of a client's update, auxiliary tensors and weight, uncompressed."""
+  if not parts.algorithm.shares_update:
     return 0
   return sum(_num_bytes(result_type[part]) for part in ('update', 'auxiliary', 'weight'))
 
 
-def _aggregation(
-  factory: Optional[tff.aggregators.AggregationFactory], weights_type: tff.Type
-) -> tff.templates.AggregationProcess:
-  """A weighted aggregation process from any factory; those without weights ignore them."""
-  factory = factory or tff.aggregators.MeanFactory(no_nan_division=True)
-  if isinstance(factory, tff.aggregators.WeightedAggregationFactory):
-    return factory.create(weights_type, tff.TensorType(np.float32))
-  unweighted = factory.create(weights_type)
+class _Aggregation(NamedTuple):
+  """An aggregator as the round calls it: `next(state, clients' results)`."""
 
-  @tff.federated_computation(
-    unweighted.state_type,
-    tff.FederatedType(weights_type, tff.CLIENTS),
-    tff.FederatedType(np.float32, tff.CLIENTS),
+  initialize: tff.Computation
+  next: Callable[[tff.Value, tff.Value], tff.templates.MeasuredProcessOutput]
+
+
+def _aggregation(parts: Parts, update_type: tff.Type) -> _Aggregation:
+  """The aggregator, whatever its kind, over the results of the clients."""
+  aggregator = parts.aggregator or mean.build()
+  if isinstance(aggregator, StackedAggregator):
+    return _stacked_aggregation(parts, aggregator)
+  if isinstance(aggregator, tff.aggregators.WeightedAggregationFactory):
+    weighted = aggregator.create(update_type, tff.TensorType(np.float32))
+    return _Aggregation(
+      weighted.initialize,
+      lambda state, result: weighted.next(state, result['update'], result['weight']),
+    )
+  unweighted = aggregator.create(update_type)
+  return _Aggregation(
+    unweighted.initialize, lambda state, result: unweighted.next(state, result['update'])
   )
-  def next_fn(state, value, weight):
-    del weight
-    return unweighted.next(state, value)
 
-  return tff.templates.AggregationProcess(unweighted.initialize, next_fn)
+
+def _stacked_aggregation(parts: Parts, aggregator: StackedAggregator) -> _Aggregation:
+  """Stacks updates at the server, lets attackers collude, and applies the rule."""
+
+  def next_fn(state, result):
+    sent = collections.OrderedDict(
+      update=result['update'], weight=result['weight'], client=result['report']['client']
+    )
+    stacked = stacking.stack_at_server(tff.federated_zip(sent))
+    combine = tff.tensorflow.computation(
+      functools.partial(_combine, parts, aggregator), stacked.type_signature.member
+    )
+    nothing = tff.federated_value((), tff.SERVER)
+    return tff.templates.MeasuredProcessOutput(state, tff.federated_map(combine, stacked), nothing)
+
+  initialize = tff.federated_computation(lambda: tff.federated_value((), tff.SERVER))
+  return _Aggregation(initialize, next_fn)
+
+
+def _combine(parts: Parts, aggregator: StackedAggregator, stacked: Any):
+  """The rule on the updates of those that count, in the order of their clients."""
+  order = tf.argsort(stacked['client'], stable=True)
+  order = tf.boolean_mask(order, tf.gather(stacked['weight'], order) > 0.0)
+  updates = tuple(tf.gather(update, order) for update in stacked['update'])
+  weights = tf.gather(stacked['weight'], order)
+  if parts.attack is not None and parts.attack.colludes:
+    attacker = client_step.is_attacker(parts, tf.gather(stacked['client'], order))
+    updates = parts.attack.collude(updates, attacker)
+  shapes = [update.shape[1:] for update in updates]
+  combined = tf.cond(
+    tf.size(order) > 0,
+    lambda: tuple(aggregator.combine(updates, weights)),
+    lambda: tuple(tf.zeros(shape) for shape in shapes),
+  )
+  return [tf.ensure_shape(tensor, shape) for tensor, shape in zip(combined, shapes)]
 
 
 def _initial_server(parts: Parts):
@@ -255,6 +310,15 @@ def _initial_server(parts: Parts):
     method=parts.algorithm.initial_server_state(weights),
     optimizer=parts.server_optimizer.initialize(specs),
     round_num=tf.constant(0),
+  )
+
+
+def _initial_client(parts: Parts):
+  weights = parts.initial_weights()
+  compressor = parts.compressor
+  return collections.OrderedDict(
+    method=parts.algorithm.initial_client_state(weights),
+    compressor=compressor.initial_client_state(weights) if compressor else (),
   )
 
 
@@ -270,39 +334,6 @@ def _make_broadcast(parts: Parts, server: Any):
   )
 
 
-def _work(parts: Parts, names: Sequence[str], broadcast: Any, inputs: Any):
-  """One client's work, with what must be sent besides the update, and the guard against NaN."""
-  data, old_state = inputs, ()
-  if parts.algorithm.keeps_client_state:
-    data, old_state = inputs['data'], inputs['state']
-  received = algorithm_lib.Broadcast(
-    tuple(broadcast['weights']), broadcast['method'], broadcast['learning_rate_factor']
-  )
-  result = parts.algorithm.client_work(
-    parts.model, parts.client_optimizer, received, data, old_state
-  )
-  sent = (list(result.update), result.auxiliary)
-  finite = client_work.all_finite(sent)
-  update, auxiliary = _choose(finite, sent, tf.nest.map_structure(tf.zeros_like, sent))
-  weight = tf.where(finite, _client_weight(parts.client_weighting, data), 0.0)
-  row = [data['num_examples'], weight, finite, result.num_steps]
-  row.extend(result.sums[name] for name in names)
-  report = collections.OrderedDict(
-    client=data['client'], values=tf.stack([tf.cast(column, tf.float32) for column in row])
-  )
-  output = collections.OrderedDict(
-    update=update,
-    auxiliary=auxiliary,
-    weight=weight,
-    finite=tf.cast(finite, tf.float32),
-    report=report,
-  )
-  if parts.algorithm.keeps_client_state:
-    state = _choose(finite, result.client_state, old_state)
-    output['kept'] = collections.OrderedDict(client=data['client'], state=state)
-  return output
-
-
 def _server_step(parts: Parts, server: Any, update: Any, auxiliary: Any, participants: Any):
   before = _server(server)
   optimizer = parts.server_optimizer
@@ -312,11 +343,11 @@ def _server_step(parts: Parts, server: Any, update: Any, auxiliary: Any, partici
   after = parts.algorithm.server_update(
     optimizer,
     before._replace(optimizer=scaled),
-    algorithm_lib.Aggregated(tuple(update), auxiliary, participants),
+    algorithm_lib.Aggregated(_with_zeros(parts, update), auxiliary, participants),
   )
   # The scaled rate was this round's only: the state keeps the base rate.
   base = optimizer.set_hparams(after.optimizer, optimizer.get_hparams(before.optimizer))
-  after = _choose(participants > 0.0, after._replace(optimizer=base), before)
+  after = client_step.choose(participants > 0.0, after._replace(optimizer=base), before)
   return collections.OrderedDict(
     weights=list(after.weights),
     method=after.method,
@@ -325,11 +356,20 @@ def _server_step(parts: Parts, server: Any, update: Any, auxiliary: Any, partici
   )
 
 
+def _with_zeros(parts: Parts, update: Any) -> client_work.Weights:
+  """The update of all weights: zero for those that are not shared."""
+  sent = iter(update)
+  shared = parts.algorithm.is_shared(parts.model.weight_names)
+  return tuple(
+    next(sent) if is_shared else tf.zeros(w.shape, w.dtype)
+    for w, is_shared in zip(parts.model.initial_weights[0], shared)
+  )
+
+
 def _mean_auxiliary(result: tff.Value, weighting: str) -> tff.Value:
-  """The mean over clients of their auxiliary tensors; zeros from an empty or discarded cohort."""
-  factory = tff.aggregators.MeanFactory(no_nan_division=True)
+  """The mean over clients of their auxiliary tensors; zeros where no client is left."""
   auxiliary = result['auxiliary']
-  mean = factory.create(auxiliary.type_signature.member, tff.TensorType(np.float32))
+  factory = mean.build()
+  process = factory.create(auxiliary.type_signature.member, tff.TensorType(np.float32))
   weight = result['weight'] if weighting == 'update' else result['finite']
-  state = mean.initialize()
-  return mean.next(state, auxiliary, weight).result
+  return process.next(process.initialize(), auxiliary, weight).result

@@ -225,7 +225,8 @@ class Loop:
       'dropped': len(dropped),
       'dropped_clients': ' '.join(dropped),
       'bytes_down': cohort * self._process.bytes_down_per_client,
-      'bytes_up': cohort * self._process.bytes_up_per_client,
+      'bytes_up': int(report['bytes_up'].sum()),
+      'bytes_up_uncompressed': cohort * self._process.bytes_up_per_client,
     }
 
   def _evaluate(self, progress: Progress) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -234,7 +235,7 @@ class Loop:
     if self._process.algorithm.has_personal_models:
       initial = self._process.initial_client_state
       personal = lambda position: self._process.algorithm.evaluation_weights(
-        weights, progress.client_states.get(position, initial)
+        weights, progress.client_states.get(position, initial)['method']
       )
     return self._evaluation.evaluate(weights, personal)
 
@@ -275,5 +276,6 @@ class Loop:
       'dropped_clients',
       'bytes_down',
       'bytes_up',
+      'bytes_up_uncompressed',
       'seconds',
     ]
