@@ -92,10 +92,10 @@ class ClientWork:
       self._padded.grow([inputs.leaves for inputs in chunks_inputs])
     if self.choice is None:
       first = chunks_inputs[0]
-      count = min(trial.CLIENTS, first.count)
       self.choice = trial.choose(
-        lambda: self._function(tf.constant(count), *first.tensors()),
-        lambda: self._padded.run(count, first.padded()),
+        lambda count: self._function(tf.constant(count), *first.tensors()),
+        lambda count: self._padded.run(count, first.padded()),
+        first.count,
       )
       logging.info('jit: %s', self.choice)
 
@@ -113,7 +113,7 @@ class ChunkInputs:
   def __init__(self, loop: clients.ClientLoop, call: 'Call', chunk: int):
     self._loop = loop
     self._call = call
-    self._chunk = chunk
+    self.chunk = chunk
     self.share = call.cohort.shares[chunk]
     self.count = len(self.share)
 
@@ -121,24 +121,22 @@ class ChunkInputs:
   def leaves(self) -> list[list[layouts.RawLeaf]]:
     """The raw leaves of the inputs that differ by client."""
     keys = [key for key in self._loop.inputs if key in self._call.arguments]
-    return [self._call.leaves(key, self._chunk) for key in keys]
+    return [self._call.leaves(key, self.chunk) for key in keys]
 
   def tensors(self) -> list[tf.Tensor]:
     result = []
     for key, shape in zip(self._loop.inputs, self._loop.shapes):
       if key in self._call.arguments:
-        result += shape.arrange(self._call.leaves(key, self._chunk))
+        result += shape.arrange(self._call.leaves(key, self.chunk))
       elif key in self._call.by_chunk:
-        result += self._call.by_chunk[key][self._chunk]
+        result += self._call.by_chunk[key][self.chunk]
       else:
         result += self._call.tensors[key]
     return result
 
   def padded(self) -> list:
     return [
-      self._call.leaves(key, self._chunk)
-      if key in self._call.arguments
-      else self._call.tensors[key]
+      self._call.leaves(key, self.chunk) if key in self._call.arguments else self._call.tensors[key]
       for key in self._loop.inputs
     ]
 
@@ -304,8 +302,10 @@ def _run(concrete, inputs) -> list[tf.Tensor]:
 
 
 def _run_chunk(compiled: ClientWork, inputs: ChunkInputs) -> list[tf.Tensor]:
+  devices = tf.config.list_logical_devices('GPU') or tf.config.list_logical_devices('CPU')
   try:
-    return compiled.run(inputs)
+    with tf.device(devices[inputs.chunk % len(devices)].name):
+      return compiled.run(inputs)
   except tf.errors.OpError as error:
     raise _client_error(compiled, inputs, error) from error
 

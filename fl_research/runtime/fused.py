@@ -3,13 +3,22 @@
 A computation is compiled once to a `program.Program`, whose steps become TensorFlow functions. The
 clients' step loops over the clients of a chunk with the aggregation folded in; one chunk runs per
 core, and the chunks' accumulators are merged in a fixed order, so that the same inputs give the
-same bits on every run of one machine. With a single chunk they are the bits of TFF's own runtime.
+same bits on every run of one machine.
 
 What runs here: local TensorFlow computations, computations at the server, and federated ones of
 any number of parameters, aggregations (secure ones as their plain sums), broadcasts that depend on
 aggregates, `federated_select`, sequences, and values left at the clients. What does not:
 computations written in JAX, `sequence_map` and its kin outside TensorFlow, external data. Those run
-on TFF's own runtime, and the log says so once with the reason.
+on TFF's own runtime, and the log says so once with the reason. So `fused` and `auto` are the same
+but in name.
+
+How near to the native runtime: TFF's worker is another build of TensorFlow, with other vector
+instructions, so that `exp`, `log`, `tanh` and `rsqrt` may differ in the last bit; matrix products,
+convolutions, sums, relu and the four operations agree. With one chunk a computation made of the
+latter gives the same bits, any other the same to rounding.
+
+Chunks go to the visible GPUs in turn, where there are any. That has never been run: the machines at
+hand had none.
 """
 
 import collections

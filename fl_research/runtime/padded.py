@@ -101,13 +101,13 @@ class PaddedShape:
     first_row = None
     for role, own in zip(self._roles, parts):
       if role == EXAMPLES:
-        first_row = tf.cast(own[1][index], tf.int32)
+        first_row = tf.cast(tf.gather(own[1], index), tf.int32)
     leaves = []
     for role, own in zip(self._roles, parts):
       if role == BATCHES:
         leaves.append(_window(own, index, largest, first_row))
       else:
-        leaves.append(own[0] if role else own[0][index])
+        leaves.append(own[0] if role else tf.gather(own[0], index))
     return expressions.pack(self.type, iter(leaves))
 
 
@@ -123,9 +123,11 @@ def _pad(leaf: layouts.RawLeaf, layout, rows: int) -> np.ndarray:
 def _window(own: Sequence[tf.Tensor], index, largest, first_row) -> tf.Tensor:
   """A client's batches with their rows shifted to the chunk's, then -1 up to `largest`."""
   batches, offsets = own
-  start, end = offsets[index], offsets[index + 1]
-  window = tf.slice(batches, [tf.cast(start, tf.int32), 0], tf.stack([largest, batches.shape[1]]))
-  mine = tf.range(largest)[:, tf.newaxis] < tf.cast(end - start, tf.int32)
+  start, end = (tf.cast(tf.gather(offsets, index + i), tf.int32) for i in (0, 1))
+  step = tf.range(largest)
+  # A gather and no slice: XLA would compile anew for every value of a slice's start.
+  window = tf.gather(batches, start + step)
+  mine = step[:, tf.newaxis] < end - start
   return tf.where(tf.logical_and(mine, window >= 0), window + first_row, -1)
 
 

@@ -8,11 +8,14 @@ from typing import Optional
 import numpy as np
 import tensorflow as tf
 
+Loop = Callable[[int], Sequence[tf.Tensor]]
+"""Runs a chunk's loop for so many clients and gives its results."""
+
 CLIENTS = 4
-"""How many clients of the first chunk a trial runs."""
+"""How many clients of the first chunk a trial runs, at most."""
 
 REPETITIONS = 3
-"""How often each loop is timed, after a first run that compiles it; the fastest counts."""
+"""How often both loops are timed; the fastest counts."""
 
 MARGIN = 0.8
 """XLA must take at most this part of the plain loop's time, so that noise rarely decides."""
@@ -37,9 +40,9 @@ class Choice:
   jit_seconds: Optional[float] = None
 
 
-def _seconds(run: Callable[[], Sequence[tf.Tensor]]) -> float:
+def _seconds(run: Loop, count: int) -> float:
   start = time.perf_counter()
-  for tensor in run():
+  for tensor in run(count):
     if tensor.dtype != tf.variant:
       tensor.numpy()
   return time.perf_counter() - start
@@ -55,20 +58,27 @@ def _agree(a: tf.Tensor, b: tf.Tensor) -> bool:
   return np.allclose(a, b, rtol=0, atol=_TOLERANCE * scale, equal_nan=True)
 
 
-def choose(
-  plain: Callable[[], Sequence[tf.Tensor]], jit: Callable[[], Sequence[tf.Tensor]]
-) -> Choice:
-  """Runs both, compares what they return and times them; the results are thrown away."""
-  expected = plain()
+def choose(plain: Loop, jit: Loop, clients: int) -> Choice:
+  """Compares what both return and times them; what they return is thrown away.
+
+  Args:
+    plain, jit: run the loop over the first so many clients of a chunk.
+    clients: how many the chunk has.
+  """
+  plain(0)
   try:
-    found = jit()
+    jit(0)  # compiles, and does nothing else
+    agree = all(_agree(*both) for both in zip(plain(1), jit(1)))
   except (tf.errors.OpError, ValueError) as error:
-    first_line = str(error).split('\\n')[0]
+    first_line = str(error).split('\n')[0]
     return Choice(False, f'XLA does not compile it: {first_line}')
-  if not all(_agree(*both) for both in zip(expected, found)):
+  if not agree:
     return Choice(False, 'XLA gives other results')
-  plain_seconds = min(_seconds(plain) for _ in range(REPETITIONS))
-  jit_seconds = min(_seconds(jit) for _ in range(REPETITIONS))
+  count, repetitions = min(clients, CLIENTS), REPETITIONS
+  if _seconds(jit, 1) > 2 * _seconds(plain, 1):
+    count = repetitions = 1  # a convolution's gradient may take XLA minutes: enough is known
+  plain_seconds = min(_seconds(plain, count) for _ in range(repetitions))
+  jit_seconds = min(_seconds(jit, count) for _ in range(repetitions))
   faster = jit_seconds <= MARGIN * plain_seconds
   reason = 'XLA is faster' if faster else 'XLA is not clearly faster'
   return Choice(faster, reason, plain_seconds, jit_seconds)
