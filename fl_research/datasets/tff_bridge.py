@@ -166,6 +166,9 @@ def _reader(
   client_data: tff.simulation.datasets.ClientData, most_examples: Optional[int]
 ) -> Callable[[tf.Tensor], Mapping[str, tf.Tensor]]:
   """A function from a client's id to its stacked examples, traced once for all clients."""
+  options = tf.data.Options()
+  # Fused with a map, `batch` makes room for as many examples as it could hold, not as there are.
+  options.experimental_optimization.apply_default_optimizations = False
   nothing = tf.nest.map_structure(
     lambda spec: tf.zeros([0, *spec.shape], spec.dtype), client_data.element_type_structure
   )
@@ -176,7 +179,8 @@ def _reader(
     if most_examples is not None:
       dataset = dataset.take(most_examples)
     # Unlike get_single_element, this allows for a client without examples.
-    return dataset.batch(_ALL).reduce(nothing, lambda _, examples: examples)
+    stacked = dataset.batch(_ALL).with_options(options)
+    return stacked.reduce(nothing, lambda _, examples: examples)
 
   return read
 
