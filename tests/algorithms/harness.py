@@ -1,0 +1,80 @@
+"""Runs a method on the oracles' problem: three rounds, three clients of 9, 5 and 14 examples."""
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fl_research import client_data, models
+from fl_research.algorithms import process as process_lib
+from fl_research.datasets.federated_data import Problem
+from fl_research.models.specification import ModelSpec
+from tests.oracles import softmax_regression as problem
+
+ROUNDS = 3
+RATE = 0.1
+
+
+def model(seed=3):
+  """Softmax regression of the oracles' shapes, with initial weights that are not zero."""
+  spec = ModelSpec(
+    input_shape=(problem.DIMENSION,),
+    x_dtype=np.dtype(np.float32),
+    label_shape=(),
+    label_dtype=np.dtype(np.int32),
+    problem=Problem.CLASSIFICATION,
+    num_classes=problem.CLASSES,
+  )
+  return models.build('softmax', spec, seed)
+
+
+def cohorts(batch_size=problem.BATCH, epochs=1, rounds=ROUNDS, seed=7):
+  """The D of all clients for every round."""
+  return [
+    [
+      client_data.client_data(
+        examples, batch_size=batch_size, epochs=epochs, seed=seed, round_num=r, client=k
+      )
+      for k, examples in enumerate(problem.clients())
+    ]
+    for r in range(1, rounds + 1)
+  ]
+
+
+def build(algorithm, *, client_optimizer=None, server_optimizer=None, **parts):
+  """The process of a method, by default with plain SGD on both sides."""
+  sgdm = tff.learning.optimizers.build_sgdm
+  return process_lib.build_process(
+    process_lib.Parts(
+      model=model(),
+      algorithm=algorithm,
+      client_optimizer=client_optimizer or sgdm(RATE),
+      server_optimizer=server_optimizer or sgdm(1.0),
+      **parts,
+    )
+  )
+
+
+def run(process, rounds):
+  """Global weights after every round; client states are kept by client, as the loop does."""
+  state, kept, history = process.initialize(), {}, []
+  for cohort in rounds:
+    inputs = cohort
+    if process.keeps_client_state:
+      initial = process.initial_client_state
+      inputs = [{'data': d, 'state': kept.get(int(d['client']), initial)} for d in cohort]
+    result = process.next(state, inputs)
+    state = result[0]
+    if process.keeps_client_state:
+      for i, client in enumerate(np.asarray(result[2]['client'])):
+        row = lambda leaf, i=i: np.asarray(leaf)[i]
+        kept[int(client)] = tf.nest.map_structure(row, result[2]['state'])
+    history.append(process.model_weights(state))
+  return history
+
+
+def assert_same(first, second, tolerance=1e-5):
+  """Asserts that two histories of weights agree, in every round and every number."""
+  assert len(first) == len(second)
+  for a, b in zip(first, second):
+    for u, v in zip(a, b, strict=True):
+      np.testing.assert_allclose(u, v, rtol=tolerance, atol=tolerance)
