@@ -6,6 +6,7 @@ leaves no half checkpoint; a file whose content does not match its name is passe
 """
 
 from collections.abc import Mapping
+import contextlib
 import hashlib
 import io
 import json
@@ -20,6 +21,7 @@ import numpy as np
 
 _NAME = re.compile(r'round_(\d{8})-([0-9a-f]{64})\.npz')
 _STATE, _CLIENT, _PROGRESS = 'state/', 'client/', 'progress'
+_TEMPORARY = '.tmp'
 
 
 class Checkpoint(NamedTuple):
@@ -57,21 +59,35 @@ class CheckpointStore:
     self._folder.mkdir(parents=True, exist_ok=True)
     target = self._folder / f'round_{checkpoint.round_num:08d}-{digest}.npz'
     write_atomically(target, content)
-    for old in self._files()[self._keep :]:
+    for _, _, old in self._files()[self._keep :]:
       old.unlink()
 
-  def newest(self) -> Optional[Checkpoint]:
-    """The newest valid checkpoint; damaged ones are passed over with a warning each."""
-    for path in self._files():
+  def newest(self, last_round: Optional[int] = None) -> Optional[Checkpoint]:
+    """The newest valid checkpoint, None when there is none; each one passed over is a warning.
+
+    Args:
+      last_round: if given, checkpoints of later rounds are passed over too.
+    """
+    for round_num, digest, path in self._files():
       content = path.read_bytes()
-      if hashlib.sha256(content).hexdigest() == _NAME.fullmatch(path.name).group(2):
+      if hashlib.sha256(content).hexdigest() != digest:
+        problem = 'is damaged'
+      elif last_round is not None and round_num > last_round:
+        problem = f'is of a round beyond the last whole row of the tables ({last_round})'
+      else:
         return _decode(content)
-      logging.warning('%s is damaged; going on from the checkpoint before it', path.name)
+      logging.warning('%s %s; going on from the one before it, or from the start', path, problem)
     return None
 
-  def _files(self) -> list[pathlib.Path]:
-    """Checkpoint files, newest first."""
-    found = [path for path in self._folder.glob('round_*.npz') if _NAME.fullmatch(path.name)]
+  def remove_partial(self) -> None:
+    """Removes what a process that was killed while writing has left; none may be writing now."""
+    for path in self._folder.glob(f'*{_TEMPORARY}'):
+      path.unlink()
+
+  def _files(self) -> list[tuple[int, str, pathlib.Path]]:
+    """(round, SHA-256, path) of the checkpoints, newest first."""
+    matches = [(_NAME.fullmatch(path.name), path) for path in self._folder.glob('round_*.npz')]
+    found = [(int(match[1]), match[2], path) for match, path in matches if match]
     return sorted(found, reverse=True)
 
 
@@ -81,7 +97,7 @@ def write_atomically(target: pathlib.Path, content: bytes) -> None:
   Raises:
     OSError: it cannot be written (disk full, …); what was there is untouched.
   """
-  temporary = target.with_name(target.name + '.tmp')
+  temporary = target.with_name(target.name + _TEMPORARY)
   try:
     with open(temporary, 'wb') as file:
       file.write(content)
@@ -89,8 +105,19 @@ def write_atomically(target: pathlib.Path, content: bytes) -> None:
       os.fsync(file.fileno())
     os.replace(temporary, target)
   except OSError:
-    temporary.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+      temporary.unlink()
     raise
+  _bring_to_disk(target.parent)
+
+
+def _bring_to_disk(folder: pathlib.Path) -> None:
+  """Makes the names in a folder, a rename for one, outlast a loss of power."""
+  descriptor = os.open(folder, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
 
 
 def _encode(checkpoint: Checkpoint) -> bytes:

@@ -1,12 +1,15 @@
 """CSV files that grow by rows and survive crashes."""
 
+from collections.abc import Iterator
+import contextlib
 import csv
 import io
 import os
 import pathlib
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
-from fl_research.training import checkpoints
+# A row may name all the clients that were dropped, longer than the csv module's own limit.
+csv.field_size_limit(2**31 - 1)
 
 
 def _text(value: Any) -> str:
@@ -20,14 +23,40 @@ def _text(value: Any) -> str:
 
 def _line(values: list[str]) -> str:
   buffer = io.StringIO()
-  csv.writer(buffer, lineterminator='\n').writerow(values)
-  return buffer.getvalue()
+  # Only characters of the line terminator are quoted: with both, every line break in a value is.
+  csv.writer(buffer, lineterminator='\r\n').writerow(values)
+  return buffer.getvalue().removesuffix('\r\n') + '\n'
+
+
+class _Record(NamedTuple):
+  """One row of a CSV file: its values, where it ends in the file, and whether it is whole."""
+
+  values: list[str]
+  end: int
+  whole: bool
+
+
+def _records(path: pathlib.Path) -> Iterator[_Record]:
+  """The rows of a file, which may hold line breaks in quotes, up to a torn one."""
+  end, whole = 0, True
+
+  def lines() -> Iterator[str]:
+    nonlocal end, whole
+    with open(path, 'rb') as file:
+      for line in file:
+        end += len(line)
+        whole = line.endswith(b'\n')
+        yield line.decode(errors='replace')
+
+  with contextlib.suppress(csv.Error):  # A row torn inside quotes.
+    for values in csv.reader(lines(), strict=True):
+      yield _Record(values, end, whole)
 
 
 class Table:
-  """A CSV file with a column `round`, to which rows are appended.
+  """A CSV file with a first column `round`, to which rows are appended.
 
-  Opening it drops the rows after a given round (and a torn last line), so that a resumed run
+  Opening it cuts off the rows after a given round (and a torn last line), so that a resumed run
   continues where its checkpoint stands. The columns are those of the first row.
 
   Args:
@@ -38,28 +67,19 @@ class Table:
   def __init__(self, path: pathlib.Path, last_round: int):
     self._path = path
     self._columns: Optional[list[str]] = None
-    kept = self._kept_lines(last_round)
-    if len(kept) > 1:
-      self._columns = next(csv.reader([kept[0]]))
-      checkpoints.write_atomically(path, ''.join(kept).encode())
-    else:
-      path.unlink(missing_ok=True)
-
-  def _kept_lines(self, last_round: int) -> list[str]:
-    if not self._path.exists():
-      return []
-    lines = self._path.read_text(errors='replace').splitlines(keepends=True)
-    if not lines or not lines[0].endswith('\n'):
-      return []
-    width = len(next(csv.reader([lines[0]])))
-    kept = [lines[0]]
-    for line in lines[1:]:
-      values = next(csv.reader([line]))
-      whole = line.endswith('\n') and len(values) == width and values[0].isdigit()
-      if not whole or int(values[0]) > last_round:
+    if not path.exists():
+      return
+    columns, rows = _whole_rows(path)
+    end = 0
+    for record in rows:
+      if int(record.values[0]) > last_round:
         break
-      kept.append(line)
-    return kept
+      end = record.end
+    if not end:
+      path.unlink()
+      return
+    self._columns = columns
+    os.truncate(path, end)
 
   def append(self, rows: list[dict[str, Any]]) -> None:
     """Adds rows, `round` being the first column, and brings them to the disk.
@@ -69,11 +89,9 @@ class Table:
     """
     if not rows:
       return
-    header = ''
-    if self._columns is None:
-      self._columns = list(rows[0])
-      header = _line(self._columns)
-    text = header + ''.join(_line([_text(row.get(c)) for c in self._columns]) for row in rows)
+    columns = self._columns or list(rows[0])
+    header = '' if self._columns else _line(columns)
+    text = header + ''.join(_line([_text(row.get(c)) for c in columns]) for row in rows)
     size = self._path.stat().st_size if self._path.exists() else 0
     try:
       with open(self._path, 'ab') as file:
@@ -81,5 +99,31 @@ class Table:
         file.flush()
         os.fsync(file.fileno())
     except OSError:
-      os.truncate(self._path, size)
+      with contextlib.suppress(OSError):
+        os.truncate(self._path, size)
       raise
+    self._columns = columns
+
+
+def last_round(path: pathlib.Path) -> int:
+  """The round of a table's last whole row; -1 when there is none."""
+  last = -1
+  if path.exists():
+    for record in _whole_rows(path)[1]:
+      last = int(record.values[0])
+  return last
+
+
+def _whole_rows(path: pathlib.Path) -> tuple[list[str], Iterator[_Record]]:
+  """The columns of a file, and its rows up to the first that is torn or is none."""
+  records = _records(path)
+  header = next(records, _Record([], 0, whole=False))
+
+  def rows() -> Iterator[_Record]:
+    for record in records:
+      whole = record.whole and len(record.values) == len(header.values)
+      if not header.whole or not whole or not record.values[0].isdecimal():
+        return
+      yield record
+
+  return header.values, rows()
