@@ -220,6 +220,8 @@ def _download(
     os.replace(partial, target)
   finally:
     partial.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # goes only while empty: nothing stays after a failure
+      target.parent.rmdir()
 
 
 def _receive(

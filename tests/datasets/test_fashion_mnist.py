@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from fl_research import datasets
-from fl_research.datasets import fashion_mnist
+from fl_research.datasets import fashion_mnist, files
 from fl_research.datasets.federated_data import DatasetOptions
 from tests.datasets import real_data
 
 
 def test_published_files():
+  in_data_dir = files.find(real_data.data_dir(), 'fashion_mnist', 'train-images-idx3-ubyte.gz')
   folder = fashion_mnist.FASHION_MNIST.system_folder
-  if not folder.is_dir() and not (pathlib.Path(real_data.data_dir()) / 'fashion_mnist').is_dir():
+  if in_data_dir is None and not folder.is_dir():
     pytest.skip(f'Fashion-MNIST is neither in {real_data.data_dir()} nor in {folder}')
   data = datasets.load('fashion_mnist', DatasetOptions(real_data.data_dir()))
   assert data.train['x'].shape == (60_000, 28, 28, 1)
