@@ -20,6 +20,9 @@ from fl_research.registry import Hyperparameter, UsageError
 FULL = 'full'
 """`--client_batch_size=full`: B = infinity, all of a client's examples in one batch."""
 
+# A batch is padded to its full size, so a mistyped one would fill the memory.
+_LARGEST_BATCH = 1_000_000
+
 CLIENT_WEIGHTINGS = ('num_examples', 'uniform', 'num_tokens')
 NATURAL = 'natural'
 
@@ -66,7 +69,8 @@ _fraction: dict[str, Any] = {'valid': lambda v: 0 <= v < 1, 'domain': 'a number 
 
 
 def _is_batch_size(value: str) -> bool:
-  return value == FULL or (value.isdigit() and int(value) >= 1)
+  number = int(value) if value.isascii() and value.isdigit() else 0
+  return value == FULL or 1 <= number <= _LARGEST_BATCH
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +165,7 @@ class Settings:
     'B: examples per step, or "full" for all of them',
     'Clients',
     valid=_is_batch_size,
-    domain='an integer of at least 1, or full',
+    domain='an integer from 1 to 1000000, or full',
   )
   max_examples_per_client: int = _field(
     0, 'use at most so many examples of a client per round; 0: all', 'Clients', **_count_or_zero
@@ -242,8 +246,9 @@ class Settings:
     **_count_or_zero,
   )
   jit: str = _field(
-    'auto',
-    'compile client work with XLA: off, on, or whatever a trial finds faster',
+    'off',
+    'compile client work with XLA: off, on, or (auto) whatever a timed trial finds faster, so that '
+    'the same command may end in other last digits',
     'Machine',
     choices=lambda: runtime.JIT,
     identity=False,
@@ -324,10 +329,9 @@ def validate(settings: Settings) -> None:
     _check_field(field, getattr(settings, field.name))
   if not settings.task:
     raise UsageError(f'--task: must be given; accepted are {", ".join(tasks.NAMES)}')
-  if not settings.experiment_name or '/' in settings.experiment_name:
-    raise UsageError(
-      f'--experiment_name={settings.experiment_name}: must be given, and be a folder name'
-    )
+  name = settings.experiment_name
+  if not name.isprintable() or '/' in name or name in ('', '.', '..'):
+    raise UsageError(f'--experiment_name={name}: must be given, and be the name of a folder')
   _check_method_flags(settings)
   _check_together(settings)
 
@@ -387,6 +391,10 @@ def _check_together(settings: Settings) -> None:
     raise UsageError(f'--local_only: not with --algorithm={settings.algorithm}')
   if settings.target_value is not None and not settings.target_metric:
     raise UsageError('--target_value: needs --target_metric, a column of metrics.csv')
+  if settings.patience and not settings.target_metric:
+    raise UsageError(
+      f'--patience={settings.patience}: needs --target_metric, a column of metrics.csv'
+    )
   if settings.cohort_sampling == 'availability' and not settings.availability_trace:
     raise UsageError('--cohort_sampling=availability: needs --availability_trace, a CSV file')
   if settings.availability_trace and settings.cohort_sampling != 'availability':

@@ -10,6 +10,7 @@ by name; all it knows is a `FederatedProcess`.
 from collections.abc import Callable, Mapping
 import concurrent.futures
 import dataclasses
+import math
 import time
 from typing import Any, Optional
 
@@ -34,7 +35,8 @@ class Progress:
     client_states: states of clients that have taken part, by position.
     best: best value of the watched metric so far, None before the first.
     evaluations_since_best: how many evaluations have passed since.
-    stopped: why the run ends before its last round; empty while it goes on.
+    stopped: why training has ended before its last round; empty while it has not.
+    interrupted: why it only pauses after this round; not part of a checkpoint.
   """
 
   round_num: int
@@ -43,6 +45,7 @@ class Progress:
   best: Optional[float] = None
   evaluations_since_best: int = 0
   stopped: str = ''
+  interrupted: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Observers:
     row: takes every row of metrics.csv.
     client_rows: takes rows of clients.csv; None when nobody wants them.
     checkpoint: takes the progress whenever it should be saved.
-    interrupted: says, after each round, whether to stop, by a reason; empty to go on.
+    interrupted: asked after each evaluation or round for a reason to pause; empty to go on.
   """
 
   row: Callable[[dict[str, Any]], None]
@@ -129,15 +132,20 @@ class Loop:
       begin = time.monotonic()
       row, client_rows = self._evaluate(progress)
       self._tell(observers, progress, {**row, 'seconds': time.monotonic() - begin}, client_rows)
+    progress.interrupted = observers.interrupted()
     with concurrent.futures.ThreadPoolExecutor(1, 'next cohort') as preparing:
       upcoming = preparing.submit(self._cohort_data, progress.round_num + 1)
-      while progress.round_num < self._settings.total_rounds and not progress.stopped:
+      while not (self.ended(progress) or progress.interrupted):
         begin = time.monotonic()
         clients = upcoming.result()
         if progress.round_num + 2 <= self._settings.total_rounds:
           upcoming = preparing.submit(self._cohort_data, progress.round_num + 2)
         self._round(progress, clients, begin, observers)
     return progress
+
+  def ended(self, progress: Progress) -> bool:
+    """Whether nothing is left to train."""
+    return progress.round_num >= self._settings.total_rounds or bool(progress.stopped)
 
   def _round(self, progress: Progress, clients: list, begin: float, observers: Observers) -> None:
     result = self._process.next(progress.state, self._with_states(progress, clients))
@@ -146,7 +154,7 @@ class Loop:
     if self._process.keeps_client_state:
       self._keep_states(progress, result[2])
     row, client_rows = self._training_row(result[1])
-    last = progress.round_num == self._settings.total_rounds
+    last = progress.round_num >= self._settings.total_rounds
     evaluated = last or progress.round_num % self._settings.rounds_per_evaluation == 0
     seconds = time.monotonic() - begin
     if evaluated:
@@ -154,10 +162,10 @@ class Loop:
       row.update(evaluation_row)
       client_rows += evaluation_clients
       self._watch(progress, row)
-    progress.stopped = progress.stopped or observers.interrupted()
+    progress.interrupted = observers.interrupted()
     self._tell(observers, progress, {**row, 'seconds': seconds}, client_rows)
     due = progress.round_num % self._settings.rounds_per_checkpoint == 0
-    if due or last or progress.stopped:
+    if due or self.ended(progress) or progress.interrupted:
       observers.checkpoint(progress)
 
   def _cohort_data(self, round_num: int) -> list:
@@ -244,13 +252,16 @@ class Loop:
     name = self._settings.target_metric
     if not name:
       return
-    value = row[name]
-    lower = name.split('/')[-1].removesuffix('_mean') in metrics.LOWER_IS_BETTER
+    value = float(row.get(name, math.nan))
+    lower = model_evaluation.improves_by_falling(name)
     target = self._settings.target_value
     if target is not None and (value <= target if lower else value >= target):
       progress.stopped = f'{name} reached {target}'
-    if progress.best is None or (value < progress.best if lower else value > progress.best):
-      progress.best, progress.evaluations_since_best = float(value), 0
+      return
+    worst = math.inf if lower else -math.inf
+    best = worst if progress.best is None else progress.best
+    if value < best if lower else value > best:
+      progress.best, progress.evaluations_since_best = value, 0
       return
     progress.evaluations_since_best += 1
     if self._settings.patience and progress.evaluations_since_best >= self._settings.patience:
