@@ -49,7 +49,7 @@ def load(options: DatasetOptions) -> FederatedData:
     DataError: alpha or beta is negative or not finite, or the number of clients is not positive or
       so large that the examples would not fit in memory.
   """
-  for name, value in (('alpha', options.alpha), ('beta', options.beta)):
+  for name, value in (('synthetic_alpha', options.alpha), ('synthetic_beta', options.beta)):
     if not (np.isfinite(value) and value >= 0):
       raise DataError(f'--{name}={value}: accepted is a number of at least 0')
   generator = np.random.RandomState(options.seed % 2**32)

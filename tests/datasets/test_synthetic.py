@@ -60,8 +60,8 @@ def test_alpha_and_beta_make_clients_differ():
 @pytest.mark.parametrize(
   ('options', 'message'),
   [
-    ({'alpha': -1.0}, '--alpha=-1.0: accepted is a number of at least 0'),
-    ({'beta': float('nan')}, '--beta=nan: accepted is a number of at least 0'),
+    ({'alpha': -1.0}, '--synthetic_alpha=-1.0: accepted is a number of at least 0'),
+    ({'beta': float('nan')}, '--synthetic_beta=nan: accepted is a number of at least 0'),
     ({'num_clients': 0}, '--num_clients=0: accepted is an integer of at least 1'),
     ({'num_clients': 100_000}, '--num_clients=100000: .* do not fit in memory'),
   ],
