@@ -157,6 +157,41 @@ class Settings:
   availability_trace: str = _field(
     '', 'CSV with client_id, first_round, last_round: who can be drawn when', 'Clients'
   )
+  straggler_fraction: float = _field(
+    0.0,
+    'share of the cohort that manages only part of its epochs',
+    'Clients',
+    valid=lambda v: 0 <= v <= 1,
+    domain='a number in [0, 1]',
+  )
+  stragglers: str = _field(
+    'keep',
+    'whether their partial work counts',
+    'Clients',
+    choices=lambda: ('keep', 'drop'),
+  )
+  dropout_probability: float = _field(
+    0.0, 'probability that a client fails before it sends its update', 'Clients', **_fraction
+  )
+  over_selection: float = _field(
+    1.0,
+    'select so many times clients_per_round, and go on with the first that report',
+    'Clients',
+    valid=lambda v: 1 <= v <= 10,
+    domain='a number from 1 to 10',
+  )
+  device_seconds_per_example: float = _field(
+    0.001, 'virtual clock: median time of one example in training', 'Clients', **_not_negative
+  )
+  device_download_rate: float = _field(
+    750_000.0, 'virtual clock: median bytes per second to a client', 'Clients', **_positive
+  )
+  device_upload_rate: float = _field(
+    250_000.0, 'virtual clock: median bytes per second from a client', 'Clients', **_positive
+  )
+  device_spread: float = _field(
+    0.0, 'virtual clock: sigma of the log-normal spread between devices', 'Clients', **_not_negative
+  )
   client_epochs_per_round: float = _field(
     1.0, "E: passes over the client's examples per round", 'Clients', **_positive
   )
@@ -338,7 +373,7 @@ def validate(settings: Settings) -> None:
 
 def _check_field(field: dataclasses.Field, value: Any) -> None:
   metadata = field.metadata
-  if metadata['choices'] and value:
+  if metadata['choices'] and value != field.default:
     registry.lookup(field.name, value, dict.fromkeys(metadata['choices']()))
   if value is not None and metadata['valid'] and not metadata['valid'](value):
     raise UsageError(f'--{field.name}={value}: accepted is {metadata["domain"]}')

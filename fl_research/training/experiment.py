@@ -3,6 +3,7 @@
 from collections.abc import Callable
 import dataclasses
 import io
+import math
 import os
 import time
 from typing import Any, Optional
@@ -13,7 +14,7 @@ import numpy as np
 from fl_research import algorithms, metrics, models, runtime, tasks
 from fl_research.algorithms import optimizers, schedules
 from fl_research.algorithms import process as process_lib
-from fl_research.population import cohorts
+from fl_research.population import cohorts, devices, participation
 from fl_research.settings import Settings
 from fl_research.training import (
   checkpoints,
@@ -87,18 +88,40 @@ def build_process(settings: Settings, model) -> process_lib.FederatedProcess:
   )
 
 
-def build_sampler(settings: Settings, data: run_data.RunData) -> cohorts.CohortSampler:
-  """Who takes part in which round."""
+def build_participation(
+  settings: Settings, data: run_data.RunData, process: process_lib.FederatedProcess
+) -> participation.Participation:
+  """Who takes part in which round, and how."""
   everybody = settings.local_only or settings.centralized
   trace = None
   if settings.availability_trace:
     trace = cohorts.AvailabilityTrace(settings.availability_trace, data.train.ids)
-  return cohorts.CohortSampler(
+  wanted = settings.clients_per_round
+  over_selects = settings.over_selection > 1 and not everybody
+  sampler = cohorts.CohortSampler(
     sampling='uniform' if everybody else settings.cohort_sampling,
-    clients_per_round=len(data.train) if everybody else settings.clients_per_round,
+    clients_per_round=len(data.train) if everybody else math.ceil(wanted * settings.over_selection),
     sizes=data.train.sizes,
     seed=settings.seed,
     availability=trace,
+  )
+  return participation.Participation(
+    sampler=sampler,
+    wanted=wanted if over_selects else 0,
+    epochs=settings.client_epochs_per_round,
+    straggler_fraction=settings.straggler_fraction,
+    keep_stragglers=settings.stragglers == 'keep',
+    dropout_probability=settings.dropout_probability,
+    devices=devices.Devices(
+      settings.device_seconds_per_example,
+      settings.device_download_rate,
+      settings.device_upload_rate,
+      settings.device_spread,
+      settings.seed,
+    ),
+    bytes_down=process.bytes_down_per_client,
+    bytes_up=process.bytes_up_per_client,
+    seed=settings.seed,
   )
 
 
@@ -120,9 +143,9 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
   data = run_data.load(settings)
   model = build_model(settings, data)
   process = build_process(settings, model)
-  sampler = build_sampler(settings, data)
+  plans = build_participation(settings, data, process)
   scored = model_evaluation.ModelEvaluation(evaluation.Evaluator(model), data)
-  loop = loop_lib.Loop(settings, process, data, sampler, scored)
+  loop = loop_lib.Loop(settings, process, data, plans, scored)
   _check_target(settings, loop)
   store = checkpoints.CheckpointStore(folder.checkpoints, settings.checkpoints_to_keep)
   progress = _resume(process, store)

@@ -19,7 +19,7 @@ import tensorflow as tf
 
 from fl_research import client_data, metrics, runtime
 from fl_research.algorithms import process as process_lib
-from fl_research.population import cohorts
+from fl_research.population import participation
 from fl_research.settings import Settings
 from fl_research.training import checkpoints, model_evaluation
 from fl_research.training.run_data import RunData
@@ -45,6 +45,7 @@ class Progress:
   best: Optional[float] = None
   evaluations_since_best: int = 0
   stopped: str = ''
+  simulated_seconds: float = 0.0
   interrupted: str = ''
 
 
@@ -81,6 +82,7 @@ def to_checkpoint(progress: Progress) -> checkpoints.Checkpoint:
       'best': progress.best,
       'evaluations_since_best': progress.evaluations_since_best,
       'stopped': progress.stopped,
+      'simulated_seconds': progress.simulated_seconds,
     },
   )
 
@@ -108,7 +110,7 @@ class Loop:
     settings: what to do.
     process: the method.
     data: the data.
-    sampler: who takes part.
+    plans: who takes part, and how.
     evaluation: how the model is evaluated.
   """
 
@@ -117,13 +119,13 @@ class Loop:
     settings: Settings,
     process: process_lib.FederatedProcess,
     data: RunData,
-    sampler: cohorts.CohortSampler,
+    plans: participation.Participation,
     evaluation: model_evaluation.ModelEvaluation,
   ):
     self._settings = settings
     self._process = process
     self._data = data
-    self._sampler = sampler
+    self._plans = plans
     self._evaluation = evaluation
 
   def run(self, progress: Progress, observers: Observers) -> Progress:
@@ -137,23 +139,30 @@ class Loop:
       upcoming = preparing.submit(self._cohort_data, progress.round_num + 1)
       while not (self.ended(progress) or progress.interrupted):
         begin = time.monotonic()
-        clients = upcoming.result()
+        plan, clients = upcoming.result()
         if progress.round_num + 2 <= self._settings.total_rounds:
           upcoming = preparing.submit(self._cohort_data, progress.round_num + 2)
-        self._round(progress, clients, begin, observers)
+        self._round(progress, plan, clients, begin, observers)
     return progress
 
   def ended(self, progress: Progress) -> bool:
     """Whether nothing is left to train."""
     return progress.round_num >= self._settings.total_rounds or bool(progress.stopped)
 
-  def _round(self, progress: Progress, clients: list, begin: float, observers: Observers) -> None:
+  def _round(
+    self,
+    progress: Progress,
+    plan: participation.RoundPlan,
+    clients: list,
+    begin: float,
+    observers: Observers,
+  ) -> None:
     result = self._process.next(progress.state, self._with_states(progress, clients))
     progress.state = result[0]
     progress.round_num += 1
     if self._process.keeps_client_state:
       self._keep_states(progress, result[2])
-    row, client_rows = self._training_row(result[1])
+    row, client_rows = self._training_row(result[1], plan, progress)
     last = progress.round_num >= self._settings.total_rounds
     evaluated = last or progress.round_num % self._settings.rounds_per_evaluation == 0
     seconds = time.monotonic() - begin
@@ -168,22 +177,24 @@ class Loop:
     if due or self.ended(progress) or progress.interrupted:
       observers.checkpoint(progress)
 
-  def _cohort_data(self, round_num: int) -> list:
-    """The cohort's data, in the form its computation takes."""
+  def _cohort_data(self, round_num: int) -> tuple[participation.RoundPlan, list]:
+    """A round's plan and its clients' data, in the form their computation takes."""
     settings = self._settings
+    plan = self._plans.plan(round_num)
     clients = [
       client_data.client_data(
         self._data.train.examples(int(position)),
         batch_size=settings.batch_size or client_data.FULL_BATCH,
-        epochs=settings.client_epochs_per_round,
+        epochs=float(epochs),
         seed=settings.seed,
         round_num=round_num,
         client=int(position),
         max_examples=settings.max_examples_per_client or None,
       )
-      for position in self._sampler.cohort(round_num)
+      for position, epochs in zip(plan.uploading, plan.epochs)
     ]
-    return clients if self._process.keeps_client_state else runtime.stack_clients(clients)
+    stateless = not self._process.keeps_client_state
+    return plan, runtime.stack_clients(clients) if stateless else clients
 
   def _with_states(self, progress: Progress, clients: list) -> list:
     if not self._process.keeps_client_state:
@@ -202,7 +213,9 @@ class Loop:
         self._process.initial_client_state, state
       )
 
-  def _training_row(self, measured: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+  def _training_row(
+    self, measured: Any, plan: participation.RoundPlan, progress: Progress
+  ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """One round's columns, and its rows by client, from the clients' reports."""
     positions = np.asarray(measured['report']['client'])
     order = np.argsort(positions, kind='stable')
@@ -218,24 +231,42 @@ class Loop:
       ).items()
     }
     ids = [self._data.train.ids[position] for position in positions[order]]
-    row.update(self._costs(report, [i for i, kept in zip(ids, finite) if not kept]))
+    row.update(self._costs(report, [i for i, kept in zip(ids, finite) if not kept], plan))
+    progress.simulated_seconds += self._simulated_seconds(report, plan)
+    row['simulated_hours'] = progress.simulated_seconds / 3600
     kept_ids = [i for i, kept in zip(ids, finite) if kept]
     by_client = metrics.from_sums(self._data.problem, sums)
     return row, model_evaluation.long_rows(
       'train', kept_ids, report['num_examples'][finite], by_client
     )
 
-  def _costs(self, report: Mapping[str, np.ndarray], dropped: list[str]) -> dict[str, Any]:
-    cohort = len(report['finite'])
+  def _costs(
+    self, report: Mapping[str, np.ndarray], dropped: list[str], plan: participation.RoundPlan
+  ) -> dict[str, Any]:
     return {
-      'cohort_size': cohort,
+      'cohort_size': len(plan.selected),
       'cohort_examples': int(report['num_examples'].sum()),
+      'participants': int(report['finite'].sum()),
+      'stragglers': plan.stragglers,
+      'dropouts': plan.dropouts,
       'dropped': len(dropped),
       'dropped_clients': ' '.join(dropped),
-      'bytes_down': cohort * self._process.bytes_down_per_client,
+      'bytes_down': len(plan.selected) * self._process.bytes_down_per_client,
       'bytes_up': int(report['bytes_up'].sum()),
-      'bytes_up_uncompressed': cohort * self._process.bytes_up_per_client,
+      'bytes_up_uncompressed': len(plan.uploading) * self._process.bytes_up_per_client,
     }
+
+  def _simulated_seconds(
+    self, report: Mapping[str, np.ndarray], plan: participation.RoundPlan
+  ) -> float:
+    """How long the round takes on the virtual clock: as long as the slowest that uploads."""
+    if not len(plan.uploading):
+      return 0.0
+    visited = plan.epochs * self._data.train.sizes[plan.uploading]
+    down = self._process.bytes_down_per_client
+    # Reports and plan both list the uploading clients by ascending position.
+    seconds = self._plans.devices.seconds(plan.uploading, visited, down, report['bytes_up'])
+    return float(seconds.max())
 
   def _evaluate(self, progress: Progress) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     weights = self._process.model_weights(progress.state)
@@ -283,10 +314,14 @@ class Loop:
       *self._evaluation.columns(),
       'cohort_size',
       'cohort_examples',
+      'participants',
+      'stragglers',
+      'dropouts',
       'dropped',
       'dropped_clients',
       'bytes_down',
       'bytes_up',
       'bytes_up_uncompressed',
+      'simulated_hours',
       'seconds',
     ]
