@@ -77,13 +77,14 @@ class AvailabilityTrace:
 
   Args:
     path: the file.
-    ids: ids of all clients, in order of position.
+    ids: ids of the clients that can be drawn, in order of position.
+    others: ids of clients that cannot; lines about them are passed over.
 
   Raises:
     UsageError: the file cannot be read, lacks a column, or names a client that does not exist.
   """
 
-  def __init__(self, path: str, ids: Sequence[str]):
+  def __init__(self, path: str, ids: Sequence[str], others: Sequence[str] = ()):
     flag = f'--availability_trace={path}'
     try:
       table = pd.read_csv(path, dtype={'client_id': str})
@@ -94,6 +95,7 @@ class AvailabilityTrace:
     if missing:
       raise UsageError(f'{flag}: has no column {", ".join(missing)}')
     position = {client_id: p for p, client_id in enumerate(ids)}
+    table = table[~table['client_id'].isin(list(others))]
     strangers = [c for c in table['client_id'] if c not in position]
     if strangers:
       raise UsageError(f'{flag}: client_id {strangers[0]} is not a client of this data set')

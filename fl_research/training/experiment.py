@@ -1,6 +1,7 @@
 """A whole run: from settings to a folder with CSVs, checkpoints and the final model."""
 
 from collections.abc import Callable
+import contextlib
 import dataclasses
 import io
 import math
@@ -8,10 +9,9 @@ import os
 import time
 from typing import Any, Optional
 
-from absl import logging
 import numpy as np
 
-from fl_research import algorithms, metrics, models, runtime, tasks
+from fl_research import algorithms, metrics, models, registry, runtime, tasks
 from fl_research.algorithms import optimizers, schedules
 from fl_research.algorithms import process as process_lib
 from fl_research.population import cohorts, devices, participation
@@ -94,8 +94,9 @@ def build_participation(
   """Who takes part in which round, and how."""
   everybody = settings.local_only or settings.centralized
   trace = None
-  if settings.availability_trace:
-    trace = cohorts.AvailabilityTrace(settings.availability_trace, data.train.ids)
+  if settings.availability_trace and not everybody:
+    others = data.held_out.ids if data.held_out else ()
+    trace = cohorts.AvailabilityTrace(settings.availability_trace, data.train.ids, others)
   wanted = settings.clients_per_round
   over_selects = settings.over_selection > 1 and not everybody
   sampler = cohorts.CohortSampler(
@@ -147,50 +148,62 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
   scored = model_evaluation.ModelEvaluation(evaluation.Evaluator(model), data)
   loop = loop_lib.Loop(settings, process, data, plans, scored)
   _check_target(settings, loop)
-  store = checkpoints.CheckpointStore(folder.checkpoints, settings.checkpoints_to_keep)
-  progress = _resume(process, store)
   folder.start(
     {'sources': data.sources, 'passport': data.passport, 'parameters': model.num_parameters}
   )
-  writer = _Writer(settings, folder, data, progress.round_num if store.newest() else -1)
-  observers = loop_lib.Observers(
-    row=writer.row,
-    client_rows=writer.client_rows if settings.clients_csv else None,
-    checkpoint=lambda p: store.save(loop_lib.to_checkpoint(p)),
-    interrupted=interrupted,
-  )
-  with writer:
-    progress = loop.run(progress, observers)
-  reason = progress.stopped
-  interrupted_now = bool(interrupted()) and progress.round_num < settings.total_rounds
-  _save_model(folder, model, process.model_weights(progress.state))
-  learning_curve.save(folder.metrics, folder.path / 'learning_curve.png', data.problem)
-  folder.finish(
-    {
-      'finished': not interrupted_now,
-      'rounds': progress.round_num,
-      'stopped': reason,
-      'runtime': context.report(),
-    }
-  )
-  return Outcome(folder, writer.last_row, reason, time.monotonic() - begin)
+  with contextlib.closing(folder):
+    progress = _train(settings, folder, process, data, loop, interrupted)
+    _save_model(folder, model, process.model_weights(progress.state))
+    learning_curve.save(folder.metrics, folder.path / 'learning_curve.png', data.problem)
+    folder.finish(
+      {
+        'finished': loop.ended(progress),
+        'rounds': progress.round_num,
+        'stopped': progress.stopped or progress.interrupted,
+        'runtime': context.report(),
+      }
+    )
+  reason = progress.stopped or progress.interrupted
+  return Outcome(folder, tables.last_row(folder.metrics), reason, time.monotonic() - begin)
 
 
 def _check_target(settings: Settings, loop: loop_lib.Loop) -> None:
-  from fl_research import registry
-
   if settings.target_metric:
-    registry.lookup('target_metric', settings.target_metric, dict.fromkeys(loop.columns()))
+    measured = [name for name in loop.columns() if '/' in name]
+    registry.lookup('target_metric', settings.target_metric, dict.fromkeys(measured))
 
 
-def _resume(process, store: checkpoints.CheckpointStore) -> loop_lib.Progress:
-  checkpoint = store.newest()
+def _train(
+  settings: Settings,
+  folder: run_folder.RunFolder,
+  process: process_lib.FederatedProcess,
+  data: run_data.RunData,
+  loop: loop_lib.Loop,
+  interrupted: Callable[[], str],
+) -> loop_lib.Progress:
+  """Runs the loop from where the folder stands, everything it tells going to the folder."""
+  store = checkpoints.CheckpointStore(folder.checkpoints, settings.checkpoints_to_keep)
+  store.remove_partial()
+  checkpoint = store.newest(tables.last_round(folder.metrics))
   if checkpoint is None:
-    return loop_lib.start(process)
-  progress = loop_lib.from_checkpoint(process, checkpoint)
-  progress.stopped = ''
-  logging.info('resuming after round %d', progress.round_num)
-  return progress
+    progress, last_round = loop_lib.start(process), -1
+  else:
+    progress = loop_lib.from_checkpoint(process, checkpoint)
+    last_round = progress.round_num
+    progress_lib.note(f'{folder.path}: resuming after round {last_round}')
+  with _Writer(settings, folder, data, last_round) as writer:
+
+    def save(progress: loop_lib.Progress) -> None:
+      writer.flush()
+      store.save(loop_lib.to_checkpoint(progress))
+
+    observers = loop_lib.Observers(
+      row=writer.row,
+      client_rows=writer.client_rows if settings.clients_csv else None,
+      checkpoint=save,
+      interrupted=interrupted,
+    )
+    return loop.run(progress, observers)
 
 
 class _Writer:
@@ -199,10 +212,11 @@ class _Writer:
   def __init__(self, settings: Settings, folder, data: run_data.RunData, last_round: int):
     self._metrics = tables.Table(folder.metrics, last_round)
     self._clients = tables.Table(folder.clients, last_round)
-    self._tensorboard = tensorboard.Writer(folder.logdir) if settings.tensorboard else None
+    self._tensorboard = (
+      tensorboard.Writer(folder.logdir, last_round) if settings.tensorboard else None
+    )
     primary = metrics.PRIMARY[data.problem]
     self._bar = progress_lib.ProgressBar(settings.total_rounds, max(last_round, 0), primary)
-    self.last_row: dict[str, Any] = {}
 
   def __enter__(self) -> '_Writer':
     self._bar.__enter__()
@@ -218,10 +232,14 @@ class _Writer:
     if self._tensorboard is not None:
       self._tensorboard.write(row)
     self._bar.update(row)
-    self.last_row = row
 
   def client_rows(self, rows: list[dict[str, Any]]) -> None:
     self._clients.append(rows)
+
+  def flush(self) -> None:
+    """The CSVs are on the disk with every row; TensorBoard's events only now."""
+    if self._tensorboard is not None:
+      self._tensorboard.flush()
 
 
 def _save_model(folder: run_folder.RunFolder, model, weights: tuple[np.ndarray, ...]) -> None:

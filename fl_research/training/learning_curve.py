@@ -1,5 +1,6 @@
 """A picture of a run: loss and the task's metric against rounds."""
 
+import io
 import pathlib
 
 import matplotlib
@@ -11,6 +12,7 @@ import pandas as pd
 
 from fl_research import metrics
 from fl_research.datasets.federated_data import Problem
+from fl_research.training import checkpoints
 
 # Okabe and Ito's blue and vermilion, told apart by all readers, and by line style in print.
 _STYLES = {
@@ -41,5 +43,7 @@ def save(metrics_csv: pathlib.Path, picture: pathlib.Path, problem: Problem) -> 
     panel.grid(alpha=0.3)
   panels[0][0].legend(frameon=False)
   figure.tight_layout()
-  figure.savefig(picture, dpi=150)
+  content = io.BytesIO()
+  figure.savefig(content, dpi=150, format='png')
   plt.close(figure)
+  checkpoints.write_atomically(picture, content.getvalue())

@@ -62,6 +62,11 @@ class _RoundsPerSecond(rich.progress.ProgressColumn):
     return rich.progress.Text(text)
 
 
+def note(line: str) -> None:
+  """Says something on stderr."""
+  print(line, file=sys.stderr, flush=True)
+
+
 def print_summary(title: str, rows: Mapping[str, str]) -> None:
   """Prints a two-column table to stdout."""
   table = rich.table.Table(title=title, show_header=False, title_justify='left')

@@ -6,13 +6,13 @@ from fl_research.training import experiment, progress
 def print_outcome(outcome: experiment.Outcome) -> None:
   """Prints how a run ended, its last figures, and where its files are."""
   row = outcome.last_row
-  figures = {'rounds': str(row.get('round', '')) if row else 'nothing was left to do'}
+  figures = {'rounds': row['round']}
   for name, value in row.items():
-    if name.startswith(('train/', 'eval/')) and isinstance(value, float):
-      figures[name] = f'{value:.4f}'
+    if name.startswith(('train/', 'eval/')) and value:
+      figures[name] = f'{float(value):.4f}'
   for name in ('bytes_up', 'bytes_down'):
-    if row.get(name) is not None:
-      figures[f'{name} per round'] = f'{row[name]:,}'
+    if row.get(name):
+      figures[f'{name} per round'] = f'{int(row[name]):,}'
   figures['seconds'] = f'{outcome.seconds:.1f}'
   path = outcome.folder.path
   figures['metrics'] = str(outcome.folder.metrics)

@@ -8,6 +8,7 @@
 from collections.abc import Mapping
 import csv
 import datetime
+import fcntl
 import importlib.metadata
 import io
 import json
@@ -16,12 +17,14 @@ import pathlib
 import platform
 import subprocess
 import sys
-from typing import Any
+from typing import Any, Optional
 
+from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
 from fl_research.training import checkpoints
 
+MANIFEST = 'manifest.json'
 _VERSIONS = ('tensorflow-federated', 'tensorflow', 'numpy', 'scikit-learn', 'pandas', 'scipy')
 
 
@@ -35,6 +38,7 @@ class RunFolder:
   def __init__(self, settings: Settings):
     self.path = pathlib.Path(settings.output_dir) / settings.experiment_name
     self._settings = settings
+    self._lock: Optional[int] = None
 
   @property
   def metrics(self) -> pathlib.Path:
@@ -58,14 +62,25 @@ class RunFolder:
     Changes nothing.
 
     Raises:
-      UsageError: it holds another run (the first flag that differs is named), or is no folder, or
-        cannot be written to.
+      UsageError: it holds another run (the first flag that differs is named) or something else, or
+        is no folder, or cannot be written to.
     """
-    existing = self.path
-    while not existing.exists():
-      existing = existing.parent
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
+    existing = self.path.absolute()
+    try:
+      while not existing.exists():
+        existing = existing.parent
+    except OSError as error:
+      raise UsageError(
+        f'--output_dir={self._settings.output_dir}: {self.path} cannot be reached '
+        f'({error.strerror})'
+      ) from error
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
       raise UsageError(f'--output_dir={self._settings.output_dir}: {existing} cannot be written to')
+    if self.path.exists() and not self.manifest() and _has_files(self.path):
+      raise UsageError(
+        f'--experiment_name={self._settings.experiment_name}: {self.path} is there already and is '
+        f'not the folder of a run, as it has no {MANIFEST}'
+      )
     for flag, (before, now) in self._differences().items():
       raise UsageError(
         f'--{flag}={now}: the run in {self.path} was started with --{flag}={before}; give the '
@@ -86,24 +101,28 @@ class RunFolder:
 
   def manifest(self) -> dict[str, Any]:
     """The manifest as it stands; empty for a new run."""
-    path = self.path / 'manifest.json'
-    try:
-      return json.loads(path.read_text())
-    except FileNotFoundError:
-      return {}
-    except ValueError as error:
-      raise UsageError(f'{path}: is not JSON ({error}); remove it or the whole folder') from error
+    return read_manifest(self.path)
 
   def start(self, facts: Mapping[str, Any]) -> None:
-    """Makes the folder, and writes hparams.csv and the manifest of a run that begins or resumes."""
+    """Makes the folder, and writes hparams.csv and the manifest of a run that begins or resumes.
+
+    From here on no other process can start in the folder, until this one ends.
+
+    Args:
+      facts: what else the manifest should hold; `sources` and `passport`, where they are among
+        them, must be those of the sessions before.
+
+    Raises:
+      UsageError: another process is at work in the folder, or the data have changed.
+      OSError: it cannot be written to.
+    """
     self.path.mkdir(parents=True, exist_ok=True)
-    flags = self._settings.flag_values()
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator='\n')
-    writer.writerow(flags)
-    writer.writerow('' if value is None else value for value in flags.values())
-    checkpoints.write_atomically(self.path / 'hparams.csv', buffer.getvalue().encode())
+    self._take_lock()
     manifest = self.manifest()
+    self._check_same_data(manifest, facts)
+    for partial in self.path.glob('*.tmp*'):
+      partial.unlink()
+    flags = self._settings.flag_values()
     sessions = [*manifest.get('sessions', []), _session()]
     self._write(
       {
@@ -117,6 +136,39 @@ class RunFolder:
         'finished': False,
       }
     )
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator='\n')
+    writer.writerow(flags)
+    writer.writerow('' if value is None else value for value in flags.values())
+    checkpoints.write_atomically(self.path / 'hparams.csv', buffer.getvalue().encode())
+
+  def close(self) -> None:
+    """Lets other processes start in the folder; the end of this process does so too."""
+    if self._lock is not None:
+      os.close(self._lock)
+      self._lock = None
+
+  def _take_lock(self) -> None:
+    self._lock = os.open(self.path, os.O_RDONLY)
+    try:
+      fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+      self.close()
+      raise UsageError(
+        f'--experiment_name={self._settings.experiment_name}: another process is at work in '
+        f'{self.path}; wait until it has ended'
+      ) from error
+
+  def _check_same_data(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    flag = 'data_file' if self._settings.data_file else 'data_dir'
+    for fact in ('sources', 'passport'):
+      old, new = before.get(fact), json.loads(json.dumps(now.get(fact)))
+      if old is not None and old != new:
+        changed = next(key for key in {**old, **new} if old.get(key) != new.get(key))
+        raise UsageError(
+          f'--{flag}={getattr(self._settings, flag)}: not the data that the run in {self.path} was '
+          f'started with ({changed} was {old.get(changed)}, is {new.get(changed)})'
+        )
 
   def finish(self, facts: Mapping[str, Any]) -> None:
     """Adds facts to the manifest; `finished` among them marks the run as complete."""
@@ -124,7 +176,49 @@ class RunFolder:
 
   def _write(self, manifest: Mapping[str, Any]) -> None:
     content = json.dumps(manifest, indent=2, default=str) + '\n'
-    checkpoints.write_atomically(self.path / 'manifest.json', content.encode())
+    checkpoints.write_atomically(self.path / MANIFEST, content.encode())
+
+
+def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
+  """The manifest of a run's folder; empty where there is none.
+
+  Raises:
+    UsageError: there is one, and it is not what a run writes.
+  """
+  path = folder / MANIFEST
+  try:
+    manifest = json.loads(path.read_text())
+  except (FileNotFoundError, NotADirectoryError):
+    return {}
+  except (OSError, ValueError) as error:
+    raise UsageError(
+      f'{path}: cannot be read as JSON ({error}); remove it with its whole folder'
+    ) from error
+  parts = ('flags', 'identity', 'method_flags')
+  if not isinstance(manifest, dict) or not all(isinstance(manifest.get(p), dict) for p in parts):
+    raise UsageError(f'{path}: is not the manifest of a run; remove it with its whole folder')
+  return manifest
+
+
+def settings_of(manifest: Mapping[str, Any], path: pathlib.Path) -> Settings:
+  """The settings that a manifest holds.
+
+  Raises:
+    UsageError: they are not settings of this version of the program.
+  """
+  names = {field.name for field in settings_lib.fields()}
+  method_flags = manifest['method_flags']
+  unknown = set(manifest['flags']) - names - set(method_flags)
+  unknown |= set(method_flags) - set(settings_lib.registry_flags())
+  if unknown:
+    raise UsageError(f'{path}: has the flag {min(unknown)}, which this version does not know')
+  given = {name: value for name, value in manifest['flags'].items() if name in names}
+  return Settings(**given, method_flags=method_flags)
+
+
+def _has_files(folder: pathlib.Path) -> bool:
+  """Whether it holds more than the half-written manifest of a run that was killed at its start."""
+  return any(not entry.name.startswith(MANIFEST) for entry in folder.iterdir())
 
 
 def _session() -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """CSV files that grow by rows and survive crashes."""
 
+import collections
 from collections.abc import Iterator
 import contextlib
 import csv
@@ -107,11 +108,16 @@ class Table:
 
 def last_round(path: pathlib.Path) -> int:
   """The round of a table's last whole row; -1 when there is none."""
-  last = -1
-  if path.exists():
-    for record in _whole_rows(path)[1]:
-      last = int(record.values[0])
-  return last
+  return int(last_row(path).get('round', -1))
+
+
+def last_row(path: pathlib.Path) -> dict[str, str]:
+  """A table's last whole row as texts by column; empty when there is none."""
+  if not path.exists():
+    return {}
+  columns, rows = _whole_rows(path)
+  last = next(iter(collections.deque(rows, maxlen=1)), None)
+  return dict(zip(columns, last.values)) if last else {}
 
 
 def _whole_rows(path: pathlib.Path) -> tuple[list[str], Iterator[_Record]]:
