@@ -16,6 +16,7 @@ import os
 from typing import Optional
 
 from fl_research import environment  # noqa: F401  before TensorFlow
+from fl_research.runtime.errors import ComputationError  # noqa: F401  raised by every runtime
 
 NAMES = ('auto', 'fused', 'native')
 """The runtimes by name."""

@@ -34,20 +34,34 @@ class JoinShape(steps.ServerShape):
 
 def only_grows(aggregation: programs.Aggregation) -> bool:
   """Whether `accumulate` does nothing but append rows of the value to every leaf."""
-  block = aggregation.accumulate
+  block = _called(aggregation.accumulate)
   if not isinstance(block, tff.framework.CompiledComputation):
     return False
   if block.proto.WhichOneof('computation') != 'tensorflow':
     return False
   leaves = pieces.leaf_types(aggregation.accumulator_type)
-  growing = all(
-    isinstance(leaf, tff.TensorType)
-    and leaf.shape
-    and leaf.shape[0] is None
-    and None not in leaf.shape[1:]
-    for leaf in leaves
-  )
-  return bool(leaves) and growing and pieces.appends_rows(block.proto, len(leaves))
+  return all(map(_is_rows, leaves)) and pieces.appends_rows(block.proto, len(leaves))
+
+
+def _is_rows(leaf_type) -> bool:
+  if not isinstance(leaf_type, tff.TensorType) or not leaf_type.shape:
+    return False
+  return leaf_type.shape[0] is None and None not in leaf_type.shape[1:]
+
+
+def _called(block):
+  """The function that `a -> let b = function(a) in b` calls, or the block itself."""
+  framework = tff.framework
+  if not isinstance(block, framework.Lambda) or not isinstance(block.result, framework.Block):
+    return block
+  (name, call), *more = block.result.locals
+  result = block.result.result
+  if more or not isinstance(result, framework.Reference) or result.name != name:
+    return block
+  argument = getattr(call, 'argument', None)
+  if isinstance(argument, framework.Reference) and argument.name == block.parameter_name:
+    return call.function
+  return block
 
 
 class ClientLoop:
@@ -60,6 +74,10 @@ class ClientLoop:
   Attributes:
     inputs: the keys of the inputs.
     shapes: for each of them, `ServerShape` or `ClientShape`.
+    folded, joined: the aggregations of either kind.
+    folded_shapes: the shapes of the folded accumulators.
+    collectors: a layout for every leaf that is collected.
+    traces: how often the loop was traced.
   """
 
   def __init__(self, program: programs.Program, step: programs.Step):
@@ -69,7 +87,7 @@ class ClientLoop:
     self.shapes = [steps.shape_of(program, key) for key in step.inputs]
     self.folded = [a for a in step.aggregations if not only_grows(a)]
     self.joined = [a for a in step.aggregations if only_grows(a)]
-    self._folded_shapes = [steps.ServerShape(a.accumulator_type) for a in self.folded]
+    self.folded_shapes = [steps.ServerShape(a.accumulator_type) for a in self.folded]
     self._joined_shapes = [JoinShape(a.accumulator_type) for a in self.joined]
     self.output_shapes = [steps.ClientShape(program.types[key]) for key in step.outputs]
     self.collectors = [
@@ -119,7 +137,7 @@ class ClientLoop:
 
     zeros = [leaf for a in self.folded for leaf in expressions.flatten(known[a.zero_key])]
     arrays = [layout.arrays(capacity) for layout in collectors]
-    invariants = [spec.shape for spec in steps.signature_of(self._folded_shapes)]
+    invariants = [spec.shape for spec in steps.signature_of(self.folded_shapes)]
     _, accumulators, arrays = tf.while_loop(
       lambda index, *_: index < count,
       body,
@@ -136,8 +154,8 @@ class ClientLoop:
 
   def _fold(self, accumulators, names) -> list[tf.Tensor]:
     new = []
-    parts = steps.split(self._folded_shapes, accumulators)
-    for aggregation, shape, leaves in zip(self.folded, self._folded_shapes, parts):
+    parts = steps.split(self.folded_shapes, accumulators)
+    for aggregation, shape, leaves in zip(self.folded, self.folded_shapes, parts):
       result = _accumulate(aggregation, shape.value(leaves), names)
       for leaf, spec in zip(expressions.flatten(result), shape.specs):
         new.append(tf.ensure_shape(leaf, spec.shape))
@@ -152,7 +170,7 @@ class ClientLoop:
 
   def split_results(self, results: Sequence[tf.Tensor]):
     """The loop's results as (folded leaves, tensors by joined leaf, tensors by output key)."""
-    folded = steps.split(self._folded_shapes, results)
+    folded = steps.split(self.folded_shapes, results)
     results = results[sum(map(len, folded)) :]
     joined = steps.split(self.collectors, results)
     number = sum(len(shape.layouts) for shape in self._joined_shapes)

@@ -162,6 +162,9 @@ class PaddedLoop:
       for key, shape in zip(loop.inputs, loop.shapes)
     ]
     self._collectors = [_fixed(leaf) for leaf in _collected_types(loop)]
+    for spec in steps.signature_of(loop.folded_shapes):
+      if not spec.shape.is_fully_defined():
+        raise expressions.NotReducible(f'an accumulator has the unknown shape {spec.shape}')
     self._sizes = Sizes()
     self.compilations = 0
     room = tf.TensorSpec([None], tf.int8)

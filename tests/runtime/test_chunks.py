@@ -1,0 +1,68 @@
+"""Sharing clients among chunks, and their arrays side by side."""
+
+import numpy as np
+import pytest
+
+from fl_research import runtime  # before TensorFlow
+from fl_research.runtime import chunks
+from tests.runtime import rounds
+
+
+@pytest.mark.parametrize(
+  ('weights', 'number', 'expected'),
+  [
+    ([1, 1, 1, 1], 2, [[0, 2], [1, 3]]),
+    ([5, 1, 1, 1, 1, 1], 2, [[0], [1, 2, 3, 4, 5]]),
+    ([1, 2, 3], 1, [[0, 1, 2]]),
+    ([1, 2], 4, [[1], [0]]),
+    ([], 2, []),
+  ],
+)
+def test_shares(weights, number, expected):
+  assert chunks.assign(weights, number) == expected
+
+
+def test_chunks_weigh_about_the_same():
+  weights = (1 + np.random.default_rng(0).pareto(1.3, 200)).tolist()
+  shares = chunks.assign(weights, 3)
+  loads = [sum(weights[position] for position in share) for share in shares]
+  assert max(loads) - min(loads) <= max(weights)
+  assert sorted(position for share in shares for position in share) == list(range(200))
+
+
+def test_a_prepared_cohort_gives_the_bits_of_a_plain_list():
+  data = rounds.clients((7, 0, 12, 3, 8, 30))
+  with runtime.use_context('fused', 2):
+    stack = runtime.stack_clients(data)
+    assert stack.shares is not None
+    assert stack == data
+    plain = rounds.next_round(rounds.first_weights(), data)
+    assert repr(rounds.next_round(rounds.first_weights(), stack)) == repr(plain)
+
+
+def test_a_prepared_cohort_is_a_plain_list_to_other_runtimes():
+  data = rounds.clients((7, 3, 12))
+  with runtime.use_context('fused', 2):
+    stack = runtime.stack_clients(data)
+  with runtime.use_context('fused', 1):
+    plain = rounds.next_round(rounds.first_weights(), data)
+    assert repr(rounds.next_round(rounds.first_weights(), stack)) == repr(plain)
+  with runtime.use_context('native'):
+    assert repr(rounds.next_round(rounds.first_weights(), stack)) == repr(plain)
+
+
+def test_preparing_copies():
+  data = rounds.clients((4, 4))
+  with runtime.use_context('fused', 1):
+    stack = runtime.stack_clients(data)
+    expected = rounds.next_round(rounds.first_weights(), rounds.clients((4, 4)))
+    stack[0]['examples']['x'][:] = 100
+    result = rounds.next_round(rounds.first_weights(), stack)
+  assert repr(result) == repr(expected)
+
+
+@pytest.mark.parametrize('clients', [[], [1.0, 2.0], [{'a': [1, 2]}]])
+def test_what_cannot_be_stacked_stays_a_list(clients):
+  stack = chunks.stack_clients(clients, 2)
+  assert list(stack) == clients
+  assert stack.shares is None

@@ -1,0 +1,364 @@
+"""What TFF computations give on the fused runtime: the same as on TFF's own."""
+
+import collections
+import time
+
+import attrs
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fl_research import runtime  # before TensorFlow
+from fl_research.runtime import expressions
+from tests.runtime import rounds
+
+FLOAT, INT = np.float32, np.int32
+AT_CLIENTS = tff.FederatedType(FLOAT, tff.CLIENTS)
+VECTOR = tff.TensorType(FLOAT, (3,))
+
+
+def tensorflow(function, *types):
+  return tff.tensorflow.computation(function, *types)
+
+
+@attrs.define
+class Pair:
+  left: object
+  right: object
+
+
+@tff.tensorflow.computation(FLOAT)
+def containers(x):
+  return collections.OrderedDict(
+    z=x + 1, a=[tf.stack([x, x]), tf.constant('text')], pair=Pair(left=x, right=(x > 0, x))
+  )
+
+
+@tff.federated_computation(AT_CLIENTS)
+def left_at_clients(x):
+  return tff.federated_sum(x), tff.federated_map(containers, x)
+
+
+@tff.federated_computation(AT_CLIENTS)
+def broadcast_of_aggregate(x):
+  mean = tff.federated_broadcast(tff.federated_mean(x))
+  centred = tff.federated_map(tensorflow(lambda x, m: x - m, FLOAT, FLOAT), (x, mean))
+  return centred, tff.federated_max(centred), tff.federated_min(x), mean
+
+
+@tff.federated_computation(
+  tff.FederatedType(FLOAT, tff.SERVER), AT_CLIENTS, tff.FederatedType(FLOAT, tff.CLIENTS)
+)
+def three_parameters(state, x, weight):
+  return state, tff.federated_mean(x, weight), x
+
+
+@tff.federated_computation(tff.FederatedType(INT, tff.CLIENTS))
+def secure_sums(x):
+  return (
+    tff.federated_secure_sum(x, 100),
+    tff.federated_secure_sum_bitwidth(x, 8),
+    tff.federated_sum(x),
+  )
+
+
+@tff.federated_computation(
+  tff.FederatedType(tff.TensorType(FLOAT, (4,)), tff.SERVER),
+  tff.FederatedType(tff.TensorType(INT, (2,)), tff.CLIENTS),
+)
+def select(table, keys):
+  rows = tff.federated_select(
+    keys,
+    tff.federated_value(4, tff.SERVER),
+    table,
+    tensorflow(lambda t, k: t[k], tff.TensorType(FLOAT, (4,)), INT),
+  )
+  total = tensorflow(lambda rows: rows.reduce(0.0, lambda a, b: a + b), tff.SequenceType(FLOAT))
+  return tff.federated_sum(tff.federated_map(total, rows))
+
+
+@tff.federated_computation(tff.FederatedType(tff.TensorType(FLOAT, (None, 3)), tff.CLIENTS))
+def joined(x):
+  rows = tff.TensorType(FLOAT, (None, 3))
+  concatenate = lambda a, b: tf.concat([a, b], axis=0)
+  return tff.federated_aggregate(
+    x,
+    tensorflow(lambda: tf.zeros([0, 3]))(),
+    tensorflow(concatenate, rows, rows),
+    tensorflow(concatenate, rows, rows),
+    tensorflow(lambda a: tf.sort(a, axis=0), rows),
+  )
+
+
+@tff.federated_computation(tff.FederatedType(tff.TensorType(FLOAT, (None, None)), tff.CLIENTS))
+def two_unknown_dimensions(x):
+  return x, tff.federated_map(
+    tensorflow(lambda x: tf.transpose(x), tff.TensorType(FLOAT, (None, None))), x
+  )
+
+
+def _with_variable(x):
+  variable = tf.Variable(1.0)
+  with tf.control_dependencies([variable.assign_add(x)]):
+    return variable.read_value()
+
+
+with_variable = tensorflow(lambda x: _with_variable(x), FLOAT)
+
+
+@tff.federated_computation(AT_CLIENTS)
+def variables(x):
+  return tff.federated_map(with_variable, x), tff.federated_sum(tff.federated_map(with_variable, x))
+
+
+def _look_up(x):
+  initializer = tf.lookup.KeyValueTensorInitializer(['a', 'b'], [1, 2])
+  return tf.lookup.StaticHashTable(initializer, -1).lookup(x)
+
+
+@tff.federated_computation(tff.FederatedType(tff.TensorType(np.str_), tff.CLIENTS))
+def tables(x):
+  return tff.federated_map(tensorflow(lambda x: _look_up(x), tff.TensorType(np.str_)), x)
+
+
+@tff.federated_computation(tff.FederatedType(tff.SequenceType(INT), tff.CLIENTS))
+def sequences(x):
+  total = tensorflow(lambda d: d.reduce(np.int32(0), lambda a, b: a + b), tff.SequenceType(INT))
+  return tff.federated_sum(tff.federated_map(total, x))
+
+
+@tff.federated_computation(AT_CLIENTS)
+def sampled(x):
+  sampler = tff.aggregators.UnweightedReservoirSamplingFactory(sample_size=10)
+  process = sampler.create(tff.TensorType(FLOAT))
+  return process.next(process.initialize(), x).result
+
+
+@tff.federated_computation
+def at_server():
+  return tff.federated_value(3.0, tff.SERVER)
+
+
+@tff.federated_computation(FLOAT)
+def without_placement(x):
+  return containers(x), x
+
+
+@tff.federated_computation(AT_CLIENTS)
+def only_a_sum(x):
+  return tff.federated_sum(x)
+
+
+INTS = tf.data.Dataset.range(4).map(lambda x: tf.cast(x, tf.int32))
+
+CASES = {
+  'local': (containers, [2.0]),
+  'left_at_clients': (left_at_clients, [[1.0, -2.0, 5.0]]),
+  'broadcast_of_aggregate': (broadcast_of_aggregate, [[1.0, 2.0, 6.0, -1.0]]),
+  'three_parameters': (three_parameters, [2.0, [1.0, 3.0], [1.0, 3.0]]),
+  'secure_sums': (secure_sums, [[1, 2, 3]]),
+  'select': (select, [np.arange(4, dtype=FLOAT), [[0, 1], [3, 3], [2, 2]]]),
+  'joined': (joined, [[np.full([n, 3], n, FLOAT) for n in (2, 0, 3, 1)]]),
+  'two_unknown_dimensions': (
+    two_unknown_dimensions,
+    [[np.arange(6, dtype=FLOAT).reshape(3, 2), np.ones([1, 4], FLOAT), np.ones([0, 5], FLOAT)]],
+  ),
+  'variables': (variables, [[1.0, 2.0, 4.0]]),
+  'tables': (tables, [['a', 'b', 'c']]),
+  'sequences': (sequences, [[[1, 2], [3], INTS]]),
+  'sampled': (sampled, [[1.0, 2.0, 3.0]]),
+  'at_server': (at_server, []),
+  'without_placement': (without_placement, [1.0]),
+  'one_client': (only_a_sum, [[2.5]]),
+  'no_clients': (only_a_sum, [[]]),
+  'nan': (only_a_sum, [[1.0, float('nan')]]),
+}
+
+
+def run(name, chunks, computation, arguments):
+  with runtime.use_context(name, chunks) as context:
+    return computation(*arguments), context.report()
+
+
+@pytest.mark.parametrize('chunks', [1, 2])
+@pytest.mark.parametrize('case', CASES)
+def test_gives_what_native_gives(case, chunks):
+  computation, arguments = CASES[case]
+  native, _ = run('native', None, computation, arguments)
+  fused, report = run('fused', chunks, computation, arguments)
+  assert report['fallbacks'] == []
+  if case == 'sampled':  # a reservoir larger than the cohort: all of it, in the chunks' order
+    native, fused = sorted(native), sorted(fused)
+  assert repr(fused) == repr(native)
+
+
+@pytest.mark.parametrize('sizes', [(5,), (1, 9, 4), (7, 0, 12, 3, 8)])
+def test_one_chunk_gives_the_bits_of_native(sizes):
+  native = fused = rounds.first_weights()
+  data = rounds.clients(sizes)
+  for _ in range(3):
+    (native, native_count), _ = run('native', None, rounds.next_round, [native, data])
+    (fused, fused_count), _ = run('fused', 1, rounds.next_round, [fused, data])
+    assert native_count == fused_count == sum(sizes)
+    for a, b in zip(native, fused):
+      np.testing.assert_array_equal(a, b)
+  assert np.abs(fused[0] - rounds.first_weights()[0]).max() > 1e-2  # it did train
+
+
+def test_two_chunks_agree_with_native_to_rounding():
+  native = fused = rounds.first_weights()
+  data = rounds.clients((7, 0, 12, 3, 8, 30))
+  for _ in range(3):
+    (native, _), _ = run('native', None, rounds.next_round, [native, data])
+    (fused, _), _ = run('fused', 2, rounds.next_round, [fused, data])
+  for a, b in zip(native, fused):
+    np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_same_inputs_same_bits():
+  data = rounds.clients((7, 2, 12, 3, 8, 30))
+  results = [
+    run('fused', 2, rounds.next_round, [rounds.first_weights(), data])[0] for _ in range(5)
+  ]
+  for result in results[1:]:
+    assert repr(result) == repr(results[0])
+
+
+def test_results_are_numpy_in_the_types_containers():
+  (state, _), _ = run(
+    'fused', 2, rounds.next_round, [rounds.first_weights(), rounds.clients((3, 4))]
+  )
+  assert type(state) is list
+  assert all(type(weights) is np.ndarray for weights in state)
+
+
+def test_the_state_may_come_as_tensors():
+  data = rounds.clients((3, 4))
+  tensors = [tf.constant(weights) for weights in rounds.first_weights()]
+  (a, _), _ = run('fused', 1, rounds.next_round, [tensors, data])
+  (b, _), _ = run('fused', 1, rounds.next_round, [rounds.first_weights(), data])
+  np.testing.assert_array_equal(a[0], b[0])
+
+
+def test_arguments_are_left_as_they_were():
+  weights, data = rounds.first_weights(), rounds.clients((3, 4))
+  run('fused', 2, rounds.next_round, [weights, data])
+  np.testing.assert_array_equal(weights[0], rounds.first_weights()[0])
+  np.testing.assert_array_equal(data[1]['examples']['x'], rounds.client(1, 4)['examples']['x'])
+
+
+def test_a_result_does_not_share_its_argument():
+  identity = tensorflow(lambda x: x, VECTOR)
+  argument = np.zeros(3, FLOAT)
+  result, _ = run('fused', 1, identity, [argument])
+  result[0] = 1
+  assert argument[0] == 0
+
+
+def test_ragged_clients_never_recompile():
+  rng = np.random.default_rng(3)
+  with runtime.use_context('fused', 2) as context:
+    for _ in range(20):
+      sizes = (1 + 3 * rng.pareto(1.5, size=rng.integers(1, 9))).astype(int)
+      rounds.next_round(rounds.first_weights(), rounds.clients(sizes))
+    assert context.report()['compilations'] == 1
+
+
+@tff.tensorflow.computation(FLOAT)
+def below_ten(x):
+  with tf.control_dependencies([tf.debugging.assert_less(x, 10.0)]):
+    return tf.identity(x)
+
+
+@tff.federated_computation(AT_CLIENTS)
+def sum_below_ten(x):
+  return tff.federated_sum(tff.federated_map(below_ten, x))
+
+
+@pytest.mark.parametrize('chunks', [1, 2])
+@pytest.mark.parametrize('position', [0, 3, 6])
+def test_a_failing_client_is_named(chunks, position):
+  values = [1.0] * 7
+  values[position] = 11.0
+  with pytest.raises(runtime.ComputationError, match='did not hold') as error:
+    run('fused', chunks, sum_below_ten, [values])
+  assert error.value.client == position
+  assert f'client {position} of the cohort' in str(error.value)
+  assert '\n' not in str(error.value)
+
+
+def test_native_fails_with_the_same_error():
+  with pytest.raises(runtime.ComputationError, match='did not hold'):
+    run('native', None, sum_below_ten, [[1.0, 11.0]])
+
+
+@pytest.mark.parametrize('name', ['native', 'fused'])
+@pytest.mark.parametrize(
+  'values', [[np.int64(1)], [np.float64(1)], [np.zeros(3, FLOAT)], (1.0, 2.0), ['a']]
+)
+def test_values_of_another_type_are_refused(name, values):
+  with pytest.raises(TypeError):
+    run(name, 1, only_a_sum, [values])
+
+
+@pytest.mark.parametrize('name', ['native', 'fused'])
+def test_arguments_of_different_lengths_are_refused(name):
+  with pytest.raises(ValueError):
+    run(name, 1, three_parameters, [1.0, [1.0], [1.0, 2.0]])
+
+
+def test_a_wrong_client_is_named():
+  with pytest.raises(TypeError, match='client 1 of the cohort'):
+    run('fused', 1, only_a_sum, [[1.0, np.int64(3)]])
+
+
+def test_what_is_not_reducible_runs_natively_and_says_why(caplog, monkeypatch):
+  monkeypatch.delitem(expressions._INTRINSICS, 'federated_select')
+  computation, arguments = CASES['select']
+  with runtime.use_context('auto', 1) as context, caplog.at_level('WARNING'):
+    for _ in range(2):
+      assert computation(*arguments) == 11.0
+    (reason,) = context.report()['fallbacks']
+  assert 'it uses federated_select' in reason
+  assert len([r for r in caplog.records if 'not the fused one' in r.message]) == 1
+
+
+def test_what_is_left_at_the_clients_comes_in_their_order():
+  values = [float(v) for v in (3, 1, 4, 1, 5, 9, 2, 6)]
+  for chunks in (1, 2, 3):
+    (_, (left, *_)), _ = run('fused', chunks, swapped, [values])
+    assert left == [-v for v in values]
+
+
+@tff.federated_computation(AT_CLIENTS)
+def swapped(x):
+  negative = tensorflow(lambda x: -x, FLOAT)
+  return tff.federated_sum(x), (tff.federated_map(negative, x), x)
+
+
+def test_joining_many_large_values_takes_time_linear_in_their_number():
+  width = 100_000
+  rows = tff.TensorType(FLOAT, (None, width))
+  concatenate = lambda a, b: tf.concat([a, b], axis=0)
+
+  @tff.federated_computation(tff.FederatedType(tff.TensorType(FLOAT, (1, width)), tff.CLIENTS))
+  def stacked(x):
+    return tff.federated_aggregate(
+      x,
+      tensorflow(lambda: tf.zeros([0, width]))(),
+      tensorflow(concatenate, rows, tff.TensorType(FLOAT, (1, width))),
+      tensorflow(concatenate, rows, rows),
+      tensorflow(lambda a: a, rows),
+    )
+
+  seconds = {}
+  with runtime.use_context('fused', 1):
+    for number in (10, 10, 80):
+      values = [np.full([1, width], i, FLOAT) for i in range(number)]
+      start = time.perf_counter()
+      result = stacked(values)
+      seconds[number] = time.perf_counter() - start
+      assert result[:, 0].tolist() == list(range(number))
+  # Copying the accumulator for each client would take 80 / 10 squared, 64 times as long.
+  assert seconds[80] < 30 * seconds[10]
