@@ -1,0 +1,90 @@
+"""Stragglers, dropouts and over-selection, as counts and as pure functions of (seed, round)."""
+
+import numpy as np
+import pytest
+
+from fl_research.population import cohorts, devices, participation
+
+
+def _participation(**changes):
+  sizes = np.arange(10, 210, 2)
+  settings = dict(
+    sampler=cohorts.CohortSampler('uniform', 20, sizes, seed=5),
+    wanted=0,
+    epochs=5.0,
+    straggler_fraction=0.0,
+    keep_stragglers=True,
+    dropout_probability=0.0,
+    devices=devices.Devices(0.01, 1e6, 1e6, 1.0, seed=5),
+    bytes_down=1000,
+    bytes_up=1000,
+    seed=5,
+  )
+  return participation.Participation(**{**settings, **changes})
+
+
+def test_without_trouble_everybody_does_everything():
+  plan = _participation().plan(3)
+  np.testing.assert_array_equal(plan.uploading, plan.selected)
+  assert len(plan.selected) == 20 and np.all(plan.epochs == 5.0)
+  assert (plan.stragglers, plan.dropouts) == (0, 0)
+
+
+def test_plans_depend_on_the_round_only():
+  p = _participation(straggler_fraction=0.5, dropout_probability=0.3)
+  first, again, other = p.plan(4), p.plan(4), p.plan(5)
+  np.testing.assert_array_equal(first.uploading, again.uploading)
+  np.testing.assert_array_equal(first.epochs, again.epochs)
+  assert not np.array_equal(first.selected, other.selected)
+
+
+def test_stragglers_do_whole_epochs_from_one_to_all():
+  p = _participation(straggler_fraction=0.9)
+  epochs = np.concatenate([p.plan(r).epochs for r in range(200)])
+  assert set(np.unique(epochs)) == {1.0, 2.0, 3.0, 4.0, 5.0}
+  # 10 % that do not straggle, and a fifth of the others, do all five epochs.
+  assert np.mean(epochs == 5.0) == pytest.approx(0.1 + 0.9 / 5, abs=0.02)
+  assert all(p.plan(r).stragglers == 18 for r in range(5))
+
+
+def test_stragglers_of_one_epoch_do_part_of_it():
+  plan = _participation(straggler_fraction=1.0, epochs=1.0).plan(1)
+  assert np.all((plan.epochs > 0) & (plan.epochs <= 1)) and plan.epochs.min() < 0.5
+
+
+def test_dropped_stragglers_do_not_upload():
+  plan = _participation(straggler_fraction=0.5, keep_stragglers=False).plan(1)
+  assert (len(plan.selected), len(plan.uploading), plan.stragglers) == (20, 10, 10)
+  assert np.all(plan.epochs == 5.0)
+
+
+def test_dropouts_are_as_frequent_as_they_should_be():
+  p = _participation(dropout_probability=0.3)
+  plans = [p.plan(r) for r in range(300)]
+  assert np.mean([plan.dropouts for plan in plans]) == pytest.approx(6.0, abs=0.3)
+  assert all(len(plan.uploading) == 20 - plan.dropouts for plan in plans)
+
+
+def test_over_selection_keeps_the_fastest():
+  p = _participation(wanted=8)
+  plan = p.plan(2)
+  sizes = p.sampler.sizes
+  seconds = p.devices.seconds(plan.selected, 5 * sizes[plan.selected], 1000, 1000)
+  fastest = plan.selected[np.argsort(seconds)[:8]]
+  np.testing.assert_array_equal(plan.uploading, np.sort(fastest))
+
+
+def test_clock_adds_up():
+  clock = devices.Devices(0.01, 1000.0, 500.0, 0.0, seed=1)
+  seconds = clock.seconds(np.array([3, 4]), np.array([100, 200]), 2000, np.array([500, 1000]))
+  np.testing.assert_allclose(seconds, [2 + 1 + 1, 2 + 2 + 2])
+
+
+def test_spread_is_lognormal_and_belongs_to_the_client():
+  clock = devices.Devices(1.0, 1e9, 1e9, 0.5, seed=1)
+  clients = np.arange(4000)
+  seconds = clock.seconds(clients, np.ones(4000), 0, 0)
+  assert np.std(np.log(seconds)) == pytest.approx(0.5, abs=0.02)
+  assert np.median(seconds) == pytest.approx(1.0, abs=0.03)
+  alone = clock.seconds(np.array([17]), np.ones(1), 0, 0)
+  assert alone[0] == seconds[17]
