@@ -111,8 +111,12 @@ class Settings:
   data_file: str = _field('', 'tabular: a CSV or Parquet file; npz: a folder of .npz files', 'Data')
   client_column: str = _field('', 'tabular: the column that says whose a row is', 'Data')
   label_column: str = _field('', 'tabular: the column to predict', 'Data')
-  sequence_length: int = _field(
-    80, 'text: characters or words per example', 'Data', **_at_least_one
+  sequence_length: Optional[int] = _field(
+    None,
+    "text: characters or words per example (default: the data set's usual 80, or 20)",
+    'Data',
+    optional=int,
+    **_at_least_one,
   )
   synthetic_alpha: float = _field(
     0.0, 'synthetic: how much models differ between clients', 'Data', **_not_negative

@@ -212,7 +212,8 @@ class DatasetOptions:
     client_column, label_column: columns of that file.
     alpha, beta: parameters of the synthetic generators.
     num_clients: number of clients of the synthetic generators.
-    sequence_length: characters (or words) per example of text.
+    sequence_length: characters (or words) per example of text; None for the data set's usual
+      length.
   """
 
   data_dir: str
@@ -223,4 +224,4 @@ class DatasetOptions:
   alpha: float = 0.0
   beta: float = 0.0
   num_clients: int = 30
-  sequence_length: int = 80
+  sequence_length: Optional[int] = None

@@ -97,15 +97,16 @@ def load(options: DatasetOptions) -> FederatedData:
     DataError: a file is missing, damaged, or not in the published format; or the sequence length
       is below 1.
   """
-  if options.sequence_length < 1:
-    raise DataError(f'--sequence_length={options.sequence_length}: must be at least 1')
+  length = 80 if options.sequence_length is None else options.sequence_length
+  if length < 1:
+    raise DataError(f'--sequence_length={length}: must be at least 1')
   plays, sources = _plays(options.data_dir)
   roles = {role: lines for role, lines in _lines_by_role(plays).items() if len(lines) >= 2}
   if not roles:
     raise DataError(f'{", ".join(sources)}: no role with two lines in it')
   ids = [f'{play}/{role}' for play, role in roles]
   firsts, laters = zip(*(_first_and_later(lines) for lines in roles.values()))
-  train, test = (_clients(parts, ids, options.sequence_length) for parts in (firsts, laters))
+  train, test = (_clients(parts, ids, length) for parts in (firsts, laters))
   return FederatedData(
     train=train,
     test=test.pooled(),

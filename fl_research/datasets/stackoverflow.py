@@ -44,7 +44,7 @@ def load(options: DatasetOptions) -> FederatedData:
   Raises:
     DataError: the sequence length is below 1, or a file cannot be had or is damaged.
   """
-  length = options.sequence_length
+  length = 20 if options.sequence_length is None else options.sequence_length
   if length < 1:
     raise DataError(f'--sequence_length={length}: accepted is an integer of at least 1')
   vocabulary, words_path = load_words(options.data_dir)

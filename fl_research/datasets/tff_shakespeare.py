@@ -32,7 +32,7 @@ def load(options: DatasetOptions) -> FederatedData:
   Raises:
     DataError: the sequence length is below 1, the file cannot be had, or is not such a database.
   """
-  length = options.sequence_length
+  length = 80 if options.sequence_length is None else options.sequence_length
   if length < 1:
     raise DataError(f'--sequence_length={length}: accepted is an integer of at least 1')
   path = tff_bridge.fetch_database(options.data_dir, _FILE)
