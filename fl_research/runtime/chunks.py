@@ -54,7 +54,7 @@ def _weight(names: Sequence[str], leaves: Sequence) -> float:
   """How long a client's work may take: its number of batches, or its size in memory."""
   if 'batches' in names:
     return 1.0 + leaves[names.index('batches')].shape[0]
-  return float(sum(1 if isinstance(leaf, tf.Tensor) else leaf.nbytes for leaf in leaves))
+  return 1.0 + sum(1 if isinstance(leaf, tf.Tensor) else leaf.nbytes for leaf in leaves)
 
 
 def stack_clients(clients: Iterable, chunks: int) -> ClientStack:
@@ -104,9 +104,11 @@ class Cohort:
     if len(counts) > 1:
       raise ValueError(f'The client-placed arguments are of different lengths: {counts}.')
     self.size = counts[0] if counts else 0
-    self._stacks = [argument for argument in arguments if _fits(argument, chunks)]
+    self._stacks: list[ClientStack] = [
+      a for a in arguments if isinstance(a, ClientStack) and _fits(a, chunks)
+    ]
     self._arguments = arguments
-    self.shares = self._stacks[0].shares if self._stacks else self._assign(types, chunks)
+    self.shares = (self._stacks and self._stacks[0].shares) or self._assign(types, chunks)
 
   def _assign(self, types, chunks: int) -> list[list[int]]:
     names = [_leaf_names(member) for member in types]
@@ -118,10 +120,10 @@ class Cohort:
 
   def leaves(self, argument: int, chunk: int) -> list[layouts.RawLeaf]:
     """The leaves of one argument's values at the clients of a chunk."""
-    share, stack = self.shares[chunk], self._arguments[argument]
-    ready = None
-    if any(stack is known for known in self._stacks) and stack.shares == self.shares:
-      ready = stack.leaves[chunk]
+    share, ready = self.shares[chunk], None
+    for stack in self._stacks:
+      if stack is self._arguments[argument] and stack.shares == self.shares and stack.leaves:
+        ready = stack.leaves[chunk]
     result = []
     for index in range(len(self._types[argument])):
       column = [self._leaves[argument][position][index] for position in share]
@@ -132,10 +134,8 @@ class Cohort:
     return result
 
 
-def _fits(argument, chunks: int) -> bool:
-  if not isinstance(argument, ClientStack) or argument.shares is None:
-    return False
-  return len(argument.shares) == min(chunks, len(argument))
+def _fits(stack: ClientStack, chunks: int) -> bool:
+  return stack.shares is not None and len(stack.shares) == min(chunks, len(stack))
 
 
 def _leaf_names(type_signature, name: str = '') -> list[str]:

@@ -11,7 +11,7 @@ client, but collected and joined once at the end.
 """
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -90,9 +90,8 @@ class ClientLoop:
     self.folded_shapes = [steps.ServerShape(a.accumulator_type) for a in self.folded]
     self._joined_shapes = [JoinShape(a.accumulator_type) for a in self.joined]
     self.output_shapes = [steps.ClientShape(program.types[key]) for key in step.outputs]
-    self.collectors = [
-      layout for shape in [*self._joined_shapes, *self.output_shapes] for layout in shape.layouts
-    ]
+    collected: list[Any] = [*self._joined_shapes, *self.output_shapes]
+    self.collectors = [layout for shape in collected for layout in shape.layouts]
     self.traces = 0
 
   def function(self):

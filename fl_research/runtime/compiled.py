@@ -5,7 +5,7 @@ shares the clients among chunks, runs the functions and puts the result together
 """
 
 from collections.abc import Sequence
-from typing import Optional
+from typing import Any, Optional
 
 from absl import logging
 import tensorflow as tf
@@ -69,7 +69,7 @@ class ClientWork:
     self.totals = clients.Totals(self.loop)
     self._function = self.loop.function()
     self._padded: Optional[padded.PaddedLoop] = None
-    self.choice = trial.Choice(False, f'jit is {jit}')
+    self.choice: Optional[trial.Choice] = trial.Choice(False, f'jit is {jit}')
     if jit != 'off':
       self._try_padded(jit)
 
@@ -86,15 +86,16 @@ class ClientWork:
 
   def prepare(self, chunks_inputs: Sequence['ChunkInputs']) -> None:
     """Before the chunks of a call run: makes room for them, and holds the trial if it is due."""
-    if self._padded is None or not chunks_inputs:
+    xla = self._padded
+    if xla is None or not chunks_inputs:
       return
     if self.choice is None or self.choice.jit:
-      self._padded.grow([inputs.leaves for inputs in chunks_inputs])
+      xla.grow([(inputs.count, inputs.leaves) for inputs in chunks_inputs])
     if self.choice is None:
       first = chunks_inputs[0]
       self.choice = trial.choose(
         lambda count: self._function(tf.constant(count), *first.tensors()),
-        lambda count: self._padded.run(count, first.padded()),
+        lambda count: xla.run(count, first.padded()),
         first.count,
       )
       logging.info('jit: %s', self.choice)
@@ -102,7 +103,7 @@ class ClientWork:
   def run(self, inputs: 'ChunkInputs', count: Optional[int] = None) -> list[tf.Tensor]:
     """The loop's results for the first `count` clients of a chunk, or all."""
     count = inputs.count if count is None else count
-    if self.choice.jit:
+    if self._padded is not None and self.choice is not None and self.choice.jit:
       return self._padded.run(count, inputs.padded())
     return self._function(tf.constant(count), *inputs.tensors())
 
@@ -115,7 +116,7 @@ class ChunkInputs:
     self._call = call
     self.chunk = chunk
     self.share = call.cohort.shares[chunk]
-    self.count = len(self.share)
+    self.count: int = len(self.share)
 
   @property
   def leaves(self) -> list[list[layouts.RawLeaf]]:
@@ -147,7 +148,7 @@ class Federated:
   def __init__(self, computation, parallelism: int, jit: str):
     self._parallelism = parallelism
     self._program = programs.program_of(computation)
-    self._steps = []
+    self._steps: list[Any] = []
     for step in self._program.steps:
       if step.at_clients:
         self._steps.append(ClientWork(self._program, step, jit))
@@ -186,7 +187,8 @@ class Call:
     self.tensors: dict[programs.Key, list[tf.Tensor]] = {}
     self.by_chunk: dict[programs.Key, list[list[tf.Tensor]]] = {}
     self.arguments: dict[programs.Key, int] = {}
-    values_at_clients, types = [], []
+    values_at_clients: list[Any] = []
+    types: list[tff.Type] = []
     for key, type_signature in program.parameters:
       part = _part(argument, key, program)
       member = steps.member_of(type_signature)
@@ -287,7 +289,7 @@ class Call:
 
 def _part(argument, key: programs.Key, program: programs.Program):
   """The part of a Python argument that a parameter's key names."""
-  type_signature = program.parameter_type
+  type_signature: Any = program.parameter_type
   for index in key.split('/')[1:]:
     argument = values.members(argument, type_signature)[int(index)]
     type_signature = type_signature[int(index)]

@@ -51,7 +51,7 @@ def _to_nest(value: Value):
   return tuple(member for _, member in elements)
 
 
-def _select(argument: Struct) -> tf.Tensor:
+def _select(argument: Value) -> tf.Tensor:
   """`federated_select` at one client: the data set of `select_fn(server_value, key)` by key."""
   keys, _, server_value, select_fn = argument
   slices = tf.data.Dataset.from_tensor_slices(keys)

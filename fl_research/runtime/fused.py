@@ -25,6 +25,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import hashlib
+from typing import Any
 
 from absl import logging
 import tensorflow_federated as tff
@@ -50,8 +51,8 @@ class FusedContext(tff.framework.SyncContext):
     self.jit = jit
     self._native = native.NativeContext()
     self._pool = concurrent.futures.ThreadPoolExecutor(self.client_parallelism)
-    self._by_identity = collections.OrderedDict()
-    self._by_content = {}
+    self._by_identity: collections.OrderedDict[int, tuple] = collections.OrderedDict()
+    self._by_content: dict[bytes, Any] = {}
     self._fallbacks: list[str] = []
 
   def invoke(self, comp, arg):

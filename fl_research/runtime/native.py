@@ -11,7 +11,7 @@ import os
 import subprocess
 import threading
 import time
-from typing import Optional
+from typing import Any, Optional
 
 import grpc
 import portpicker
@@ -63,7 +63,8 @@ class Worker:
   def close(self) -> None:
     """Ends the worker and waits until it is gone."""
     self._channel.close()
-    self._keeper.stdin.close()
+    if self._keeper.stdin is not None:
+      self._keeper.stdin.close()
     self._keeper.wait()
 
 
@@ -121,8 +122,8 @@ class NativeContext(tff.framework.SyncContext):
   """TFF's own runtime as an execution context; nothing is started before the first call."""
 
   def __init__(self):
-    self._worker = None
-    self._context = None
+    self._worker: Optional[Worker] = None
+    self._context: Any = None
 
   def invoke(self, comp, arg):
     """Runs `comp` on `arg`.

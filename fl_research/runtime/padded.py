@@ -72,7 +72,7 @@ class PaddedShape:
 
   def needed(self, leaves: Sequence[layouts.RawLeaf]) -> Sizes:
     """What room the leaves of a chunk's clients need."""
-    sizes = Sizes(clients=len(leaves[0].shapes))
+    sizes = Sizes()
     for role, leaf in zip(self._roles, leaves):
       if role:
         lengths = [shape[0] for shape in leaf.shapes]
@@ -157,6 +157,9 @@ class PaddedLoop:
   def __init__(self, loop: clients.ClientLoop):
     self._loop = loop
     program = loop.program
+    parameters = {key for key, _ in program.parameters}
+    if any(key in program.at_clients and key not in parameters for key in loop.inputs):
+      raise expressions.NotReducible('its clients keep values from one step to the next')
     self._shapes = [
       PaddedShape(program.types[key]) if key in program.at_clients else shape
       for key, shape in zip(loop.inputs, loop.shapes)
@@ -172,6 +175,8 @@ class PaddedLoop:
     self._function = tf.function(
       self._build, autograph=False, input_signature=signature, jit_compile=True
     ).get_concrete_function()
+    if _asserts(self._function.graph.as_graph_def()):
+      raise expressions.NotReducible('it makes assertions, which XLA would leave out')
 
   def _build(self, count, client_room, batch_room, *tensors):
     at_clients = self._loop.program.at_clients
@@ -186,13 +191,14 @@ class PaddedLoop:
     capacity = tf.shape(client_room)[0]
     return self._loop.build(count, capacity, known, take, self._collectors)
 
-  def grow(self, chunks: Sequence[Sequence[Sequence[layouts.RawLeaf]]]) -> None:
-    """Makes room for the chunks of a call, each given as the leaves of its client inputs."""
+  def grow(self, chunks: Sequence[tuple[int, Sequence]]) -> None:
+    """Makes room for the chunks of a call: (number of clients, leaves of each client input)."""
     shapes = [shape for shape in self._shapes if isinstance(shape, PaddedShape)]
-    needed = [shape.needed(leaves) for inputs in chunks for shape, leaves in zip(shapes, inputs)]
-    if needed:
-      columns = zip(*(dataclasses.astuple(sizes) for sizes in needed))
-      self.compilations += self._sizes.grow(Sizes(*map(max, columns)))
+    needed = [Sizes(clients=count) for count, _ in chunks]
+    for _, inputs in chunks:
+      needed += [shape.needed(leaves) for shape, leaves in zip(shapes, inputs)]
+    columns = zip(*(dataclasses.astuple(sizes) for sizes in needed))
+    self.compilations += self._sizes.grow(Sizes(*map(max, columns)))
 
   def run(self, count: int, inputs: Sequence) -> list[tf.Tensor]:
     """The results of `ClientLoop`'s function.
@@ -216,6 +222,11 @@ class PaddedLoop:
       else:
         unpadded.append(rows)
     return unpadded
+
+
+def _asserts(graph) -> bool:
+  bodies = [graph.node, *(function.node_def for function in graph.library.function)]
+  return any(node.op == 'Assert' for body in bodies for node in body)
 
 
 def _collected_types(loop: clients.ClientLoop) -> list[tff.Type]:

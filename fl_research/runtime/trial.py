@@ -71,7 +71,7 @@ def choose(plain: Loop, jit: Loop, clients: int) -> Choice:
     agree = all(_agree(*both) for both in zip(plain(1), jit(1)))
   except (tf.errors.OpError, ValueError) as error:
     first_line = str(error).split('\n')[0]
-    return Choice(False, f'XLA does not compile it: {first_line}')
+    return Choice(False, f'the trial failed: {first_line}')
   if not agree:
     return Choice(False, 'XLA gives other results')
   count, repetitions = min(clients, CLIENTS), REPETITIONS

@@ -150,3 +150,36 @@ def test_auto_gives_the_same_round_as_its_choice():
     'on' if choice['jit'] else 'off', rounds.next_round, rounds.first_weights(), data
   )
   assert repr(result) == repr(expected)
+
+
+@tff.tensorflow.computation(rounds.DATA)
+def checked(data):
+  with tf.control_dependencies([tf.debugging.assert_less(data['num_examples'], 10)]):
+    return tf.identity(data['num_examples'])
+
+
+def test_work_that_makes_assertions_is_not_compiled():
+  @tff.federated_computation(rounds.CLIENTS_DATA)
+  def computation(data):
+    return tff.federated_sum(tff.federated_map(checked, data))
+
+  result, report = run('on', computation, rounds.clients((3, 9)))
+  assert result == 12
+  assert 'assertions' in report['jit_choices'][0]['reason']
+  with pytest.raises(runtime.ComputationError, match='client 1 of the cohort'):
+    run('on', computation, rounds.clients((3, 10)))
+
+
+def test_values_kept_from_one_step_to_the_next_are_not_padded():
+  @tff.federated_computation(rounds.CLIENTS_DATA)
+  def computation(data):
+    number = tff.federated_map(number_of_rows, data)
+    largest = tff.federated_broadcast(tff.federated_max(number))
+    double = tff.tensorflow.computation(lambda a, b: a * b, np.int32, np.int32)
+    return tff.federated_sum(tff.federated_map(double, (number, largest)))
+
+  result, report = run('on', computation, rounds.clients((3, 9)))
+  first, second = report['jit_choices']
+  assert first['jit']  # padded, and it counts rows: `on` trusts the caller
+  assert 'keep values' in second['reason']
+  assert result > 0
