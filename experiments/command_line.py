@@ -1,9 +1,12 @@
 """From the command line to `Settings`, and from mistakes to one line and exit code 2."""
 
 from collections.abc import Callable, Mapping, Sequence
+import contextlib
+import dataclasses
 import difflib
 import errno
 import os
+import signal
 import sys
 import textwrap
 from typing import Any
@@ -16,6 +19,17 @@ from fl_research.registry import UsageError
 from fl_research.settings import Settings
 
 EXIT_USAGE = 2
+_DISK_ERRORS = (
+  errno.ENOSPC,
+  errno.EDQUOT,
+  errno.EFBIG,
+  errno.EIO,
+  errno.EROFS,
+  errno.EACCES,
+  errno.EPERM,
+  errno.EISDIR,
+  errno.ENOTDIR,
+)
 _DEFINE = {
   bool: flags.DEFINE_bool,
   int: flags.DEFINE_integer,
@@ -34,6 +48,20 @@ def define_settings_flags(flag_values: flags.FlagValues) -> None:
     _DEFINE[type(default)](name, None, flag.hyperparameter.help, flag_values=flag_values)
 
 
+def define_changes(flag_values: flags.FlagValues, names: Sequence[str]) -> None:
+  """Defines flags for some settings of a run that there is already."""
+  for field in settings_lib.fields():
+    if field.name in names:
+      define = _DEFINE[field.metadata['type']]
+      define(field.name, None, field.metadata['help'], flag_values=flag_values)
+
+
+def to_changes(flag_values: flags.FlagValues, names: Sequence[str]) -> dict[str, Any]:
+  """Those of the settings that were given."""
+  given = {name: flag_values[name].value for name in names}
+  return {name: value for name, value in given.items() if value is not None}
+
+
 def to_settings(flag_values: flags.FlagValues) -> Settings:
   """The settings that parsed flags describe."""
   given = {field.name: flag_values[field.name].value for field in settings_lib.fields()}
@@ -46,42 +74,75 @@ def to_settings(flag_values: flags.FlagValues) -> Settings:
 
 
 def parse(flag_values: flags.FlagValues, argv: Sequence[str]) -> None:
-  """Parses the arguments; `UsageError` for flags that do not exist or have no such value."""
+  """Parses the arguments, --flagfile among them.
+
+  Raises:
+    UsageError: a flag does not exist or cannot have this value, or a file of flags is missing.
+  """
+  flags.DEFINE_string('flagfile', '', 'read flags from this file', flag_values=flag_values)
   try:
     rest = flag_values(list(argv))
   except flags.UnrecognizedFlagError as error:
     near = difflib.get_close_matches(error.flagname, list(flag_values), n=1)
     hint = f'; did you mean --{near[0]}?' if near else '; --help lists all flags'
     raise UsageError(f'--{error.flagname}: there is no such flag{hint}') from error
+  except UnicodeDecodeError as error:
+    raise UsageError(f'--flagfile: is not a text file ({error})') from error
   except flags.Error as error:
     raise UsageError(' '.join(str(error).split())) from error
   if len(rest) > 1:
     raise UsageError(f'{rest[1]}: arguments without -- are not understood; --help lists all flags')
 
 
-def run_main(main: Callable[[], int]) -> None:
-  """Runs a program and exits with its code; users' mistakes end in one line and code 2."""
+Main = Callable[[Sequence[str]], int]
+"""A program: the command line, beginning with its name, -> its exit code."""
+
+
+def run_main(main: Main) -> None:
+  """Runs a program on this process's command line and exits with its code."""
+  sys.exit(run(main, sys.argv))
+
+
+def run(main: Main, argv: Sequence[str]) -> int:
+  """Runs a program; gives its exit code.
+
+  A user's mistake ends in one line and code 2, a disk that takes no more in one line and code 1,
+  Ctrl-C in code 130.
+  """
   try:
-    code = main()
+    code = main(argv)
     sys.stdout.flush()
   except (UsageError, DataError) as error:
-    code = _complain(str(error), EXIT_USAGE)
+    code = _complain(argv[0], str(error), EXIT_USAGE)
+  except KeyboardInterrupt:
+    code = 128 + signal.SIGINT
   except BrokenPipeError:
     # Whoever read our output has gone (`| head -1`); Python must not try to flush it again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     code = 0
   except OSError as error:
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+    if error.errno not in _DISK_ERRORS:
       raise
     where = f' ({error.filename})' if error.filename else ''
-    code = _complain(f'{os.strerror(error.errno)}{where}; what was written before is intact', 1)
-  sys.exit(code)
-
-
-def _complain(message: str, code: int) -> int:
-  line = ' '.join(message.split())
-  print(f'{os.path.basename(sys.argv[0])}: {line}', file=sys.stderr)
+    code = _complain(
+      argv[0],
+      f'{os.strerror(error.errno)}{where}; what was written before is intact, and the same command '
+      'goes on from there',
+      1,
+    )
   return code
+
+
+def _complain(program: str, message: str, code: int) -> int:
+  line = ' '.join(message.split())
+  with contextlib.suppress(BrokenPipeError):
+    print(f'{os.path.basename(program)}: {line}', file=sys.stderr, flush=True)
+  return code
+
+
+def wants_help(argv: Sequence[str]) -> bool:
+  """Whether the command line asks for help."""
+  return any(argument in ('--help', '-h', '-help', '--helpfull') for argument in argv[1:])
 
 
 def print_help(program: str, introduction: str, groups: Mapping[str, list[str]]) -> None:
@@ -94,18 +155,27 @@ def print_help(program: str, introduction: str, groups: Mapping[str, list[str]])
 
 
 def settings_help() -> dict[str, list[str]]:
-  """Lines of help for the settings, by group."""
+  """Lines of help for all settings, by group."""
   groups: dict[str, list[str]] = {}
   for field in settings_lib.fields():
-    metadata = field.metadata
-    names = list(metadata['choices']()) if metadata['choices'] else []
-    lines = _help_lines(field.name, metadata['help'], field.default, metadata['domain'], names)
-    groups.setdefault(metadata['group'], []).extend(lines)
+    groups.setdefault(field.metadata['group'], []).extend(_setting_help(field, field.default))
   for name, flag in settings_lib.registry_flags().items():
     h = flag.hyperparameter
     group = groups.setdefault(f'{flag.group}: hyperparameters', [])
     group.extend(_help_lines(name, h.help, h.default, h.domain, []))
   return groups
+
+
+def changes_help(names: Sequence[str]) -> list[str]:
+  """Lines of help for some settings of a run that there is already."""
+  fields = [field for field in settings_lib.fields() if field.name in names]
+  return [line for field in fields for line in _setting_help(field, default=None)]
+
+
+def _setting_help(field: dataclasses.Field, default: Any) -> list[str]:
+  metadata = field.metadata
+  names = list(metadata['choices']()) if metadata['choices'] else []
+  return _help_lines(field.name, metadata['help'], default, metadata['domain'], names)
 
 
 def _help_lines(name: str, text: str, default: Any, domain: str, choices: list[str]) -> list[str]:

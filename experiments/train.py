@@ -1,7 +1,9 @@
 """Trains a model by federated learning and leaves CSVs, checkpoints and the model in a folder."""
 
+from collections.abc import Sequence
+import os
 import signal
-import sys
+import threading
 
 from absl import flags
 
@@ -21,37 +23,58 @@ The default of a flag stands in brackets. --flagfile=FILE reads flags from a fil
 
 
 class Interruption:
-  """Turns the first Ctrl-C or SIGTERM into a wish to stop after the current round."""
+  """Turns the first Ctrl-C or SIGTERM into a wish to stop after the current round.
+
+  The second one ends the process at once. A thread hears of signals the moment they come, where a
+  Python handler would have to wait until TensorFlow returns.
+  """
 
   def __init__(self):
     self.signal_number = 0
-    for number in (signal.SIGINT, signal.SIGTERM):
-      signal.signal(number, self._note)
 
-  def _note(self, number, frame):
-    del frame
-    if self.signal_number:
-      # The second time, now: the default action of the signal.
-      signal.signal(number, signal.SIG_DFL)
-      signal.raise_signal(number)
-    self.signal_number = number
-    print('stopping after this round; once more to stop at once', file=sys.stderr)
+  def __enter__(self) -> 'Interruption':
+    self._heard, self._written = os.pipe()
+    os.set_blocking(self._written, False)
+    self._handlers = {n: signal.signal(n, lambda *_: None) for n in (signal.SIGINT, signal.SIGTERM)}
+    self._wakeup = signal.set_wakeup_fd(self._written, warn_on_full_buffer=False)
+    self._thread = threading.Thread(target=self._listen, daemon=True)
+    self._thread.start()
+    return self
+
+  def __exit__(self, *exception) -> None:
+    signal.set_wakeup_fd(self._wakeup)
+    for number, handler in self._handlers.items():
+      signal.signal(number, handler)
+    os.close(self._written)
+    self._thread.join()
+    os.close(self._heard)
+
+  def _listen(self) -> None:
+    from fl_research.training import progress
+
+    while received := os.read(self._heard, 1):
+      number = received[0]
+      if number not in self._handlers:
+        continue
+      if self.signal_number:
+        os._exit(128 + number)
+      self.signal_number = number
+      progress.note('stopping after this round, with everything saved; once more to stop at once')
 
   def reason(self) -> str:
     """Why to stop; empty when there is no reason."""
     return f'stopped by {signal.Signals(self.signal_number).name}' if self.signal_number else ''
 
 
-def main() -> int:
-  if any(argument in ('--help', '-h', '-help', '--helpfull') for argument in sys.argv[1:]):
+def main(argv: Sequence[str]) -> int:
+  if command_line.wants_help(argv):
     command_line.print_help(
       'python -m experiments.train', INTRODUCTION, command_line.settings_help()
     )
     return 0
   flag_values = flags.FlagValues()
-  flags.DEFINE_string('flagfile', '', 'read flags from this file', flag_values=flag_values)
   command_line.define_settings_flags(flag_values)
-  command_line.parse(flag_values, sys.argv)
+  command_line.parse(flag_values, argv)
   settings = command_line.to_settings(flag_values)
   settings_lib.validate(settings)
   return train(settings)
@@ -66,11 +89,11 @@ def train(settings: settings_lib.Settings) -> int:
   if folder.manifest().get('finished'):
     print(f'{folder.path}: this run is finished; nothing to do')
     return 0
-  interruption = Interruption()
-  from fl_research.training import experiment, report
+  with Interruption() as interruption:
+    from fl_research.training import experiment, report
 
-  outcome = experiment.run(settings, interruption.reason)
-  report.print_outcome(outcome)
+    outcome = experiment.run(settings, interruption.reason)
+    report.print_outcome(outcome)
   return 128 + interruption.signal_number if interruption.signal_number else 0
 
 

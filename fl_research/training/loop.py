@@ -103,6 +103,18 @@ def from_checkpoint(
   )
 
 
+def personal_weights(
+  process: process_lib.FederatedProcess, weights: Any, client_states: Mapping[int, Any]
+) -> Optional[model_evaluation.PersonalWeights]:
+  """Each client's own model, for methods in which clients have one; None for all others."""
+  if not process.algorithm.has_personal_models:
+    return None
+  initial = process.initial_client_state
+  return lambda position: process.algorithm.evaluation_weights(
+    weights, client_states.get(position, initial)['method']
+  )
+
+
 class Loop:
   """One run.
 
@@ -270,12 +282,7 @@ class Loop:
 
   def _evaluate(self, progress: Progress) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     weights = self._process.model_weights(progress.state)
-    personal = None
-    if self._process.algorithm.has_personal_models:
-      initial = self._process.initial_client_state
-      personal = lambda position: self._process.algorithm.evaluation_weights(
-        weights, progress.client_states.get(position, initial)['method']
-      )
+    personal = personal_weights(self._process, weights, progress.client_states)
     return self._evaluation.evaluate(weights, personal)
 
   def _watch(self, progress: Progress, row: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """What people see while a run goes on; nothing when nobody is looking."""
 
 from collections.abc import Mapping
+import contextlib
 import sys
 from typing import Any, Optional
 
@@ -63,8 +64,9 @@ class _RoundsPerSecond(rich.progress.ProgressColumn):
 
 
 def note(line: str) -> None:
-  """Says something on stderr."""
-  print(line, file=sys.stderr, flush=True)
+  """Says something on stderr, to whoever is still listening."""
+  with contextlib.suppress(BrokenPipeError):
+    print(line, file=sys.stderr, flush=True)
 
 
 def print_summary(title: str, rows: Mapping[str, str]) -> None:
@@ -72,4 +74,8 @@ def print_summary(title: str, rows: Mapping[str, str]) -> None:
   table = rich.table.Table(title=title, show_header=False, title_justify='left')
   for name, value in rows.items():
     table.add_row(name, value)
-  rich.console.Console().print(table)
+  console = rich.console.Console()
+  # Printed by us, as rich would end the program with code 1 when nobody reads it (`| head -1`).
+  with console.capture() as captured:
+    console.print(table)
+  print(captured.get(), end='')

@@ -1,6 +1,17 @@
 """The few lines that a person reads when a run has ended."""
 
-from fl_research.training import experiment, progress
+from fl_research.training import experiment, progress, reevaluation
+
+
+def print_reevaluation(found: reevaluation.Reevaluation) -> None:
+  """Prints the figures of a model that was evaluated again, and where they are."""
+  figures = {'round': str(found.row['round'])}
+  for name, value in found.row.items():
+    if name != 'round' and value is not None:
+      figures[name] = f'{value:.4f}'
+  for path in found.files:
+    figures[path.stem.replace('_', ' ')] = str(path)
+  progress.print_summary(found.files[0].parent.name, figures)
 
 
 def print_outcome(outcome: experiment.Outcome) -> None:

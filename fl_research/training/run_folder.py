@@ -109,8 +109,7 @@ class RunFolder:
     From here on no other process can start in the folder, until this one ends.
 
     Args:
-      facts: what else the manifest should hold; `sources` and `passport`, where they are among
-        them, must be those of the sessions before.
+      facts: what else the manifest should hold, `sources` and `passport` of the data among it.
 
     Raises:
       UsageError: another process is at work in the folder, or the data have changed.
@@ -118,8 +117,8 @@ class RunFolder:
     """
     self.path.mkdir(parents=True, exist_ok=True)
     self._take_lock()
+    self.check_data(facts)
     manifest = self.manifest()
-    self._check_same_data(manifest, facts)
     for partial in self.path.glob('*.tmp*'):
       partial.unlink()
     flags = self._settings.flag_values()
@@ -159,10 +158,19 @@ class RunFolder:
         f'{self.path}; wait until it has ended'
       ) from error
 
-  def _check_same_data(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+  def check_data(self, facts: Mapping[str, Any]) -> None:
+    """Sees that the data are those of the sessions before, where there were any.
+
+    Args:
+      facts: `sources` and `passport` of the data as they are.
+
+    Raises:
+      UsageError: they have changed; what and how.
+    """
     flag = 'data_file' if self._settings.data_file else 'data_dir'
+    before = self.manifest()
     for fact in ('sources', 'passport'):
-      old, new = before.get(fact), json.loads(json.dumps(now.get(fact)))
+      old, new = before.get(fact), json.loads(json.dumps(facts[fact]))
       if old is not None and old != new:
         changed = next(key for key in {**old, **new} if old.get(key) != new.get(key))
         raise UsageError(

@@ -1,7 +1,7 @@
 """CSV files that grow by rows and survive crashes."""
 
 import collections
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import csv
 import io
@@ -22,7 +22,7 @@ def _text(value: Any) -> str:
   return repr(value.item() if hasattr(value, 'item') else value)
 
 
-def _line(values: list[str]) -> str:
+def _line(values: Sequence[str]) -> str:
   buffer = io.StringIO()
   # Only characters of the line terminator are quoted: with both, every line break in a value is.
   csv.writer(buffer, lineterminator='\r\n').writerow(values)
@@ -91,8 +91,7 @@ class Table:
     if not rows:
       return
     columns = self._columns or list(rows[0])
-    header = '' if self._columns else _line(columns)
-    text = header + ''.join(_line([_text(row.get(c)) for c in columns]) for row in rows)
+    text = to_csv(columns, rows, header=not self._columns)
     size = self._path.stat().st_size if self._path.exists() else 0
     try:
       with open(self._path, 'ab') as file:
@@ -104,6 +103,12 @@ class Table:
         os.truncate(self._path, size)
       raise
     self._columns = columns
+
+
+def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header: bool = True) -> str:
+  """Rows as CSV: numbers so that they read back exactly, nothing for None and NaN."""
+  lines = [_line([_text(row.get(column)) for column in columns]) for row in rows]
+  return ''.join([_line(columns), *lines] if header else lines)
 
 
 def last_round(path: pathlib.Path) -> int:

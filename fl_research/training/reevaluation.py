@@ -1,0 +1,127 @@
+"""A finished run's model, evaluated again from what its folder holds."""
+
+from collections.abc import Mapping
+import dataclasses
+import difflib
+import pathlib
+from typing import Any
+import zipfile
+
+import numpy as np
+
+from fl_research import runtime
+from fl_research import settings as settings_lib
+from fl_research.registry import UsageError
+from fl_research.training import (
+  checkpoints,
+  evaluation,
+  experiment,
+  model_evaluation,
+  run_data,
+  run_folder,
+  tables,
+)
+from fl_research.training import (
+  loop as loop_lib,
+)
+
+METRICS, CLIENTS = 'evaluation.csv', 'evaluation_clients.csv'
+
+
+@dataclasses.dataclass(frozen=True)
+class Reevaluation:
+  """What was found.
+
+  Attributes:
+    row: the evaluation columns of metrics.csv, `round` first.
+    files: the CSVs that were written.
+  """
+
+  row: Mapping[str, Any]
+  files: tuple[pathlib.Path, ...]
+
+
+def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
+  """Evaluates the final model of a run, on all its test data and client by client.
+
+  Writes `evaluation.csv`, one row with the evaluation columns of metrics.csv, and
+  `evaluation_clients.csv`, with the columns of clients.csv, into the run's folder.
+
+  Args:
+    path: the run's folder.
+    changes: settings to change, by name, e.g. where the data are now.
+
+  Raises:
+    UsageError, DataError: there is no such run, it has no final model, or its data have changed.
+  """
+  path = path.resolve()
+  manifest = _manifest(path)
+  settings = dataclasses.replace(
+    run_folder.settings_of(manifest, path),
+    output_dir=str(path.parent),
+    experiment_name=path.name,
+    **changes,
+  )
+  settings_lib.validate(settings)
+  runtime.set_context(settings.runtime, settings.client_parallelism or None, settings.jit)
+  data = run_data.load(settings)
+  run_folder.RunFolder(settings).check_data({'sources': data.sources, 'passport': data.passport})
+  model = experiment.build_model(settings, data)
+  process = experiment.build_process(settings, model)
+  weights = _weights(path / 'model.npz', model)
+  states: Mapping[int, Any] = {}
+  if process.algorithm.has_personal_models:
+    states = _client_states(path, process, manifest['rounds'])
+  scored = model_evaluation.ModelEvaluation(evaluation.Evaluator(model), data)
+  row, client_rows = scored.evaluate(weights, loop_lib.personal_weights(process, weights, states))
+  row = {'round': manifest['rounds'], **{name: row.get(name) for name in scored.columns()}}
+  files = (path / METRICS, path / CLIENTS)
+  _write(files[0], [row])
+  _write(files[1], [{'round': manifest['rounds'], **each} for each in client_rows])
+  return Reevaluation(row, files)
+
+
+def _manifest(path: pathlib.Path) -> dict[str, Any]:
+  """The manifest of a run that has ended."""
+  manifest = run_folder.read_manifest(path)
+  if not manifest:
+    beside = [each.parent.name for each in path.parent.glob(f'*/{run_folder.MANIFEST}')]
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    hint = f' (did you mean {path.parent / near[0]}?)' if near else ''
+    raise UsageError(f'--run={path}: there is no run, as there is no {run_folder.MANIFEST}{hint}')
+  if 'rounds' not in manifest or not (path / 'model.npz').is_file():
+    raise UsageError(
+      f'--run={path}: has no final model, as it has not ended; give its command again to go on'
+    )
+  return manifest
+
+
+def _weights(path: pathlib.Path, model) -> tuple[np.ndarray, ...]:
+  """The weights that a run has saved."""
+  try:
+    with np.load(path, allow_pickle=False) as arrays:
+      weights = tuple(arrays[name] for name in model.weight_names)
+  except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    raise UsageError(f'{path}: is damaged, or is not the model of its run ({error})') from error
+  for name, found, expected in zip(model.weight_names, weights, model.initial_weights[0]):
+    if found.shape != expected.shape or found.dtype != expected.dtype:
+      raise UsageError(
+        f'{path}: is not the model of its run ({name} is {found.dtype}{list(found.shape)})'
+      )
+  return weights
+
+
+def _client_states(path: pathlib.Path, process, round_num: int) -> Mapping[int, Any]:
+  """The clients' states after the last round."""
+  checkpoint = checkpoints.CheckpointStore(path / 'checkpoints', keep=1).newest()
+  if checkpoint is None or checkpoint.round_num != round_num:
+    raise UsageError(
+      f"--run={path}: the checkpoint of round {round_num}, which holds the clients' own models, is "
+      'missing or damaged'
+    )
+  return loop_lib.from_checkpoint(process, checkpoint).client_states
+
+
+def _write(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
+  columns = rows[0] if rows else ['round']
+  checkpoints.write_atomically(path, tables.to_csv(list(columns), rows).encode())
