@@ -81,7 +81,10 @@ def from_sums(problem: Problem, sums: Mapping[str, Any]) -> OrderedDict[str, np.
   """
   with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
     values = OrderedDict(
-      (name, np.divide(np.float64(sums[name]), np.float64(sums[denominator])))
+      (
+        name,
+        np.divide(np.asarray(sums[name], np.float64), np.asarray(sums[denominator], np.float64)),
+      )
       for name, denominator in ratios(sums).items()
     )
     if problem is Problem.NEXT_TOKEN:

@@ -161,3 +161,9 @@ def test_distribution():
 def test_distribution_of_nothing():
   shape = metrics.distribution('loss', np.array([np.nan]))
   assert shape.pop('clients') == 0 and np.isnan(list(shape.values())).all()
+
+
+def test_sums_of_a_single_client_stay_an_array():
+  values = metrics.from_sums(Problem.REGRESSION, {'num': np.array([2.0]), 'loss': np.array([8.0])})
+  np.testing.assert_allclose(values['loss'], [4.0])
+  np.testing.assert_allclose(values['rmse'], [2.0])
