@@ -68,11 +68,14 @@ class Aggregated(NamedTuple):
     update: the aggregated update, shaped like the weights.
     auxiliary: the mean of the clients' `auxiliary`.
     participants: float32, number of clients whose updates were used.
+    population: float32, number of clients that can be drawn; 0 where nobody has said it, which is
+      never so for methods with `needs_population_size`.
   """
 
   update: client_work_lib.Weights
   auxiliary: Any
   participants: tf.Tensor
+  population: tf.Tensor
 
 
 class Algorithm:
@@ -86,12 +89,23 @@ class Algorithm:
     keeps_client_state: whether clients carry a state from round to round.
     has_personal_models: whether clients use `evaluation_weights` rather than the global model.
     shares_update: whether anything is sent at all.
+    needs_population_size: whether the server's step reads `Aggregated.population`.
   """
 
   auxiliary_weighting = 'uniform'
   keeps_client_state = False
   has_personal_models = False
   shares_update = True
+  needs_population_size = False
+
+  def for_model(self, model: model_lib.Model) -> 'Algorithm':
+    """The method as it is for this model, by default itself; asked once, before anything else.
+
+    Raises:
+      UsageError: its hyperparameters do not fit the model; one line naming the flag.
+    """
+    del model
+    return self
 
   def is_shared(self, weight_names: Sequence[str]) -> tuple[bool, ...]:
     """Which weights are shared: the updates of others never leave the client.

@@ -49,7 +49,7 @@ def client_step(parts, broadcast: Any, inputs: Any) -> collections.OrderedDict:
   result = _work(parts, broadcast, _poisoned_data(parts, data), state)
   weight = _client_weight(parts.client_weighting, data)
   update = _poisoned_update(parts, data, tuple(parts.shared(result.update)), weight)
-  finite = client_work.all_finite((update, result.auxiliary))
+  finite = client_work.all_finite((update, result.auxiliary, result.client_state))
   sent = (update, result.auxiliary)
   update, auxiliary = choose(finite, sent, tf.nest.map_structure(tf.zeros_like, sent))
   update, num_bytes, compressor_state = _transmit(parts, data, update, auxiliary, state)

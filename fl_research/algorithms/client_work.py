@@ -5,7 +5,7 @@ put the work of many clients into one graph.
 """
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
@@ -45,6 +45,17 @@ class LocalResult(NamedTuple):
 def num_steps(data: Any) -> tf.Tensor:
   """The number of batches with at least one example; rows of padding come after them."""
   return tf.reduce_sum(tf.cast(tf.reduce_any(data['batches'] >= 0, axis=1), tf.int32))
+
+
+def steps_per_pass(data: Any) -> tf.Tensor:
+  """The number of batches of one whole pass over the client's examples: ceil(n / B)."""
+  batch_size = tf.maximum(tf.shape(data['batches'])[1], 1)
+  return (data['num_examples'] + batch_size - 1) // batch_size
+
+
+def first_pass(data: Any) -> Any:
+  """The same D with the batches of its first pass only, for what needs each example once."""
+  return collections.OrderedDict(data, batches=data['batches'][: steps_per_pass(data)])
 
 
 def batch(data: Any, step: tf.Tensor) -> Batch:
@@ -103,6 +114,8 @@ def train_locally(
   *,
   learning_rate_factor: tf.Tensor,
   adjust_gradient: Optional[AdjustGradient] = None,
+  trainable: Optional[Sequence[bool]] = None,
+  passes: int = 0,
 ) -> LocalResult:
   """Runs an optimiser over a client's batches (McMahan et al. 2017, algorithm 1, ClientUpdate).
 
@@ -113,21 +126,31 @@ def train_locally(
     data: one client's D (see `fl_research.client_data`).
     learning_rate_factor: float32, the schedule's factor of this round.
     adjust_gradient: what a method adds to the gradient; the identity when None.
+    trainable: which weights the optimiser moves, the others stay as they are; all when None.
+    passes: if above 0, so many passes over the client's examples are made, whatever the length of
+      `data.batches`, which is read from its beginning again once it is used up.
   """
   names = metric_names(model)
-  specs = tuple(tf.TensorSpec(w.shape, w.dtype) for w in weights)
+  chosen = [i for i in range(len(weights)) if trainable is None or trainable[i]]
+  specs = tuple(tf.TensorSpec(weights[i].shape, weights[i].dtype) for i in chosen)
   optimizer_state = scale_learning_rate(
     optimizer, optimizer.initialize(specs), learning_rate_factor
   )
-  steps = num_steps(data)
+  available = num_steps(data)
+  steps = passes * steps_per_pass(data) if passes else available
 
   def step(index, weights, optimizer_state, sums):
+    row = index % available if passes else index
     gradient, batch_sums = loss_gradient(
-      model, weights, batch(data, index), step_seed(model, data, index)
+      model, weights, batch(data, row), step_seed(model, data, index)
     )
     if adjust_gradient is not None:
       gradient = adjust_gradient(gradient, weights)
-    optimizer_state, weights = optimizer.next(optimizer_state, weights, gradient)
+    optimizer_state, moved = optimizer.next(
+      optimizer_state, tuple(weights[i] for i in chosen), tuple(gradient[i] for i in chosen)
+    )
+    new = dict(zip(chosen, moved))
+    weights = tuple(new.get(i, w) for i, w in enumerate(weights))
     return index + 1, weights, optimizer_state, _add(sums, batch_sums)
 
   _, weights, _, sums = tf.while_loop(
@@ -175,7 +198,21 @@ def scale_learning_rate(
   return optimizer.set_hparams(state, hparams)
 
 
+def hyperparameters(
+  optimizer: tff.learning.optimizers.Optimizer, weights: Weights, factor: tf.Tensor
+) -> Any:
+  """What the optimiser will use in this round, by TFF's names: `learning_rate`, `momentum`, …."""
+  specs = tuple(tf.TensorSpec(w.shape, w.dtype) for w in weights)
+  return optimizer.get_hparams(scale_learning_rate(optimizer, optimizer.initialize(specs), factor))
+
+
+def subtract(first: Weights, second: Weights) -> Weights:
+  """first - second, tensor by tensor."""
+  return tuple(a - b for a, b in zip(first, second, strict=True))
+
+
 def all_finite(structure: Any) -> tf.Tensor:
   """Whether no number of a structure is infinite or NaN: bool []."""
-  finite = [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in tf.nest.flatten(structure)]
+  numbers = [tensor for tensor in tf.nest.flatten(structure) if tensor.dtype.is_floating]
+  finite = [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in numbers]
   return tf.reduce_all(tf.stack(finite)) if finite else tf.constant(True)

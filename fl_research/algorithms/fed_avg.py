@@ -28,7 +28,7 @@ class FedAvg(algorithm.Algorithm):
       data,
       learning_rate_factor=broadcast.learning_rate_factor,
     )
-    delta = tuple(new - old for new, old in zip(result.weights, broadcast.weights, strict=True))
+    delta = client_work_lib.subtract(result.weights, broadcast.weights)
     return algorithm.ClientResult(delta, (), client_state, result.num_steps, result.sums)
 
 

@@ -74,6 +74,8 @@ class Parts:
       padding), or the same for all.
     client_schedule, server_schedule: factors of the two learning rates by round.
     batch_size: B when it is fixed, for a tighter type; None leaves it open.
+    population_size: number of clients that can be drawn, for methods whose server keeps a mean over
+      all of them; None where no method asks.
   """
 
   model: model_lib.Model
@@ -88,6 +90,7 @@ class Parts:
   client_schedule: Schedule = constant_schedule
   server_schedule: Schedule = constant_schedule
   batch_size: Optional[int] = None
+  population_size: Optional[int] = None
 
   @property
   def keeps_client_state(self) -> bool:
@@ -148,10 +151,17 @@ class FederatedProcess:
 def build_process(parts: Parts) -> FederatedProcess:
   """Composes a method with its parts.
 
-  A client whose update holds an infinity or a NaN is left out: it counts with weight zero, sends
-  zeros, keeps its old state, and its report says `finite` = 0. When no client is left the server's
+  A client whose update or new state holds an infinity or a NaN is left out: it counts with weight
+  zero, sends zeros, keeps its old state, and its report says `finite` = 0. When no client is left the server's
   state stays as it was, but for the round number.
+
+  Raises:
+    UsageError: the method's hyperparameters do not fit the model.
+    ValueError: the method needs the size of the population and `parts` does not give it.
   """
+  parts = dataclasses.replace(parts, algorithm=parts.algorithm.for_model(parts.model))
+  if parts.algorithm.needs_population_size and not parts.population_size:
+    raise ValueError('This method needs Parts.population_size, the number of clients.')
   update_type = tff.to_type(
     [tff.TensorType(w.dtype, w.shape) for w in parts.shared(parts.model.initial_weights[0])]
   )
@@ -343,7 +353,12 @@ def _server_step(parts: Parts, server: Any, update: Any, auxiliary: Any, partici
   after = parts.algorithm.server_update(
     optimizer,
     before._replace(optimizer=scaled),
-    algorithm_lib.Aggregated(_with_zeros(parts, update), auxiliary, participants),
+    algorithm_lib.Aggregated(
+      _with_zeros(parts, update),
+      auxiliary,
+      participants,
+      tf.constant(float(parts.population_size or 0)),
+    ),
   )
   # The scaled rate was this round's only: the state keeps the base rate.
   base = optimizer.set_hparams(after.optimizer, optimizer.get_hparams(before.optimizer))
