@@ -32,28 +32,46 @@ def assign(weights: Sequence[float], chunks: int) -> list[list[int]]:
 class ClientStack(list):
   """A list of clients' values that also holds their chunks' arrays, made ahead of their round.
 
-  To TFF's own runtime it is the plain list. `shares` has the positions of each chunk's clients,
-  `leaves` for each chunk one `RawLeaf` per leaf; both None if the values could not be stacked.
+  To TFF's own runtime it is the plain list.
+
+  Attributes:
+    names: the leaves of each client's value by name, or None if the values could not be stacked.
+    shares: for each chunk the positions of its clients.
+    leaves: for each chunk and leaf, its clients' arrays side by side.
   """
 
   def __init__(self, clients: Iterable = ()):
     super().__init__(clients)
-    self.shares: Optional[list[list[int]]] = None
-    self.leaves: Optional[list[list[layouts.RawLeaf]]] = None
+    self.names: Optional[list[str]] = None
+    self.shares: list[list[int]] = []
+    self.leaves: list[list[layouts.RawLeaf]] = []
 
 
-def _named_leaves(value, name: str = '') -> list[tuple[str, object]]:
-  """The leaves of a Python value with their own names, in the containers' order."""
-  if isinstance(value, dict) or attrs.has(type(value)) or isinstance(value, (tuple, list)):
+def _named_leaves(value, path: str = '') -> list[tuple[str, object]]:
+  """The leaves of a Python value with the paths to them, in the containers' order."""
+  if isinstance(value, (np.ndarray, np.generic)):
+    return [(path, value)]
+  if isinstance(value, dict):
+    return [x for key, part in value.items() for x in _named_leaves(part, f'{path}/{key}')]
+  if attrs.has(type(value)) or isinstance(value, (tuple, list)):
     elements = tff.structure.iter_elements(tff.structure.from_container(value))
-    return [leaf for key, part in elements for leaf in _named_leaves(part, key or '')]
-  return [(name, value)]
+    members = enumerate(elements)
+    return [x for i, (key, part) in members for x in _named_leaves(part, f'{path}/{key or i}')]
+  return [(path, value)]
+
+
+def _type_names(type_signature, path: str = '') -> list[str]:
+  """The paths to the leaves of a type, as `_named_leaves` gives them for its values."""
+  if isinstance(type_signature, tff.StructType):
+    members = enumerate(tff.structure.iter_elements(type_signature))
+    return [x for i, (key, part) in members for x in _type_names(part, f'{path}/{key or i}')]
+  return [path]
 
 
 def _weight(names: Sequence[str], leaves: Sequence) -> float:
   """How long a client's work may take: its number of batches, or its size in memory."""
-  if 'batches' in names:
-    return 1.0 + leaves[names.index('batches')].shape[0]
+  if '/batches' in names:
+    return 1.0 + leaves[names.index('/batches')].shape[0]
   return 1.0 + sum(1 if isinstance(leaf, tf.Tensor) else leaf.nbytes for leaf in leaves)
 
 
@@ -69,23 +87,100 @@ def stack_clients(clients: Iterable, chunks: int) -> ClientStack:
   """
   stack = ClientStack(clients)
   named = [_named_leaves(client) for client in stack]
-  if not named or any(not isinstance(x, (np.ndarray, np.generic)) for c in named for _, x in c):
+  all_names = {tuple(name for name, _ in client) for client in named}
+  arrays = all(isinstance(x, (np.ndarray, np.generic)) for client in named for _, x in client)
+  if len(all_names) != 1 or not arrays:
     return stack
-  names = [name for name, _ in named[0]]
+  stack.names = list(all_names.pop())
   leaves = [[np.asarray(leaf) for _, leaf in client] for client in named]
-  stack.shares = assign([_weight(names, client) for client in leaves], chunks)
-  stack.leaves = [_stack_share(leaves, share) for share in stack.shares]
+  stack.shares = assign([_weight(stack.names, client) for client in leaves], chunks)
+  stack.leaves = [
+    [layouts.raw_leaf(column) for column in zip(*(leaves[position] for position in share))]
+    for share in stack.shares
+  ]
   return stack
 
 
-def _stack_share(
-  leaves: Sequence[Sequence[np.ndarray]], share: Sequence[int]
-) -> list[layouts.RawLeaf]:
-  return [layouts.raw_leaf(column) for column in zip(*(leaves[position] for position in share))]
+class _Stacked:
+  """A client-placed argument whose arrays were made ahead."""
+
+  def __init__(self, stack: ClientStack, member_type: tff.Type):
+    self.shares = stack.shares
+    self._leaves = stack.leaves
+    for share, leaves in zip(stack.shares, stack.leaves):
+      for leaf, leaf_type in zip(leaves, pieces.leaf_types(member_type)):
+        _check_stacked(leaf, leaf_type, share)
+
+  def leaves(self, chunk: int) -> list[layouts.RawLeaf]:
+    return self._leaves[chunk]
+
+
+def _check_stacked(leaf: layouts.RawLeaf, leaf_type, share: Sequence[int]) -> None:
+  for position, shape in zip(share, leaf.shapes):
+    if not values.fits(shape, leaf_type):
+      raise TypeError(
+        f'client {position} of the cohort: Expected a value of type {leaf_type}, found shape'
+        f' {shape}.'
+      )
+
+
+def _usable(argument, member_type: tff.Type, chunks: int) -> bool:
+  """Whether an argument's arrays, made ahead, are those that this call needs."""
+  if not isinstance(argument, ClientStack) or argument.names is None:
+    return False
+  if len(argument.shares) != min(chunks, len(argument)):
+    return False
+  if argument.names != _type_names(member_type):
+    return False
+  types = pieces.leaf_types(member_type)
+  if any(isinstance(leaf_type, tff.SequenceType) for leaf_type in types):
+    return False
+  wanted = [leaf_type.dtype.type for leaf_type in types]
+  return all([leaf.buffer.dtype.type for leaf in leaves] == wanted for leaves in argument.leaves)
+
+
+class _Listed:
+  """A client-placed argument as a list of the clients' values."""
+
+  def __init__(self, clients: Sequence, member_type: tff.Type):
+    if not isinstance(clients, list):
+      raise TypeError(f'Expected a list of clients, found {type(clients).__name__}.')
+    self._types = pieces.leaf_types(member_type)
+    self._names = _type_names(member_type)
+    self._clients = [
+      self._checked(position, client, member_type) for position, client in enumerate(clients)
+    ]
+    self.shares: list[list[int]] = []
+
+  def _checked(self, position: int, client, member_type: tff.Type) -> list:
+    try:
+      leaves = values.flatten(client, member_type)
+      return [_checked_leaf(leaf, leaf_type) for leaf, leaf_type in zip(leaves, self._types)]
+    except TypeError as error:
+      raise TypeError(f'client {position} of the cohort: {error}') from error
+
+  def weights(self) -> list[float]:
+    return [_weight(self._names, leaves) for leaves in self._clients]
+
+  def leaves(self, chunk: int) -> list[layouts.RawLeaf]:
+    share = self.shares[chunk]
+    columns = zip(*(self._clients[position] for position in share))
+    return [layouts.raw_leaf(column) for column in columns]
+
+
+def _checked_leaf(leaf, leaf_type):
+  if isinstance(leaf_type, tff.SequenceType):
+    return values.as_variant(leaf, leaf_type)
+  return values.as_array(leaf, leaf_type)
 
 
 class Cohort:
-  """The client-placed arguments of one call, checked and shared among chunks."""
+  """The client-placed arguments of one call, checked and shared among chunks.
+
+  Attributes:
+    size: number of clients.
+    shares: for each chunk the positions of its clients.
+  """
 
   def __init__(self, arguments: Sequence[Sequence], types: Sequence[tff.Type], chunks: int):
     """Checks the clients' values and assigns them to chunks.
@@ -98,68 +193,29 @@ class Cohort:
     Raises:
       TypeError, ValueError: the values are not of their types, or not as many in each argument.
     """
-    self._types = [pieces.leaf_types(member) for member in types]
-    self._leaves = [_checked(*both) for both in zip(arguments, types)]
     counts = sorted({len(argument) for argument in arguments})
     if len(counts) > 1:
       raise ValueError(f'The client-placed arguments are of different lengths: {counts}.')
     self.size = counts[0] if counts else 0
-    self._stacks: list[ClientStack] = [
-      a for a in arguments if isinstance(a, ClientStack) and _fits(a, chunks)
-    ]
-    self._arguments = arguments
-    self.shares = (self._stacks and self._stacks[0].shares) or self._assign(types, chunks)
+    self.shares: list[list[int]] = []
+    self._arguments: list[_Stacked | _Listed] = []
+    for argument, member_type in zip(arguments, types):
+      self._add(argument, member_type, chunks)
+    listed = [argument for argument in self._arguments if isinstance(argument, _Listed)]
+    if not self.shares:
+      totals = [sum(each) for each in zip(*(plain.weights() for plain in listed))]
+      self.shares = assign(totals, chunks)
+    for plain in listed:
+      plain.shares = self.shares
 
-  def _assign(self, types, chunks: int) -> list[list[int]]:
-    names = [_leaf_names(member) for member in types]
-    weights = [0.0] * self.size
-    for leaf_names, clients in zip(names, self._leaves):
-      for position, leaves in enumerate(clients):
-        weights[position] += _weight(leaf_names, leaves)
-    return assign(weights, chunks)
+  def _add(self, argument, member_type: tff.Type, chunks: int) -> None:
+    if _usable(argument, member_type, chunks) and self.shares in ([], argument.shares):
+      stacked = _Stacked(argument, member_type)
+      self.shares = stacked.shares
+      self._arguments.append(stacked)
+    else:
+      self._arguments.append(_Listed(argument, member_type))
 
   def leaves(self, argument: int, chunk: int) -> list[layouts.RawLeaf]:
     """The leaves of one argument's values at the clients of a chunk."""
-    share, ready = self.shares[chunk], None
-    for stack in self._stacks:
-      if stack is self._arguments[argument] and stack.shares == self.shares and stack.leaves:
-        ready = stack.leaves[chunk]
-    result = []
-    for index in range(len(self._types[argument])):
-      column = [self._leaves[argument][position][index] for position in share]
-      if ready and ready[index].buffer.dtype == column[0].dtype:
-        result.append(ready[index])
-      else:
-        result.append(layouts.raw_leaf(column))
-    return result
-
-
-def _fits(stack: ClientStack, chunks: int) -> bool:
-  return stack.shares is not None and len(stack.shares) == min(chunks, len(stack))
-
-
-def _leaf_names(type_signature, name: str = '') -> list[str]:
-  if isinstance(type_signature, tff.StructType):
-    elements = tff.structure.iter_elements(type_signature)
-    return [leaf for key, member in elements for leaf in _leaf_names(member, key or '')]
-  return [name]
-
-
-def _checked(clients: Sequence, member_type: tff.Type) -> list[list]:
-  if not isinstance(clients, list):
-    raise TypeError(f'Expected a list of clients, found {type(clients).__name__}.')
-  leaf_types = pieces.leaf_types(member_type)
-  checked = []
-  for position, client in enumerate(clients):
-    try:
-      leaves = values.flatten(client, member_type)
-      checked.append([_checked_leaf(*both) for both in zip(leaves, leaf_types)])
-    except TypeError as error:
-      raise TypeError(f'client {position} of the cohort: {error}') from error
-  return checked
-
-
-def _checked_leaf(leaf, leaf_type):
-  if isinstance(leaf_type, tff.SequenceType):
-    return values.as_variant(leaf, leaf_type)
-  return values.as_array(leaf, leaf_type)
+    return self._arguments[argument].leaves(chunk)

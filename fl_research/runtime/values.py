@@ -51,6 +51,14 @@ def _same_kind(found: np.dtype, wanted: np.dtype) -> bool:
   return found.kind == wanted.kind and np.can_cast(found, wanted)
 
 
+def fits(shape: tuple[int, ...], leaf_type: tff.TensorType) -> bool:
+  """Whether an array of this shape is of the type, whose shape may have unknown dimensions."""
+  wanted = leaf_type.shape
+  if wanted is None:
+    return True
+  return len(shape) == len(wanted) and all(w is None or w == n for w, n in zip(wanted, shape))
+
+
 def as_array(leaf, leaf_type: tff.TensorType) -> np.ndarray:
   """A leaf as an array of the type's dtype, under TFF's rules.
 
@@ -59,6 +67,8 @@ def as_array(leaf, leaf_type: tff.TensorType) -> np.ndarray:
   """
   wanted = np.dtype(leaf_type.dtype.type)
   if isinstance(leaf, np.ndarray):
+    if leaf.dtype == wanted and fits(leaf.shape, leaf_type):
+      return leaf
     array = leaf
   elif isinstance(leaf, (tf.Tensor, tf.Variable)):
     array = leaf.numpy()
@@ -71,7 +81,7 @@ def as_array(leaf, leaf_type: tff.TensorType) -> np.ndarray:
       array = array.astype(wanted)
   if array.dtype != wanted and not _same_kind(array.dtype, wanted):
     raise TypeError(f'Expected a value of type {leaf_type}, found dtype {array.dtype}.')
-  if not tf.TensorShape(leaf_type.shape).is_compatible_with(array.shape):
+  if not fits(array.shape, leaf_type):
     raise TypeError(f'Expected a value of type {leaf_type}, found shape {array.shape}.')
   if wanted.kind == 'U':
     return array.astype(object)

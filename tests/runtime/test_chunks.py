@@ -34,7 +34,7 @@ def test_a_prepared_cohort_gives_the_bits_of_a_plain_list():
   data = rounds.clients((7, 0, 12, 3, 8, 30))
   with runtime.use_context('fused', 2):
     stack = runtime.stack_clients(data)
-    assert stack.shares is not None
+    assert stack.names is not None
     assert stack == data
     plain = rounds.next_round(rounds.first_weights(), data)
     assert repr(rounds.next_round(rounds.first_weights(), stack)) == repr(plain)
@@ -65,4 +65,24 @@ def test_preparing_copies():
 def test_what_cannot_be_stacked_stays_a_list(clients):
   stack = chunks.stack_clients(clients, 2)
   assert list(stack) == clients
-  assert stack.shares is None
+  assert stack.names is None
+
+
+def test_a_prepared_cohort_of_another_type_is_refused():
+  data = rounds.clients((4, 4))
+  data[1]['examples']['x'] = data[1]['examples']['x'][:, 1:]
+  with runtime.use_context('fused', 2):
+    stack = runtime.stack_clients(data)
+    assert stack.names is not None
+    with pytest.raises(TypeError, match='client 1 of the cohort'):
+      rounds.next_round(rounds.first_weights(), stack)
+
+
+def test_a_prepared_cohort_may_have_its_keys_in_any_order():
+  data = rounds.clients((4, 5))
+  turned = [dict(reversed(client.items())) for client in data]
+  with runtime.use_context('fused', 1):
+    expected = rounds.next_round(rounds.first_weights(), data)
+    assert repr(rounds.next_round(rounds.first_weights(), turned)) == repr(expected)
+    stack = runtime.stack_clients(turned)
+    assert repr(rounds.next_round(rounds.first_weights(), stack)) == repr(expected)
