@@ -39,6 +39,29 @@ class Hyperparameter:
 
 
 @dataclasses.dataclass(frozen=True)
+class Requirement:
+  """What an entry asks of another setting of the run.
+
+  Attributes:
+    setting: the setting's name, as its flag has it.
+    accepted: the values with which the entry works.
+    reason: why no others, as the end of a sentence whose subject is the entry.
+  """
+
+  setting: str
+  accepted: tuple[str, ...]
+  reason: str
+
+  def check(self, flag: str, name: str, value: Any) -> None:
+    """Raises `UsageError` unless the setting's value is accepted by `--<flag>=<name>`."""
+    if value not in self.accepted:
+      raise UsageError(
+        f'--{self.setting}={value}: not with --{flag}={name}, which {self.reason}; accepted is '
+        f'{" or ".join(self.accepted)}'
+      )
+
+
+@dataclasses.dataclass(frozen=True)
 class Entry:
   """One line of a registry.
 
@@ -46,11 +69,15 @@ class Entry:
     module: the module that implements it, imported when it is used.
     summary: what it is, in one line for `--help`.
     hyperparameters: its own settings, by name.
+    requires: what it asks of other settings; they are checked before anything is read.
+    defaults: what settings that are left empty mean with this entry, where that differs.
   """
 
   module: str
   summary: str
   hyperparameters: Mapping[str, Hyperparameter] = dataclasses.field(default_factory=dict)
+  requires: tuple[Requirement, ...] = ()
+  defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def load(self) -> Any:
     """Imports the module."""

@@ -148,8 +148,9 @@ class Settings:
     'fedavg', 'the federated optimisation method', 'Method', choices=lambda: algorithms.ALGORITHMS
   )
   client_weighting: str = _field(
-    'num_examples',
-    "what a client's update counts in the average",
+    '',
+    "what a client's update counts in the average; when empty, what the method's paper has, for "
+    'most num_examples',
     'Method',
     choices=lambda: CLIENT_WEIGHTINGS,
   )
@@ -301,6 +302,12 @@ class Settings:
     """B as a number; None for B = infinity."""
     return None if self.client_batch_size == FULL else int(self.client_batch_size)
 
+  @property
+  def weighting(self) -> str:
+    """`client_weighting`, or what its being empty means for the algorithm."""
+    defaults = algorithms.ALGORITHMS[self.algorithm].defaults
+    return self.client_weighting or defaults.get('client_weighting', CLIENT_WEIGHTINGS[0])
+
   def hyperparameters(self, prefix: str) -> dict[str, Any]:
     """The hyperparameters set by flags `--<prefix>_<name>`, by name."""
     flags = registry_flags()
@@ -372,6 +379,7 @@ def validate(settings: Settings) -> None:
   if not name.isprintable() or '/' in name or name in ('', '.', '..'):
     raise UsageError(f'--experiment_name={name}: must be given, and be the name of a folder')
   _check_method_flags(settings)
+  _check_requirements(settings)
   _check_together(settings)
 
 
@@ -420,6 +428,13 @@ def _choice_behind(settings: Settings, prefix: str) -> str:
     return f'--partition={settings.partition or "natural or iid"}'
   flag = 'algorithm' if prefix in algorithms.ALGORITHMS else 'model'
   return f'--{flag}={getattr(settings, flag) or "default"}'
+
+
+def _check_requirements(settings: Settings) -> None:
+  """What the chosen entries of the registries ask of other settings."""
+  for requirement in algorithms.ALGORITHMS[settings.algorithm].requires:
+    value = getattr(settings, requirement.setting)
+    requirement.check('algorithm', settings.algorithm, value)
 
 
 def _check_together(settings: Settings) -> None:

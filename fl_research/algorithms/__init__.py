@@ -1,9 +1,58 @@
 """Federated optimisation methods by name, each imported only when it is built."""
 
 from collections.abc import Mapping
+import math
 from typing import Any
 
 from fl_research import registry
+from fl_research.registry import Hyperparameter
+
+_between_0_and_1: dict[str, Any] = {'valid': lambda v: 0 <= v < 1, 'domain': 'a number in [0, 1)'}
+_not_negative: dict[str, Any] = {
+  'valid': lambda v: 0 <= v < math.inf,
+  'domain': 'a number from 0 on',
+}
+_count_or_zero: dict[str, Any] = {'valid': lambda v: v >= 0, 'domain': 'an integer of at least 0'}
+
+# The server's step of these methods is a plain one along a direction of their own.
+_IS_SERVER_OPTIMIZER = registry.Requirement(
+  'server_optimizer', ('sgd',), "is the server's optimiser itself (its rate still counts)"
+)
+_DEFINES_SERVER_STEP = registry.Requirement(
+  'server_optimizer', ('sgd',), "defines the server's step (its rate still counts)"
+)
+# With replacement a client may work twice in a round, and only one of its two states could stay.
+_ONE_STATE_PER_CLIENT = registry.Requirement(
+  'cohort_sampling',
+  ('uniform', 'by_size', 'poisson', 'availability'),
+  'keeps a state for each client, who must not be drawn twice in a round',
+)
+_UNIFORM = {'client_weighting': 'uniform'}
+
+
+def _moments(beta_1: float) -> dict[str, Hyperparameter]:
+  """The hyperparameters that all adaptive servers have."""
+  return {
+    'beta_1': Hyperparameter(beta_1, 'decay of the first moment', **_between_0_and_1),
+    'tau': Hyperparameter(
+      1e-3,
+      'tau, added to the root of the second moment',
+      lambda v: 0 < v < math.inf,
+      'a number above 0',
+    ),
+    'initial_accumulator': Hyperparameter(
+      0.0, 'initial second moment, at least tau squared; 0: tau squared', **_not_negative
+    ),
+  }
+
+
+_BETA_2 = {'beta_2': Hyperparameter(0.99, 'decay of the second moment', **_between_0_and_1)}
+_MU = {'mu': Hyperparameter(0.0, 'mu, strength of the proximal term', **_not_negative)}
+_PRIVATE_LAYERS = {
+  'private_layers': Hyperparameter(
+    'last', "layers that clients keep: names separated by commas, or 'last', or 'none'"
+  )
+}
 
 ALGORITHMS = {
   'fedavg': registry.Entry(
@@ -13,7 +62,103 @@ ALGORITHMS = {
     'fl_research.algorithms.fed_sgd', 'average one gradient per client (McMahan et al. 2017)'
   ),
   'local': registry.Entry(
-    'fl_research.algorithms.local', 'each client alone, no federation; what --local_only runs'
+    'fl_research.algorithms.local',
+    'each client alone, no federation; what --local_only runs',
+    requires=(_ONE_STATE_PER_CLIENT,),
+  ),
+  'fedavgm': registry.Entry(
+    'fl_research.algorithms.fed_avg_m',
+    'FedAvg with momentum at the server (Hsu et al. 2019)',
+    {
+      'momentum': Hyperparameter(0.9, 'momentum', **_between_0_and_1),
+      'nesterov': Hyperparameter(False, "Nesterov's form of it"),
+    },
+    requires=(_IS_SERVER_OPTIMIZER,),
+  ),
+  'fedadagrad': registry.Entry(
+    'fl_research.algorithms.fed_adagrad',
+    'Adagrad at the server (Reddi et al. 2021)',
+    _moments(beta_1=0.0),
+    requires=(_IS_SERVER_OPTIMIZER,),
+  ),
+  'fedadam': registry.Entry(
+    'fl_research.algorithms.fed_adam',
+    'Adam at the server, without bias correction (Reddi et al. 2021)',
+    {**_moments(beta_1=0.9), **_BETA_2},
+    requires=(_IS_SERVER_OPTIMIZER,),
+  ),
+  'fedyogi': registry.Entry(
+    'fl_research.algorithms.fed_yogi',
+    'Yogi at the server, without bias correction (Reddi et al. 2021)',
+    {**_moments(beta_1=0.9), **_BETA_2},
+    requires=(_IS_SERVER_OPTIMIZER,),
+  ),
+  'fedprox': registry.Entry(
+    'fl_research.algorithms.fed_prox',
+    'a proximal term holds clients near the global model (Li et al. 2020)',
+    {'mu': Hyperparameter(0.1, 'mu, strength of the proximal term', **_not_negative)},
+  ),
+  'fednova': registry.Entry(
+    'fl_research.algorithms.fed_nova',
+    'updates normalised by the work behind them (Wang et al. 2020)',
+    _MU,
+    requires=(
+      registry.Requirement(
+        'client_optimizer', ('sgd', 'momentum'), 'normalises by what these do with gradients'
+      ),
+    ),
+  ),
+  'scaffold': registry.Entry(
+    'fl_research.algorithms.scaffold',
+    'control variates against client drift (Karimireddy et al. 2020)',
+    {
+      'option': Hyperparameter(
+        'II', "how a client's variate is renewed", lambda v: v in ('I', 'II'), 'I or II'
+      )
+    },
+    requires=(
+      _ONE_STATE_PER_CLIENT,
+      registry.Requirement('client_optimizer', ('sgd',), 'presumes plain steps on the clients'),
+    ),
+    defaults=_UNIFORM,
+  ),
+  'feddyn': registry.Entry(
+    'fl_research.algorithms.fed_dyn',
+    'dynamic regularisation (Acar et al. 2021)',
+    {'alpha': Hyperparameter(0.01, 'alpha, strength of the regulariser', **_not_negative)},
+    requires=(_DEFINES_SERVER_STEP, _ONE_STATE_PER_CLIENT),
+    defaults=_UNIFORM,
+  ),
+  'fedper': registry.Entry(
+    'fl_research.algorithms.fed_per',
+    'clients keep layers of their own (Arivazhagan et al. 2019)',
+    _PRIVATE_LAYERS,
+    requires=(_ONE_STATE_PER_CLIENT,),
+  ),
+  'fedrep': registry.Entry(
+    'fl_research.algorithms.fed_rep',
+    'heads of their own, trained before the shared body (Collins et al. 2021)',
+    {
+      **_PRIVATE_LAYERS,
+      'head_epochs': Hyperparameter(
+        10, 'passes that train the head', lambda v: v >= 1, 'an integer of at least 1'
+      ),
+    },
+    requires=(_ONE_STATE_PER_CLIENT,),
+    defaults=_UNIFORM,
+  ),
+  'ditto': registry.Entry(
+    'fl_research.algorithms.ditto',
+    'a personal model beside the global one (Li et al. 2021)',
+    {
+      'regularization': Hyperparameter(
+        1.0, 'lambda, how strongly the personal model is tied to the global one', **_not_negative
+      ),
+      'personal_epochs': Hyperparameter(
+        0, 'passes that train the personal model; 0: as the global one', **_count_or_zero
+      ),
+    },
+    requires=(_ONE_STATE_PER_CLIENT,),
   ),
 }
 """Every method: the name users type, its module, its hyperparameters.

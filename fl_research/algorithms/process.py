@@ -152,8 +152,8 @@ def build_process(parts: Parts) -> FederatedProcess:
   """Composes a method with its parts.
 
   A client whose update or new state holds an infinity or a NaN is left out: it counts with weight
-  zero, sends zeros, keeps its old state, and its report says `finite` = 0. When no client is left the server's
-  state stays as it was, but for the round number.
+  zero, sends zeros, keeps its old state, and its report says `finite` = 0. When no client
+  is left the server's state stays as it was, but for the round number.
 
   Raises:
     UsageError: the method's hyperparameters do not fit the model.
@@ -262,6 +262,8 @@ class _Aggregation(NamedTuple):
 def _aggregation(parts: Parts, update_type: tff.Type) -> _Aggregation:
   """The aggregator, whatever its kind, over the results of the clients."""
   aggregator = parts.aggregator or mean.build()
+  if parts.attack is not None and parts.attack.colludes:
+    aggregator = _stacked_form(aggregator)
   if isinstance(aggregator, StackedAggregator):
     return _stacked_aggregation(parts, aggregator)
   if isinstance(aggregator, tff.aggregators.WeightedAggregationFactory):
@@ -274,6 +276,19 @@ def _aggregation(parts: Parts, update_type: tff.Type) -> _Aggregation:
   return _Aggregation(
     unweighted.initialize, lambda state, result: unweighted.next(state, result['update'])
   )
+
+
+def _stacked_form(aggregator: Any) -> StackedAggregator:
+  """The aggregator as a rule over stacked updates, which attackers can see before they send."""
+  if isinstance(aggregator, StackedAggregator):
+    return aggregator
+  stacked = aggregator.stacked() if hasattr(aggregator, 'stacked') else None
+  if stacked is None:
+    raise registry.UsageError(
+      '--attack: attackers who collude see all updates of a round before they send theirs, which '
+      'this --aggregator (or what protects it) does not allow'
+    )
+  return stacked
 
 
 def _stacked_aggregation(parts: Parts, aggregator: StackedAggregator) -> _Aggregation:

@@ -57,7 +57,9 @@ def build_model(settings: Settings, data: run_data.RunData):
   return models.build(name, data.spec, settings.seed)
 
 
-def build_process(settings: Settings, model) -> process_lib.FederatedProcess:
+def build_process(
+  settings: Settings, model, data: run_data.RunData
+) -> process_lib.FederatedProcess:
   """The federated process that the settings name."""
   algorithm = 'local' if settings.local_only else settings.algorithm
   client_optimizer = optimizers.build(
@@ -76,7 +78,7 @@ def build_process(settings: Settings, model) -> process_lib.FederatedProcess:
       algorithm=algorithms.build(algorithm, settings.hyperparameters(settings.algorithm)),
       client_optimizer=client_optimizer,
       server_optimizer=server_optimizer,
-      client_weighting=settings.client_weighting,
+      client_weighting=settings.weighting,
       client_schedule=schedules.build(
         settings.client_lr_schedule, settings.client_lr_decay, settings.client_lr_decay_rounds
       ),
@@ -84,6 +86,7 @@ def build_process(settings: Settings, model) -> process_lib.FederatedProcess:
         settings.server_lr_schedule, settings.server_lr_decay, settings.server_lr_decay_rounds
       ),
       batch_size=settings.batch_size,
+      population_size=int(np.count_nonzero(data.train.sizes)),
     )
   )
 
@@ -143,7 +146,7 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
   context = runtime.set_context(settings.runtime, settings.client_parallelism or None, settings.jit)
   data = run_data.load(settings)
   model = build_model(settings, data)
-  process = build_process(settings, model)
+  process = build_process(settings, model, data)
   plans = build_participation(settings, data, process)
   scored = model_evaluation.ModelEvaluation(evaluation.Evaluator(model), data)
   loop = loop_lib.Loop(settings, process, data, plans, scored)

@@ -67,7 +67,7 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
   data = run_data.load(settings)
   run_folder.RunFolder(settings).check_data({'sources': data.sources, 'passport': data.passport})
   model = experiment.build_model(settings, data)
-  process = experiment.build_process(settings, model)
+  process = experiment.build_process(settings, model, data)
   weights = _weights(path / 'model.npz', model)
   states: Mapping[int, Any] = {}
   if process.algorithm.has_personal_models:

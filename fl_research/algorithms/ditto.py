@@ -1,0 +1,61 @@
+"""Ditto: a personal model beside the global one, and tied to it.
+
+Li, Hu, Beirami, Smith 2021, "Ditto: Fair and Robust Federated Learning Through Personalization",
+algorithm 1. The global model w is FedAvg's, whatever happens besides. Every client k keeps a model
+v_k of its own, which starts from the initial weights; when it takes part it also makes steps
+
+    v_k = v_k - η (∇F_k(v_k) + λ (v_k - w_t))
+
+with the model w_t that it received. λ = 0 is training each client alone; with λ → ∞ (and η → 0)
+personal models follow the global one.
+
+`--ditto_personal_epochs` is the number of passes of the personal steps, 0 for the same batches that
+the global model is trained on; personal steps have the client optimiser and its learning rate.
+
+What is reported as training loss is the personal model's, as is the evaluation. The authors' code
+interleaves the two kinds of steps, batch by batch; as neither reads what the other writes, the
+result is the same.
+"""
+
+from fl_research.algorithms import algorithm, fed_avg, fed_prox
+from fl_research.algorithms import client_work as client_work_lib
+
+
+class Ditto(fed_avg.FedAvg):
+  """Li et al. 2021, algorithm 1 (see the module's docstring). Client state: v_k.
+
+  Args:
+    regularization: λ ≥ 0.
+    personal_epochs: passes of the personal steps; 0 for the batches of the global ones.
+  """
+
+  keeps_client_state = True
+  has_personal_models = True
+
+  def __init__(self, regularization: float, personal_epochs: int):
+    self._regularization = regularization
+    self._personal_epochs = personal_epochs
+
+  def initial_client_state(self, weights):
+    return list(weights)
+
+  def client_work(self, model, optimizer, broadcast, data, client_state):
+    shared = super().client_work(model, optimizer, broadcast, data, ())
+    personal = client_work_lib.train_locally(
+      model,
+      optimizer,
+      tuple(client_state),
+      data,
+      learning_rate_factor=broadcast.learning_rate_factor,
+      adjust_gradient=fed_prox.add_proximal_term(self._regularization, broadcast.weights),
+      passes=self._personal_epochs,
+    )
+    return shared._replace(client_state=list(personal.weights), sums=personal.sums)
+
+  def evaluation_weights(self, weights, client_state):
+    return tuple(client_state)
+
+
+def build(*, regularization: float, personal_epochs: int) -> algorithm.Algorithm:
+  """The registry's entry point; the arguments are those of `Ditto`."""
+  return Ditto(regularization, personal_epochs)

@@ -1,0 +1,89 @@
+"""FedDyn: a regulariser that changes until local and global optima agree.
+
+Acar, Zhao, Matas Navarro, Mattina, Whatmough, Saligrama 2021, "Federated Learning Based on Dynamic
+Regularization", algorithm 1. Client k keeps the gradient g_k at which it arrived last (0 at first).
+From the global model θ it minimises, here by its optimiser's steps,
+
+    L_k(w) - <g_k, w> + α/2 |w - θ|²,    then    g_k = g_k - α (θ_k - θ),
+
+θ_k being where it ends. The server keeps h, 0 at first; with the cohort P of m clients in all,
+
+    h = h - α |P| / m mean(θ_k - θ)
+    θ = θ + η_s (mean(θ_k - θ) - h / α).
+
+The paper has η_s = 1 (`--server_learning_rate`) and uniform means, which is the default here; with
+other client weights the mean uses them, and under full participation the weighted objective is
+minimised.
+
+α = 0 is FedAvg: nothing is added, and h / α, which is 0 / 0, is taken as 0. The limit α → 0 is
+FedAvg for the clients only: h / α = -Σ |P| / m mean(θ_k - θ) over all rounds does not depend on
+how small α is, and vanishes only where a cohort is a small part of the population.
+
+Differences: the authors' code scales α of each client by 1 / (its share of the examples times m)
+and clips gradients to a norm of 10; algorithm 1 and this module do neither
+(`--client_gradient_clip_norm=10` clips).
+"""
+
+import tensorflow as tf
+
+from fl_research.algorithms import algorithm
+from fl_research.algorithms import client_work as client_work_lib
+
+
+class FedDyn(algorithm.Algorithm):
+  """Acar et al. 2021, algorithm 1 (see the module's docstring).
+
+  Server state: h. Client state: g_k.
+
+  Args:
+    alpha: α ≥ 0.
+  """
+
+  keeps_client_state = True
+  needs_population_size = True
+
+  def __init__(self, alpha: float):
+    self._alpha = alpha
+
+  def initial_server_state(self, weights):
+    return [tf.zeros_like(w) for w in weights]
+
+  def initial_client_state(self, weights):
+    return [tf.zeros_like(w) for w in weights]
+
+  def message(self, server):
+    return ()
+
+  def client_work(self, model, optimizer, broadcast, data, client_state):
+    alpha, centre = self._alpha, broadcast.weights
+
+    def adjust(gradient, weights):
+      terms = zip(gradient, client_state, weights, centre, strict=True)
+      return tuple(g - own + alpha * (w - c) for g, own, w, c in terms)
+
+    result = client_work_lib.train_locally(
+      model,
+      optimizer,
+      centre,
+      data,
+      learning_rate_factor=broadcast.learning_rate_factor,
+      adjust_gradient=adjust,
+    )
+    delta = client_work_lib.subtract(result.weights, centre)
+    state = [own - alpha * d for own, d in zip(client_state, delta, strict=True)]
+    return algorithm.ClientResult(delta, (), state, result.num_steps, result.sums)
+
+  def server_update(self, optimizer, server, aggregated):
+    share = self._alpha * aggregated.participants / aggregated.population
+    h = [h - share * u for h, u in zip(server.method, aggregated.update, strict=True)]
+    update = tuple(
+      u - tf.math.divide_no_nan(part, self._alpha)
+      for u, part in zip(aggregated.update, h, strict=True)
+    )
+    stepped = super().server_update(optimizer, server, aggregated._replace(update=update))
+    return stepped._replace(method=h)
+
+
+def build(*, alpha: float) -> algorithm.Algorithm:
+  """The registry's entry point; the argument is that of `FedDyn`."""
+  return FedDyn(alpha)

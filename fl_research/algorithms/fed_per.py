@@ -1,0 +1,31 @@
+"""FedPer: the last layers are each client's own.
+
+Arivazhagan, Aggarwal, Singh, Choudhary 2019, "Federated Learning with Personalization Layers",
+algorithms 1 and 2. A model is a base, which is shared, and personalisation layers, which never
+leave the client. In a round a client joins the global base to its own layers, trains both together
+as in FedAvg, keeps the layers and sends the base's delta; the server averages bases by examples.
+
+`--fedper_private_layers` names the layers. With none of them private it is FedAvg, with all of them
+it is training each client alone.
+
+The paper trains all clients in every round; here a client's layers rest while it is not drawn.
+"""
+
+from fl_research.algorithms import algorithm, private_layers
+from fl_research.algorithms import client_work as client_work_lib
+
+
+class FedPer(private_layers.PrivateLayers):
+  """Arivazhagan et al. 2019 (see the module's docstring)."""
+
+  def client_work(self, model, optimizer, broadcast, data, client_state):
+    start = self.evaluation_weights(broadcast.weights, client_state)
+    trained = client_work_lib.train_locally(
+      model, optimizer, start, data, learning_rate_factor=broadcast.learning_rate_factor
+    )
+    return self.result(start, trained.weights, trained.num_steps, trained.sums)
+
+
+def build(*, private_layers: str) -> algorithm.Algorithm:
+  """The registry's entry point; the argument is that of `PrivateLayers`."""
+  return FedPer('fedper', private_layers)

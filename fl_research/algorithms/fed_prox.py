@@ -1,0 +1,59 @@
+"""FedProx: a proximal term holds clients near the global model.
+
+Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith 2020, "Federated Optimization in Heterogeneous
+Networks", algorithm 2. Client k minimises, inexactly,
+
+    F_k(w) + μ/2 |w - w_t|²,
+
+so that every gradient of its local steps becomes g + μ (w - w_t), w_t being the global model of the
+round; the server averages as in FedAvg. μ = 0 is FedAvg.
+
+The paper's tolerance of partial work needs nothing here: a straggler's D simply holds fewer
+batches, and what it has done by then counts as much as anybody's work.
+
+Differences: algorithm 2 draws clients with probabilities p_k and averages them uniformly; the
+authors' code draws them uniformly and weighs them by their examples, and so do we
+(`--cohort_sampling=by_size --client_weighting=uniform` comes close to the former). Clipping and
+weight decay of the client optimiser see the gradient with its proximal term.
+"""
+
+from fl_research.algorithms import algorithm
+from fl_research.algorithms import client_work as client_work_lib
+
+
+def add_proximal_term(mu: float, centre: client_work_lib.Weights) -> client_work_lib.AdjustGradient:
+  """The gradient of F(w) + μ/2 |w - centre|² from that of F."""
+
+  def adjust(gradient, weights):
+    terms = zip(gradient, weights, centre, strict=True)
+    return tuple(g + mu * (w - c) for g, w, c in terms)
+
+  return adjust
+
+
+class FedProx(algorithm.Algorithm):
+  """Li et al. 2020, algorithm 2 (see the module's docstring).
+
+  Args:
+    mu: μ ≥ 0.
+  """
+
+  def __init__(self, mu: float):
+    self._mu = mu
+
+  def client_work(self, model, optimizer, broadcast, data, client_state):
+    result = client_work_lib.train_locally(
+      model,
+      optimizer,
+      broadcast.weights,
+      data,
+      learning_rate_factor=broadcast.learning_rate_factor,
+      adjust_gradient=add_proximal_term(self._mu, broadcast.weights),
+    )
+    delta = client_work_lib.subtract(result.weights, broadcast.weights)
+    return algorithm.ClientResult(delta, (), client_state, result.num_steps, result.sums)
+
+
+def build(*, mu: float) -> algorithm.Algorithm:
+  """The registry's entry point; the argument is that of `FedProx`."""
+  return FedProx(mu)

@@ -1,0 +1,98 @@
+"""SCAFFOLD: control variates take the drift out of local steps.
+
+Karimireddy, Kale, Mohri, Reddi, Stich, Suresh 2020, "SCAFFOLD: Stochastic Controlled Averaging for
+Federated Learning", algorithm 1. The server keeps a variate c, every client i one c_i, all zero at
+the start. A client of the round takes K steps from the global model x,
+
+    y_i = y_i - η_l (g_i(y_i) - c_i + c),
+
+and renews its variate by option I or II,
+
+    I:   c_i⁺ = g_i(x), the gradient at the global model over one pass of the client's examples
+    II:  c_i⁺ = c_i - c + (x - y_i) / (K η_l).
+
+It sends y_i - x and the change c_i⁺ - c_i; over the cohort S, of N clients in all,
+
+    x = x + η_g mean(y_i - x),    c = c + |S| / N mean(c_i⁺ - c_i).
+
+η_g is `--server_learning_rate`. Both means are uniform in the paper, and by default here; with
+other client weights both use them, so that under full participation the weighted objective is
+minimised. With one full-batch step and all clients taking part every round it is FedSGD of rate
+η_g η_l, as the corrections cancel.
+
+K is a client's own number of steps (the paper has the same K for all). Option II presumes plain
+SGD on the clients. Where η_l = 0, which leaves option II undefined, variates stay as they are.
+"""
+
+import tensorflow as tf
+
+from fl_research.algorithms import algorithm
+from fl_research.algorithms import client_work as client_work_lib
+
+OPTIONS = ('I', 'II')
+"""The ways of renewing a client's variate."""
+
+
+class Scaffold(algorithm.Algorithm):
+  """Karimireddy et al. 2020, algorithm 1 (see the module's docstring).
+
+  Server state: c. Client state: c_i.
+
+  Args:
+    option: one of `OPTIONS`.
+  """
+
+  auxiliary_weighting = 'update'
+  keeps_client_state = True
+  needs_population_size = True
+
+  def __init__(self, option: str):
+    self._option = option
+
+  def initial_server_state(self, weights):
+    return [tf.zeros_like(w) for w in weights]
+
+  def initial_client_state(self, weights):
+    return [tf.zeros_like(w) for w in weights]
+
+  def client_work(self, model, optimizer, broadcast, data, client_state):
+    own, common = tuple(client_state), tuple(broadcast.method)
+    correction = client_work_lib.subtract(common, own)
+    result = client_work_lib.train_locally(
+      model,
+      optimizer,
+      broadcast.weights,
+      data,
+      learning_rate_factor=broadcast.learning_rate_factor,
+      adjust_gradient=lambda gradient, _: tuple(g + c for g, c in zip(gradient, correction)),
+    )
+    delta = client_work_lib.subtract(result.weights, broadcast.weights)
+    if self._option == 'I':
+      data = client_work_lib.first_pass(data)
+      renewed, _ = client_work_lib.mean_gradient(model, broadcast.weights, data)
+    else:
+      renewed = _option_ii(optimizer, broadcast, own, correction, delta, result.num_steps)
+    change = list(client_work_lib.subtract(renewed, own))
+    return algorithm.ClientResult(delta, change, list(renewed), result.num_steps, result.sums)
+
+  def server_update(self, optimizer, server, aggregated):
+    share = aggregated.participants / aggregated.population
+    variate = [c + share * d for c, d in zip(server.method, aggregated.auxiliary, strict=True)]
+    return super().server_update(optimizer, server, aggregated)._replace(method=variate)
+
+
+def _option_ii(optimizer, broadcast, own, correction, delta, num_steps) -> client_work_lib.Weights:
+  """c_i - c + (x - y_i) / (K η_l), and c_i where no way was made."""
+  used = client_work_lib.hyperparameters(
+    optimizer, broadcast.weights, broadcast.learning_rate_factor
+  )
+  way = tf.cast(num_steps, tf.float32) * used['learning_rate']
+  return tuple(
+    tf.where(way > 0.0, -c - tf.math.divide_no_nan(d, way), o)
+    for c, d, o in zip(correction, delta, own, strict=True)
+  )
+
+
+def build(*, option: str) -> algorithm.Algorithm:
+  """The registry's entry point; the argument is that of `Scaffold`."""
+  return Scaffold(option)
