@@ -1,17 +1,116 @@
 """How clients' updates are combined, by name, each way imported only when it is built."""
 
 from collections.abc import Mapping
+import dataclasses
+import math
 from typing import Any
 
 from fl_research import registry
+from fl_research.registry import Hyperparameter
+
+_is_positive = lambda value: math.isfinite(value) and value > 0
+_is_count = lambda value: value >= 0
+_QUANTILE_RATE = Hyperparameter(
+  0.2, 'how fast the estimated quantile moves', _is_positive, 'a number above 0'
+)
+_F = Hyperparameter(
+  1, 'f: attackers a round may have; 2f + 2 < clients', _is_count, 'an integer of at least 0'
+)
 
 AGGREGATORS = {
   'mean': registry.Entry('fl_research.aggregation.mean', 'the weighted mean'),
+  'median': registry.Entry(
+    'fl_research.aggregation.median', 'coordinate-wise median, unweighted (Yin et al. 2018)'
+  ),
+  'trimmed_mean': registry.Entry(
+    'fl_research.aggregation.trimmed_mean',
+    'coordinate-wise mean without the extremes, unweighted (Yin et al. 2018)',
+    {
+      'fraction': Hyperparameter(
+        0.2, 'removed on each side', lambda v: 0 <= v < 0.5, 'a number in [0, 0.5)'
+      )
+    },
+  ),
+  'krum': registry.Entry(
+    'fl_research.aggregation.krum',
+    'the update nearest to the others (Blanchard et al. 2017)',
+    {'f': _F},
+  ),
+  'multi_krum': registry.Entry(
+    'fl_research.aggregation.multi_krum',
+    'the mean of the m updates nearest to the others (Blanchard et al. 2017)',
+    {
+      'f': _F,
+      'm': Hyperparameter(
+        5, 'm: updates that are averaged', lambda v: v >= 1, 'an integer of at least 1'
+      ),
+    },
+  ),
+  'geometric_median': registry.Entry(
+    'fl_research.aggregation.geometric_median',
+    'RFA: the weighted geometric median (Pillutla et al. 2022)',
+    {
+      'iterations': Hyperparameter(
+        3, 'steps of the smoothed Weiszfeld algorithm', _is_count, 'an integer of at least 0'
+      ),
+      'smoothing': Hyperparameter(
+        1e-6, 'smallest distance that counts', _is_positive, 'a number above 0'
+      ),
+    },
+  ),
+  'norm_bounding': registry.Entry(
+    'fl_research.aggregation.norm_bounding',
+    'the weighted mean of updates shortened to a greatest norm (Sun et al. 2019)',
+    {
+      'bound': Hyperparameter(
+        1.0, 'greatest norm, or where its estimate starts', _is_positive, 'a number above 0'
+      ),
+      'quantile': Hyperparameter(
+        0.0,
+        'adapt the bound to this quantile of the norms; 0: fixed',
+        lambda v: 0 <= v <= 1,
+        'a number in [0, 1]',
+      ),
+      'learning_rate': _QUANTILE_RATE,
+    },
+  ),
+  'zeroing': registry.Entry(
+    'fl_research.aggregation.zeroing',
+    'the weighted mean, updates with too large an entry counting as zero',
+    {
+      'bound': Hyperparameter(
+        10.0, 'largest entry, or where its estimate starts', _is_positive, 'a number above 0'
+      ),
+      'quantile': Hyperparameter(
+        0.98,
+        "adapt the bound to this quantile of the clients' largest entries; 0: fixed",
+        lambda v: 0 <= v <= 1,
+        'a number in [0, 1]',
+      ),
+      'learning_rate': dataclasses.replace(_QUANTILE_RATE, default=math.log(10.0)),
+      'multiplier': Hyperparameter(
+        2.0, 'the bound is this times the quantile', _is_positive, 'a number above 0'
+      ),
+      'increment': Hyperparameter(
+        1.0, 'plus this', lambda v: math.isfinite(v) and v >= 0, 'a number of at least 0'
+      ),
+    },
+  ),
+  'secure_mean': registry.Entry(
+    'fl_research.aggregation.secure_mean',
+    'the weighted mean by secure sums of 32-bit integers (Bonawitz et al. 2017)',
+    {
+      'bound': Hyperparameter(
+        1e4, 'greatest entry of weight times update', _is_positive, 'a number above 0'
+      )
+    },
+  ),
 }
 """Every aggregator: the name users type, its module, its hyperparameters.
 
 The module has `build(**hyperparameters)`, which returns a `tff.aggregators` factory (weighted or
-not) or a `fl_research.aggregation.stacked.StackedAggregator`.
+not) or a `fl_research.aggregation.stacked.StackedAggregator`. A factory whose rule has a stacked
+form too has a method `stacked()` that gives it.
 """
 
 

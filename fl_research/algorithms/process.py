@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from fl_research import registry
 from fl_research.aggregation import mean, stacking
 from fl_research.aggregation.compression import compressor as compressor_lib
 from fl_research.aggregation.stacked import StackedAggregator
@@ -156,7 +157,7 @@ def build_process(parts: Parts) -> FederatedProcess:
   is left the server's state stays as it was, but for the round number.
 
   Raises:
-    UsageError: the method's hyperparameters do not fit the model.
+    UsageError: the method's hyperparameters do not fit the model, or the attack the aggregator.
     ValueError: the method needs the size of the population and `parts` does not give it.
   """
   parts = dataclasses.replace(parts, algorithm=parts.algorithm.for_model(parts.model))

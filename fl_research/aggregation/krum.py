@@ -1,0 +1,81 @@
+"""Krum: the one update that is nearest to the others.
+
+Blanchard, El Mhamdi, Guerraoui, Stainer 2017, "Machine Learning with Adversaries: Byzantine
+Tolerant Gradient Descent", section 4. Of n updates, up to f of them from attackers, each has the
+score
+
+    s(i) = Σ_{i → j} ||Δ_i - Δ_j||²,
+
+where i → j are the n - f - 2 updates closest to Δ_i, itself not counted. The aggregate is the
+update with the lowest score, of equal ones that of the first client ("the smallest identifier").
+
+Clients count the same whatever their weights, as in the paper; their weights only decide, by being
+zero, who is left out. Domain: f ≥ 0 and 2f + 2 < n, which `check_cohort` demands of the cohorts
+that are to be drawn. Should some round have fewer clients all the same (who drop out, or send
+numbers that are not finite), at least one neighbour is looked at; a single client's aggregate is
+its own update.
+"""
+
+import tensorflow as tf
+
+from fl_research import registry
+from fl_research.aggregation import stacked
+
+
+def scores(updates: stacked.Stacked, attackers: int) -> tf.Tensor:
+  """s(i) of all updates for f = `attackers`: float64 [n]."""
+  distances = stacked.squared_distances(stacked.gram(updates))
+  count = tf.shape(distances)[0]
+  infinite = tf.fill([count], tf.constant(float('inf'), tf.float64))
+  ascending = tf.sort(tf.linalg.set_diag(distances, infinite), axis=1)
+  neighbours = tf.minimum(tf.maximum(count - attackers - 2, 1), count - 1)
+  return tf.reduce_sum(ascending[:, :neighbours], axis=1)
+
+
+class Krum(stacked.StackedAggregator):
+  """Blanchard et al. 2017, section 4 (see the module's docstring).
+
+  Args:
+    attackers: f.
+    selected: m, how many of the best updates are averaged: 1 for Krum.
+    name: the registry's name, for messages.
+
+  Raises:
+    ValueError: f < 0 or m < 1.
+  """
+
+  def __init__(self, attackers: int, selected: int = 1, name: str = 'krum'):
+    if attackers < 0 or selected < 1:
+      raise ValueError(f'f must be at least 0 and m at least 1, are {attackers} and {selected}')
+    self._attackers = attackers
+    self._selected = selected
+    self._name = name
+
+  def check_cohort(self, cohort_size: int) -> None:
+    most = (cohort_size - 3) // 2
+    if self._attackers > most:
+      accepted = f'0 to {most}' if most >= 0 else 'none'
+      raise registry.UsageError(
+        f'--{self._name}_f={self._attackers}: needs more than 2f + 2 clients, and '
+        f'--clients_per_round is {cohort_size}; accepted is {accepted}'
+      )
+    if self._selected > cohort_size:
+      raise registry.UsageError(
+        f'--{self._name}_m={self._selected}: more updates than a round has; accepted is 1 to '
+        f'{cohort_size} (--clients_per_round)'
+      )
+
+  def combine(self, updates, weights):
+    count = tf.shape(weights)[0]
+    best = tf.argsort(scores(updates, self._attackers), stable=True)
+    best = best[: tf.minimum(self._selected, count)]
+    if self._selected == 1:
+      return tuple(update[best[0]] for update in updates)
+    chosen = tuple(tf.gather(update, tf.sort(best)) for update in updates)
+    size = tf.shape(best)
+    return stacked.weighted_sum(chosen, tf.fill(size, 1.0 / tf.cast(size[0], tf.float32)))
+
+
+def build(f: int) -> stacked.StackedAggregator:
+  """The registry's entry point."""
+  return Krum(f)

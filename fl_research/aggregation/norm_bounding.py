@@ -1,0 +1,71 @@
+"""Norm bounding: every update is shortened to a greatest length before the mean.
+
+Sun, Kairouz, Suresh, McMahan 2019, "Can You Really Backdoor Federated Learning?", section 3
+("norm thresholding of updates"):
+
+    aggregate = Σ p_k Δ_k / max(1, ||Δ_k|| / M),    p_k = weight_k / Σ weights.
+
+The norm is that of the whole update, over all its tensors. The paper averages with equal weights
+and may add a little Gaussian noise afterwards, which belongs to `fl_research.aggregation.privacy`
+here. M → ∞ is the weighted mean.
+
+M is fixed, or, with `quantile` γ > 0, the running estimate of the γ-quantile of the clients' norms
+that starts from it (Andrew et al. 2021; see `fl_research.aggregation.norm_quantile`).
+"""
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fl_research.aggregation import mean, norm_quantile, stacked
+
+# Entries beyond this make the squared norm of an update overflow float32, and clipping by an
+# infinite norm would give NaN. Such an update is nobody's work and is zeroed.
+_LARGEST_ENTRY = 1e15
+
+
+class StackedNormBounding(stacked.StackedAggregator):
+  """Norm bounding with a fixed bound, of stacked updates.
+
+  Args:
+    bound: M > 0.
+  """
+
+  def __init__(self, bound: float):
+    self._bound = bound
+
+  def combine(self, updates, weights):
+    norms = tf.sqrt(tf.linalg.diag_part(stacked.gram(updates)))
+    shares = weights / tf.reduce_sum(weights)
+    factors = 1.0 / tf.maximum(tf.constant(1.0, tf.float64), norms / self._bound)
+    return stacked.weighted_sum(updates, shares * tf.cast(factors, tf.float32))
+
+
+class NormBounding(tff.aggregators.WeightedAggregationFactory):
+  """Sun et al. 2019 (see the module's docstring), through TFF's clipping.
+
+  Args:
+    bound: M, or where the estimate of it starts.
+    quantile: γ; 0 for a fixed M.
+    learning_rate: η of the estimate.
+  """
+
+  def __init__(self, bound: float, quantile: float, learning_rate: float):
+    self._bound = bound
+    self._adaptive = quantile > 0
+    limit = norm_quantile.build(bound, quantile, learning_rate) if self._adaptive else bound
+    clipping = tff.aggregators.clipping_factory(limit, mean.build())
+    self._factory = tff.aggregators.zeroing_factory(_LARGEST_ENTRY, clipping)
+
+  def create(self, value_type, weight_type):
+    return self._factory.create(value_type, weight_type)
+
+  def stacked(self):
+    """The same rule over stacked updates; None where the bound adapts, which takes a state."""
+    return None if self._adaptive else StackedNormBounding(self._bound)
+
+
+def build(
+  bound: float, quantile: float, learning_rate: float
+) -> tff.aggregators.WeightedAggregationFactory:
+  """The registry's entry point."""
+  return NormBounding(bound, quantile, learning_rate)
