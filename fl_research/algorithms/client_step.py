@@ -53,6 +53,10 @@ def client_step(parts, broadcast: Any, inputs: Any) -> collections.OrderedDict:
   sent = (update, result.auxiliary)
   update, auxiliary = choose(finite, sent, tf.nest.map_structure(tf.zeros_like, sent))
   update, num_bytes, compressor_state = _transmit(parts, data, update, auxiliary, state)
+  # Finite numbers near the largest float can overflow in a compressor.
+  decodable = client_work.all_finite(update)
+  finite = tf.logical_and(finite, decodable)
+  update = choose(decodable, update, tf.nest.map_structure(tf.zeros_like, update))
   weight = tf.where(finite, weight, 0.0)
   row = [data['num_examples'], weight, finite, result.num_steps, num_bytes]
   row.extend(result.sums[name] for name in client_work.metric_names(parts.model))
@@ -76,7 +80,12 @@ def _work(parts, broadcast: Any, data: Any, state: Any) -> algorithm_lib.ClientR
   """The method's client work, with an optimiser that keeps to what the compressor can send."""
   optimizer = parts.client_optimizer
   if parts.compressor is not None:
-    optimizer = parts.compressor.restrict_optimizer(optimizer, data['seed'])
+    shared = parts.algorithm.is_shared(parts.model.weight_names)
+    shapes = [
+      tuple(w.shape) if is_shared else None
+      for w, is_shared in zip(broadcast['weights'], shared, strict=True)
+    ]
+    optimizer = parts.compressor.restrict_optimizer(optimizer, data['seed'], shapes)
   received = algorithm_lib.Broadcast(
     tuple(broadcast['weights']), broadcast['method'], broadcast['learning_rate_factor']
   )
@@ -112,10 +121,10 @@ def _poisoned_update(parts, data: Any, update: client_work.Weights, weight: tf.T
 def _transmit(parts, data: Any, update: client_work.Weights, auxiliary: Any, state: Any):
   """The update as the server will see it, the bytes it took, and the compressor's next state."""
   if not parts.algorithm.shares_update:
-    return update, tf.constant(0.0), ()
+    return update, tf.constant(0.0, tf.float64), state['compressor']
   others = 4 + sum(t.dtype.size * t.shape.num_elements() for t in tf.nest.flatten(auxiliary))
   if parts.compressor is None:
     size = sum(t.dtype.size * t.shape.num_elements() for t in update)
-    return update, tf.constant(float(size + others)), ()
+    return update, tf.constant(size + others, tf.float64), ()
   sent = parts.compressor.transmit(tuple(update), data['seed'], state['compressor'])
   return sent.update, sent.num_bytes + others, sent.client_state

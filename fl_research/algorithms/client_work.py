@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import metrics
+from fl_research.algorithms import restricted_optimizer
 from fl_research.models import model as model_lib
 
 Weights = tuple[tf.Tensor, ...]
@@ -132,6 +133,8 @@ def train_locally(
   """
   names = metric_names(model)
   chosen = [i for i in range(len(weights)) if trainable is None or trainable[i]]
+  if isinstance(optimizer, restricted_optimizer.RestrictedOptimizer):
+    optimizer = optimizer.for_weights(chosen)
   specs = tuple(tf.TensorSpec(weights[i].shape, weights[i].dtype) for i in chosen)
   optimizer_state = scale_learning_rate(
     optimizer, optimizer.initialize(specs), learning_rate_factor

@@ -157,7 +157,8 @@ def build_process(parts: Parts) -> FederatedProcess:
   is left the server's state stays as it was, but for the round number.
 
   Raises:
-    UsageError: the method's hyperparameters do not fit the model, or the attack the aggregator.
+    UsageError: the method's or the compressor's hyperparameters do not fit the model, or the attack
+      does not fit the aggregator.
     ValueError: the method needs the size of the population and `parts` does not give it.
   """
   parts = dataclasses.replace(parts, algorithm=parts.algorithm.for_model(parts.model))
@@ -166,6 +167,10 @@ def build_process(parts: Parts) -> FederatedProcess:
   update_type = tff.to_type(
     [tff.TensorType(w.dtype, w.shape) for w in parts.shared(parts.model.initial_weights[0])]
   )
+  if parts.compressor is not None:
+    parts.compressor.check_shapes(
+      [tuple(w.shape) for w in parts.shared(parts.model.initial_weights[0])]
+    )
   aggregate = _aggregation(parts, update_type)
   initial_server = tff.tensorflow.computation(functools.partial(_initial_server, parts))
   initial_client = tff.tensorflow.computation(functools.partial(_initial_client, parts))
@@ -344,7 +349,9 @@ def _initial_client(parts: Parts):
   compressor = parts.compressor
   return collections.OrderedDict(
     method=parts.algorithm.initial_client_state(weights),
-    compressor=compressor.initial_client_state(weights) if compressor else (),
+    compressor=(
+      compressor.initial_client_state(tuple(parts.shared(weights))) if compressor else ()
+    ),
   )
 
 
