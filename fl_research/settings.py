@@ -11,10 +11,10 @@ import dataclasses
 import math
 from typing import Any, Optional
 
-from fl_research import algorithms, models, registry, runtime, tasks
+from fl_research import aggregation, algorithms, models, registry, runtime, tasks
 from fl_research.algorithms import optimizers, schedules
 from fl_research.datasets import partition as partition_lib
-from fl_research.population import cohorts
+from fl_research.population import attacks, cohorts
 from fl_research.registry import Hyperparameter, UsageError
 
 FULL = 'full'
@@ -153,6 +153,19 @@ class Settings:
     'most num_examples',
     'Method',
     choices=lambda: CLIENT_WEIGHTINGS,
+  )
+  aggregator: str = _field(
+    'mean',
+    "how the clients' updates are combined",
+    'Method',
+    choices=lambda: aggregation.AGGREGATORS,
+  )
+
+  attack: str = _field(
+    '', 'what attackers do; empty: nobody attacks', 'Attackers', choices=lambda: attacks.ATTACKS
+  )
+  attacker_fraction: float = _field(
+    0.0, 'share of the clients that attack, the same ones in every round', 'Attackers', **_fraction
   )
 
   clients_per_round: int = _field(10, 'size of the cohort', 'Clients', **_at_least_one)
@@ -349,6 +362,25 @@ class RegistryFlag:
   group: str
 
 
+def _registries() -> list[tuple[str, Mapping[str, registry.Entry], str]]:
+  """Each registry: the setting that chooses from it, its table, its heading in `--help`."""
+  return [
+    ('algorithm', algorithms.ALGORITHMS, 'Method'),
+    ('aggregator', aggregation.AGGREGATORS, 'Method'),
+    ('attack', attacks.ATTACKS, 'Attackers'),
+    ('model', models.MODELS, 'Data'),
+  ]
+
+
+def _chosen_entries(settings: Settings) -> list[tuple[str, str, registry.Entry]]:
+  """What the settings choose from the registries: setting, name, entry."""
+  names = {name: getattr(settings, name) for name, _, _ in _registries()}
+  names['model'] = names['model'] or tasks.get_task(settings.task).default_model
+  return [
+    (flag, names[flag], table[names[flag]]) for flag, table, _ in _registries() if names[flag]
+  ]
+
+
 def registry_flags() -> dict[str, RegistryFlag]:
   """All flags `--<prefix>_<hyperparameter>` of the registries."""
   sources: list[tuple[str, Mapping[str, Hyperparameter], str]] = [
@@ -356,7 +388,7 @@ def registry_flags() -> dict[str, RegistryFlag]:
     ('client', optimizers.HYPERPARAMETERS, 'Clients'),
     ('server', optimizers.HYPERPARAMETERS, 'Server'),
   ]
-  for table, group in ((algorithms.ALGORITHMS, 'Method'), (models.MODELS, 'Data')):
+  for _, table, group in _registries():
     sources.extend((name, entry.hyperparameters, group) for name, entry in table.items())
   return {
     f'{prefix}_{name}': RegistryFlag(prefix, name, hyperparameter, group)
@@ -380,6 +412,7 @@ def validate(settings: Settings) -> None:
     raise UsageError(f'--experiment_name={name}: must be given, and be the name of a folder')
   _check_method_flags(settings)
   _check_requirements(settings)
+  _check_attackers(settings)
   _check_together(settings)
 
 
@@ -395,14 +428,12 @@ def _check_field(field: dataclasses.Field, value: Any) -> None:
 
 def _chosen(settings: Settings) -> dict[str, tuple[str, ...]]:
   """Prefix -> the hyperparameters that the run reads, for everything the flags choose."""
-  model = settings.model or tasks.get_task(settings.task).default_model
   scheme = partition_lib.SCHEMES.get(settings.partition or 'iid')
   return {
     'partition': scheme.parameters if scheme else (),
     'client': optimizers.OPTIMIZERS[settings.client_optimizer].hyperparameters,
     'server': optimizers.OPTIMIZERS[settings.server_optimizer].hyperparameters,
-    model: tuple(models.MODELS[model].hyperparameters),
-    settings.algorithm: tuple(algorithms.ALGORITHMS[settings.algorithm].hyperparameters),
+    **{name: tuple(entry.hyperparameters) for _, name, entry in _chosen_entries(settings)},
   }
 
 
@@ -426,15 +457,32 @@ def _choice_behind(settings: Settings, prefix: str) -> str:
     return f'--{name}={getattr(settings, name)}'
   if prefix == 'partition':
     return f'--partition={settings.partition or "natural or iid"}'
-  flag = 'algorithm' if prefix in algorithms.ALGORITHMS else 'model'
+  flag = next(flag for flag, table, _ in _registries() if prefix in table)
   return f'--{flag}={getattr(settings, flag) or "default"}'
 
 
 def _check_requirements(settings: Settings) -> None:
   """What the chosen entries of the registries ask of other settings."""
-  for requirement in algorithms.ALGORITHMS[settings.algorithm].requires:
-    value = getattr(settings, requirement.setting)
-    requirement.check('algorithm', settings.algorithm, value)
+  for flag, name, entry in _chosen_entries(settings):
+    for requirement in entry.requires:
+      requirement.check(flag, name, getattr(settings, requirement.setting))
+
+
+def _check_attackers(settings: Settings) -> None:
+  """Attackers, and defences against them, are part of a federation."""
+  if settings.attacker_fraction and not settings.attack:
+    raise UsageError(
+      f'--attacker_fraction={settings.attacker_fraction}: needs --attack; accepted are '
+      f'{", ".join(attacks.ATTACKS)}'
+    )
+  alone = '--centralized' if settings.centralized else '--local_only'
+  if settings.centralized or settings.local_only:
+    if settings.attack:
+      raise UsageError(f'--attack={settings.attack}: not with {alone}, which has no federation')
+    if settings.aggregator != 'mean':
+      raise UsageError(
+        f'--aggregator={settings.aggregator}: not with {alone}, which has nothing to combine'
+      )
 
 
 def _check_together(settings: Settings) -> None:

@@ -11,10 +11,13 @@ from typing import Any, Optional
 
 import numpy as np
 
-from fl_research import algorithms, metrics, models, registry, runtime, tasks
+from fl_research import aggregation, algorithms, metrics, models, registry, runtime, tasks
+from fl_research.aggregation import stacked
 from fl_research.algorithms import optimizers, schedules
 from fl_research.algorithms import process as process_lib
-from fl_research.population import cohorts, devices, participation
+from fl_research.models import specification
+from fl_research.population import attackers, attacks, cohorts, devices, participation
+from fl_research.population.attacks import attack as attack_lib
 from fl_research.settings import Settings
 from fl_research.training import (
   checkpoints,
@@ -78,6 +81,11 @@ def build_process(
       algorithm=algorithms.build(algorithm, settings.hyperparameters(settings.algorithm)),
       client_optimizer=client_optimizer,
       server_optimizer=server_optimizer,
+      aggregator=build_aggregator(settings),
+      attack=build_attack(settings, model.spec),
+      attackers=attackers.draw_attackers(
+        len(data.train), settings.attacker_fraction, settings.seed
+      ),
       client_weighting=settings.weighting,
       client_schedule=schedules.build(
         settings.client_lr_schedule, settings.client_lr_decay, settings.client_lr_decay_rounds
@@ -88,6 +96,34 @@ def build_process(
       batch_size=settings.batch_size,
       population_size=int(np.count_nonzero(data.train.sizes)),
     )
+  )
+
+
+def build_aggregator(settings: Settings):
+  """The aggregator that the settings name, checked against the size of the cohorts."""
+  aggregator = aggregation.build(settings.aggregator, settings.hyperparameters(settings.aggregator))
+  if isinstance(aggregator, stacked.StackedAggregator):
+    aggregator.check_cohort(settings.clients_per_round)
+  return aggregator
+
+
+def build_attack(settings: Settings, spec: specification.ModelSpec):
+  """The attack that the settings name; None without one."""
+  if not settings.attack:
+    return None
+  target = attack_lib.Target(spec, settings.clients_per_round, settings.server_learning_rate)
+  return attacks.build(settings.attack, target, settings.hyperparameters(settings.attack))
+
+
+def build_evaluation(
+  process: process_lib.FederatedProcess, data: run_data.RunData
+) -> model_evaluation.ModelEvaluation:
+  """How the model is evaluated; attacks may bring example sets of their own."""
+  attack = process.parts.attack
+  return model_evaluation.ModelEvaluation(
+    evaluation.Evaluator(process.parts.model),
+    data,
+    attack.evaluation_sets(data.test) if attack else None,
   )
 
 
@@ -148,7 +184,7 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
   model = build_model(settings, data)
   process = build_process(settings, model, data)
   plans = build_participation(settings, data, process)
-  scored = model_evaluation.ModelEvaluation(evaluation.Evaluator(model), data)
+  scored = build_evaluation(process, data)
   loop = loop_lib.Loop(settings, process, data, plans, scored)
   _check_target(settings, loop)
   folder.start(

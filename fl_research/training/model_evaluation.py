@@ -3,6 +3,7 @@
 - `eval/<metric>`: the central test set.
 - `eval_clients/<metric>_<statistic>`: over the clients that have test examples of their own.
 - `held_out/<metric>`, `held_out_clients/…`: the clients that never train, for validation.
+- `<name>/<metric>`: further example sets, such as an attack's triggered test examples.
 
 Statistics are those of `fl_research.metrics.distribution`; every client counts the same.
 """
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from fl_research import metrics
-from fl_research.datasets.federated_data import Clients
+from fl_research.datasets.federated_data import Clients, Examples
 from fl_research.training import evaluation as evaluation_lib
 from fl_research.training.run_data import RunData
 
@@ -57,11 +58,19 @@ class ModelEvaluation:
   Args:
     evaluator: computes numbers per example.
     data: the run's data.
+    further: example sets to evaluate besides, by the name that heads their columns.
   """
 
-  def __init__(self, evaluator: evaluation_lib.Evaluator, data: RunData):
+  def __init__(
+    self,
+    evaluator: evaluation_lib.Evaluator,
+    data: RunData,
+    further: Optional[Mapping[str, Examples]] = None,
+  ):
     self._evaluator = evaluator
     self._data = data
+    sets = (further or {}).items()
+    self._further = {name: evaluation_lib.ExampleSet(examples) for name, examples in sets}
     self._test_clients = _with_examples(data.test_clients)
     self._held_out = _with_examples(data.held_out)
     # Where the clients' test examples are the central ones, one pass serves both.
@@ -81,7 +90,7 @@ class ModelEvaluation:
     if self._held_out is not None:
       result += [f'held_out/{name}' for name in names]
       result += [f'held_out_clients/{m}_{s}' for m in self._distributed() for s in _STATISTICS]
-    return result
+    return result + [f'{prefix}/{name}' for prefix in self._further for name in names]
 
   def _distributed(self) -> list[str]:
     """The metrics whose distribution over clients is reported."""
@@ -95,8 +104,9 @@ class ModelEvaluation:
     Args:
       weights: the global model.
       personal: for methods in which clients have models of their own. `eval/` is then the mean
-        over training clients of each one's model on the whole central test set, `eval_clients/`
-        each one's on its own test examples; held-out clients have the global model.
+        over training clients of each one's model on the whole central test set, and so are the
+        columns of further sets; `eval_clients/` is each one's on its own test examples; held-out
+        clients have the global model.
 
     Returns:
       Values by column, and the rows of clients.csv.
@@ -107,6 +117,13 @@ class ModelEvaluation:
       row.update(self._evaluate_personal(personal, rows))
     else:
       row.update(self._evaluate_global(weights, rows))
+    for prefix, examples in self._further.items():
+      if personal is not None:
+        row.update(self._mean_over_models(prefix, personal, examples))
+      else:
+        row.update(
+          self._metrics(prefix, self._evaluator.columns(weights, examples), examples.labels)
+        )
     if self._held_out is not None and self._held_out_set is not None:
       columns = self._evaluator.columns(weights, self._held_out_set)
       row.update(self._metrics('held_out', columns, self._held_out_set.labels))
@@ -131,13 +148,7 @@ class ModelEvaluation:
     test = self._test or self._by_client
     assert test is not None
     position = {client_id: p for p, client_id in enumerate(self._data.train.ids)}
-    central = []
-    for p in range(len(self._data.train)):
-      columns = self._evaluator.columns(personal(p), test)
-      central.append(metrics.summarise(self._data.problem, columns, test.labels))
-    row: dict[str, Any] = {
-      f'eval/{name}': float(value) for name, value in pd.DataFrame(central).mean().items()
-    }
+    row = self._mean_over_models('eval', personal, test)
     if self._test_clients is not None:
       own = []
       for index, client_id in enumerate(self._test_clients.ids):
@@ -153,6 +164,17 @@ class ModelEvaluation:
         values = {n: table[n] for n in metrics.names(self._data.problem, self._data.num_classes)}
         rows += long_rows('eval', list(table['client_id']), table['num_examples'], values)
     return row
+
+  def _mean_over_models(
+    self, prefix: str, personal: PersonalWeights, examples: evaluation_lib.ExampleSet
+  ) -> dict[str, Any]:
+    """The mean over training clients of each one's model on the same examples."""
+    by_model = []
+    for position in range(len(self._data.train)):
+      columns = self._evaluator.columns(personal(position), examples)
+      by_model.append(metrics.summarise(self._data.problem, columns, examples.labels))
+    means = pd.DataFrame(by_model).mean()
+    return {f'{prefix}/{name}': float(value) for name, value in means.items()}
 
   def _metrics(self, prefix: str, columns, labels: np.ndarray) -> dict[str, Any]:
     values = metrics.summarise(self._data.problem, columns, labels)

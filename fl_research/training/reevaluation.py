@@ -14,9 +14,7 @@ from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
 from fl_research.training import (
   checkpoints,
-  evaluation,
   experiment,
-  model_evaluation,
   run_data,
   run_folder,
   tables,
@@ -72,7 +70,7 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
   states: Mapping[int, Any] = {}
   if process.algorithm.has_personal_models:
     states = _client_states(path, process, manifest['rounds'])
-  scored = model_evaluation.ModelEvaluation(evaluation.Evaluator(model), data)
+  scored = experiment.build_evaluation(process, data)
   row, client_rows = scored.evaluate(weights, loop_lib.personal_weights(process, weights, states))
   row = {'round': manifest['rounds'], **{name: row.get(name) for name in scored.columns()}}
   files = (path / METRICS, path / CLIENTS)
