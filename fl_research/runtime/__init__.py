@@ -137,6 +137,10 @@ def stop_workers_on_exit() -> None:
 
   The runtimes of this package need no such call: however this process ends, their worker ends. A
   program that never sets one of them runs on the context that importing TFF sets, whose worker
-  may outlive it; this puts `native` in its place.
+  may outlive it; this puts `native` in its place. If one of them is set, it stays.
   """
-  set_context('native')
+  import tensorflow_federated as tff
+
+  current = tff.framework.get_context_stack().current
+  if not type(current).__module__.startswith(__name__):
+    set_context('native')

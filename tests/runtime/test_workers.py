@@ -140,6 +140,9 @@ for _ in range(2):
   runtime.shutdown()
   runtime.shutdown()
   assert not native.worker_started()
+context = runtime.set_context('fused')
+runtime.stop_workers_on_exit()
+assert tff.framework.get_context_stack().current is context
 say('done')
 """
   )
