@@ -123,10 +123,15 @@ def _as_pool(data: FederatedData) -> PooledData:
 
 
 def _hold_out(clients: Clients, settings: Settings) -> tuple[Clients, Optional[Clients]]:
-  """Splits off the clients that never train."""
-  count = round(settings.held_out_clients_fraction * len(clients))
-  if not count:
+  """Splits off the clients that never train, at least one where there are to be any."""
+  fraction = settings.held_out_clients_fraction
+  if not fraction:
     return clients, None
+  count = max(1, round(fraction * len(clients)))
+  if count >= len(clients):
+    raise UsageError(
+      f'--held_out_clients_fraction={fraction}: holds out all of the {len(clients)} clients'
+    )
   generator = random_streams.generator(settings.seed, 'held-out clients')
   chosen = np.zeros(len(clients), bool)
   chosen[generator.choice(len(clients), count, replace=False)] = True
