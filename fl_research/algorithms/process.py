@@ -267,7 +267,9 @@ class _Aggregation(NamedTuple):
 
 def _aggregation(parts: Parts, update_type: tff.Type) -> _Aggregation:
   """The aggregator, whatever its kind, over the results of the clients."""
-  aggregator = parts.aggregator or mean.build()
+  # Where clients share nothing there is nothing to combine, which not every rule can do.
+  nothing_shared = not parts.shared(parts.model.weight_names)
+  aggregator = mean.build() if nothing_shared else parts.aggregator or mean.build()
   if parts.attack is not None and parts.attack.colludes:
     aggregator = _stacked_form(aggregator)
   if isinstance(aggregator, StackedAggregator):
