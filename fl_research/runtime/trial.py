@@ -11,11 +11,14 @@ import tensorflow as tf
 Loop = Callable[[int], Sequence[tf.Tensor]]
 """Runs a chunk's loop for so many clients and gives its results."""
 
-CLIENTS = 4
+CLIENTS = 16
 """How many clients of the first chunk a trial runs, at most."""
 
-REPETITIONS = 3
-"""How often both loops are timed; the fastest counts."""
+REPETITIONS = 7
+"""How often both loops are timed, at most; the fastest counts."""
+
+SECONDS = 2.0
+"""After how long no loop is timed again."""
 
 MARGIN = 0.8
 """XLA must take at most this part of the plain loop's time, so that noise rarely decides."""
@@ -77,8 +80,13 @@ def choose(plain: Loop, jit: Loop, clients: int) -> Choice:
   count, repetitions = min(clients, CLIENTS), REPETITIONS
   if _seconds(jit, 1) > 2 * _seconds(plain, 1):
     count = repetitions = 1  # a convolution's gradient may take XLA minutes: enough is known
-  plain_seconds = min(_seconds(plain, count) for _ in range(repetitions))
-  jit_seconds = min(_seconds(jit, count) for _ in range(repetitions))
+  start = time.perf_counter()
+  plain_seconds = jit_seconds = float('inf')
+  for _ in range(repetitions):
+    plain_seconds = min(plain_seconds, _seconds(plain, count))
+    jit_seconds = min(jit_seconds, _seconds(jit, count))
+    if time.perf_counter() - start > SECONDS:
+      break
   faster = jit_seconds <= MARGIN * plain_seconds
   reason = 'XLA is faster' if faster else 'XLA is not clearly faster'
   return Choice(faster, reason, plain_seconds, jit_seconds)
