@@ -14,8 +14,8 @@ ROUNDS = 3
 RATE = 0.1
 
 
-def model(seed=3):
-  """Softmax regression of the oracles' shapes, with initial weights that are not zero."""
+def model(seed=3, name='softmax', **hyperparameters):
+  """A model of the oracles' shapes, with initial weights that are not zero."""
   spec = ModelSpec(
     input_shape=(problem.DIMENSION,),
     x_dtype=np.dtype(np.float32),
@@ -23,8 +23,9 @@ def model(seed=3):
     label_dtype=np.dtype(np.int32),
     problem=Problem.CLASSIFICATION,
     num_classes=problem.CLASSES,
+    hyperparameters=hyperparameters,
   )
-  return models.build('softmax', spec, seed)
+  return models.build(name, spec, seed)
 
 
 def cohorts(batch_size=problem.BATCH, epochs=1, rounds=ROUNDS, seed=7):
@@ -43,9 +44,9 @@ def cohorts(batch_size=problem.BATCH, epochs=1, rounds=ROUNDS, seed=7):
 def build(algorithm, *, client_optimizer=None, server_optimizer=None, **parts):
   """The process of a method, by default with plain SGD on both sides."""
   sgdm = tff.learning.optimizers.build_sgdm
+  parts = {'model': model(), 'population_size': len(problem.SIZES), **parts}
   return process_lib.build_process(
     process_lib.Parts(
-      model=model(),
       algorithm=algorithm,
       client_optimizer=client_optimizer or sgdm(RATE),
       server_optimizer=server_optimizer or sgdm(1.0),
@@ -55,7 +56,12 @@ def build(algorithm, *, client_optimizer=None, server_optimizer=None, **parts):
 
 
 def run(process, rounds):
-  """Global weights after every round; client states are kept by client, as the loop does."""
+  """Global weights after every round."""
+  return run_with_clients(process, rounds)[0]
+
+
+def run_with_clients(process, rounds):
+  """Global weights after every round, and the states kept by client, as the loop does."""
   state, kept, history = process.initialize(), {}, []
   for cohort in rounds:
     inputs = cohort
@@ -69,7 +75,7 @@ def run(process, rounds):
         row = lambda leaf, i=i: np.asarray(leaf)[i]
         kept[int(client)] = tf.nest.map_structure(row, result[2]['state'])
     history.append(process.model_weights(state))
-  return history
+  return history, kept
 
 
 def assert_same(first, second, tolerance=1e-5):

@@ -1,0 +1,67 @@
+"""What the registry's entries ask of flags, checked before anything is read."""
+
+import pytest
+
+from fl_research import algorithms, settings
+from fl_research.registry import UsageError
+
+STATEFUL = ('local', 'scaffold', 'feddyn', 'fedper', 'fedrep', 'ditto')
+
+
+def _settings(algorithm, **given):
+  return settings.Settings(task='digits', experiment_name='x', algorithm=algorithm, **given)
+
+
+@pytest.mark.parametrize('name', algorithms.ALGORITHMS)
+def test_defaults_are_accepted(name):
+  settings.validate(_settings(name))
+
+
+@pytest.mark.parametrize('name', ['fedavgm', 'fedadagrad', 'fedadam', 'fedyogi', 'feddyn'])
+def test_methods_with_a_server_step_refuse_server_optimizers(name):
+  settings.validate(_settings(name, server_learning_rate=0.01))
+  with pytest.raises(UsageError, match=f'--server_optimizer=adam: not with --algorithm={name}, wh'):
+    settings.validate(_settings(name, server_optimizer='adam'))
+
+
+@pytest.mark.parametrize('name', STATEFUL)
+def test_methods_with_client_state_refuse_drawing_twice(name):
+  with pytest.raises(UsageError, match=f'--cohort_sampling=with_replacement: .*{name}'):
+    settings.validate(_settings(name, cohort_sampling='with_replacement'))
+
+
+@pytest.mark.parametrize(('name', 'optimizer'), [('scaffold', 'momentum'), ('fednova', 'adam')])
+def test_methods_that_presume_a_client_optimizer_refuse_others(name, optimizer):
+  with pytest.raises(UsageError, match=f'--client_optimizer={optimizer}: not with .*{name}'):
+    settings.validate(_settings(name, client_optimizer=optimizer))
+
+
+@pytest.mark.parametrize(
+  ('flag', 'value'),
+  [
+    ('fedavgm_momentum', 1.0),
+    ('fedadagrad_tau', 0.0),
+    ('fedadam_beta_1', -0.1),
+    ('fedadam_beta_2', 1.0),
+    ('fedadam_tau', float('inf')),
+    ('fedyogi_initial_accumulator', -1.0),
+    ('fedprox_mu', -0.1),
+    ('fedprox_mu', float('nan')),
+    ('fednova_mu', -1.0),
+    ('scaffold_option', 'III'),
+    ('feddyn_alpha', -0.01),
+    ('fedrep_head_epochs', 0),
+    ('ditto_regularization', -1.0),
+    ('ditto_personal_epochs', -1),
+  ],
+)
+def test_values_outside_the_domain_are_refused(flag, value):
+  name = flag.split('_')[0]
+  with pytest.raises(UsageError, match=f'--{flag}={value}: accepted is '):
+    settings.validate(_settings(name, method_flags={flag: value}))
+
+
+def test_weighting_left_empty_is_the_papers():
+  assert _settings('fedavg').weighting == 'num_examples'
+  assert _settings('scaffold').weighting == 'uniform'
+  assert _settings('scaffold', client_weighting='num_examples').weighting == 'num_examples'

@@ -1,0 +1,94 @@
+"""SCAFFOLD against its oracle and against FedSGD."""
+
+import numpy as np
+import pytest
+import tensorflow_federated as tff
+
+from fl_research import client_data, runtime
+from fl_research.algorithms import client_work, fed_avg, fed_sgd, scaffold
+from tests.algorithms import harness
+from tests.oracles import scaffold as oracle
+
+OPTIONS = pytest.mark.parametrize('option', scaffold.OPTIONS)
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _runtime():
+  with runtime.use_context('fused', client_parallelism=2):
+    yield
+
+
+def _build(option, weighting='uniform', **parts):
+  return harness.build(scaffold.build(option=option), client_weighting=weighting, **parts)
+
+
+def _some_clients(epochs=2):
+  """Four rounds, client 0, 1 and 2 missing in turn; everybody in the last."""
+  rounds = harness.cohorts(epochs=epochs, rounds=4)
+  return [
+    [data for data in cohort if int(data['client']) != missing]
+    for missing, cohort in enumerate(rounds)
+  ]
+
+
+@OPTIONS
+@pytest.mark.parametrize('server_rate', [1.0, 0.5])
+def test_equals_oracle_when_clients_are_missing(option, server_rate):
+  rounds = _some_clients()
+  process = _build(option, server_optimizer=tff.learning.optimizers.build_sgdm(server_rate))
+  start = harness.model().initial_weights[0]
+  expected, _ = oracle.run(start, rounds, harness.RATE, option, 3, server_rate)
+  harness.assert_same(harness.run(process, rounds), expected)
+
+
+def test_population_divides_the_servers_variate():
+  cohort = harness.cohorts(rounds=1)[0]
+  process = _build('II', population_size=30)
+  state = process.next(
+    process.initialize(), [{'data': d, 'state': process.initial_client_state} for d in cohort]
+  )[0]
+  start = harness.model().initial_weights[0]
+  _, expected = oracle.run(start, [cohort], harness.RATE, 'II', 30)
+  harness.assert_same([state['server']['method']], [expected])
+
+
+@OPTIONS
+@pytest.mark.parametrize('weighting', ['uniform', 'num_examples'])
+def test_one_step_of_all_clients_is_fed_sgd(option, weighting):
+  rounds = harness.cohorts(batch_size=client_data.FULL_BATCH)
+  sgd = harness.build(
+    fed_sgd.build(),
+    server_optimizer=tff.learning.optimizers.build_sgdm(harness.RATE),
+    client_weighting=weighting,
+  )
+  ours = harness.run(_build(option, weighting), rounds)
+  harness.assert_same(ours, harness.run(sgd, rounds), 1e-6)
+
+
+@OPTIONS
+def test_more_steps_are_corrected(option):
+  # What the variates are for: SCAFFOLD's first round is FedAvg's, its second is not.
+  rounds = harness.cohorts(epochs=2)
+  theirs = harness.run(harness.build(fed_avg.build(), client_weighting='uniform'), rounds)
+  ours = harness.run(_build(option), rounds)
+  harness.assert_same(ours[:1], theirs[:1], 0)
+  assert max(np.abs(a - b).max() for a, b in zip(ours[1], theirs[1])) > 1e-3
+
+
+def test_without_population_it_is_not_built():
+  with pytest.raises(ValueError, match='population_size'):
+    _build('I', population_size=None)
+
+
+def test_sent_are_the_two_changes():
+  process = _build('II')
+  model_bytes = sum(w.nbytes for w in harness.model().initial_weights[0])
+  assert process.bytes_up_per_client == 2 * model_bytes + 4
+  assert process.bytes_down_per_client == 2 * model_bytes + 4
+
+
+@pytest.mark.parametrize(('epochs', 'batches'), [(0.5, 2), (1, 4), (3, 4)])
+def test_option_i_reads_the_first_pass(epochs, batches):
+  data = harness.cohorts(epochs=epochs)[0][2]
+  assert int(client_work.steps_per_pass(data)) == 4
+  assert len(client_work.first_pass(data)['batches']) == batches

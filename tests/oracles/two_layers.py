@@ -1,0 +1,57 @@
+"""A network of two dense layers, and FedPer and FedRep with its second layer private, in NumPy.
+
+FedPer: Arivazhagan et al. 2019, algorithms 1 and 2. FedRep: Collins et al. 2021, algorithm 1, its
+representation trained over whole passes.
+"""
+
+import numpy as np
+
+from tests.oracles import softmax_regression
+
+BODY = [True, True, False, False]
+"""Which of the weights (W1, b1, W2, b2) are the body's; the others are the head's."""
+
+
+def gradient(weights, x, y):
+  """Gradient of the mean cross-entropy of softmax(relu(x W1 + b1) W2 + b2)."""
+  w1, b1, w2, b2 = weights
+  hidden = np.maximum(x @ w1 + b1, 0.0)
+  head = softmax_regression.gradient([w2, b2], hidden, y)
+  # The error at the output, of which the head's bias has the sum.
+  logits = hidden @ w2 + b2
+  p = np.exp(logits - logits.max(axis=1, keepdims=True))
+  error = p / p.sum(axis=1, keepdims=True)
+  error[np.arange(len(y)), y] -= 1.0
+  back = (error / len(y)) @ w2.T * (hidden > 0)
+  return [x.T @ back, back.sum(axis=0), *head]
+
+
+def _descend(weights, data, rate, moves, passes=1):
+  for _ in range(passes):
+    for x, y in softmax_regression.batches(data):
+      terms = zip(weights, gradient(weights, x, y), moves)
+      weights = [w - rate * g if moving else w for w, g, moving in terms]
+  return weights
+
+
+def run(method, initial, rounds, rate, head_epochs=1):
+  """Global weights after every round, and every client's own head at the end."""
+  initial = [np.array(w, np.float64) for w in initial]
+  shared, heads, history = initial, {}, []
+  for cohort in rounds:
+    trained = []
+    for data in cohort:
+      k = int(data['client'])
+      model = [*shared[:2], *heads.get(k, initial[2:])]
+      if method == 'fedrep':
+        model = _descend(model, data, rate, [not body for body in BODY], head_epochs)
+        model = _descend(model, data, rate, BODY)
+      else:
+        model = _descend(model, data, rate, [True] * 4)
+      heads[k] = model[2:]
+      trained.append(model[:2])
+    counts = [1.0 if method == 'fedrep' else float(d['num_examples']) for d in cohort]
+    body = [np.average(np.array(parts), axis=0, weights=counts) for parts in zip(*trained)]
+    shared = [*body, *initial[2:]]
+    history.append(shared)
+  return history, heads
