@@ -12,6 +12,8 @@ import math
 from typing import Any, Optional
 
 from fl_research import aggregation, algorithms, models, registry, runtime, tasks
+from fl_research.aggregation import compression
+from fl_research.aggregation.compression import chain
 from fl_research.algorithms import optimizers, schedules
 from fl_research.datasets import partition as partition_lib
 from fl_research.population import attacks, cohorts
@@ -159,6 +161,12 @@ class Settings:
     "how the clients' updates are combined",
     'Method',
     choices=lambda: aggregation.AGGREGATORS,
+  )
+  compressor: str = _field(
+    '',
+    'how updates are encoded: stages in order, such as rotation,quantize:2, or '
+    f'{", ".join(compression.COMPRESSORS)}; empty: as floats',
+    'Wire',
   )
 
   attack: str = _field(
@@ -330,6 +338,15 @@ class Settings:
       if flags[flag].prefix == prefix
     }
 
+  def compressor_stages(self) -> chain.Stages:
+    """The stages of `compressor` with their hyperparameters.
+
+    Raises:
+      UsageError: they are not a sound chain.
+    """
+    given = {name: self.hyperparameters(name) for name in chain.names(self.compressor)}
+    return chain.parse(self.compressor, given)
+
   def flag_values(self, identity_only: bool = False) -> dict[str, Any]:
     """Every setting by flag name: those of `Settings`, then those in `method_flags`."""
     values = {
@@ -367,6 +384,7 @@ def _registries() -> list[tuple[str, Mapping[str, registry.Entry], str]]:
   return [
     ('algorithm', algorithms.ALGORITHMS, 'Method'),
     ('aggregator', aggregation.AGGREGATORS, 'Method'),
+    ('compressor', compression.COMPRESSORS, 'Wire'),
     ('attack', attacks.ATTACKS, 'Attackers'),
     ('model', models.MODELS, 'Data'),
   ]
@@ -374,10 +392,14 @@ def _registries() -> list[tuple[str, Mapping[str, registry.Entry], str]]:
 
 def _chosen_entries(settings: Settings) -> list[tuple[str, str, registry.Entry]]:
   """What the settings choose from the registries: setting, name, entry."""
-  names = {name: getattr(settings, name) for name, _, _ in _registries()}
-  names['model'] = names['model'] or tasks.get_task(settings.task).default_model
+  names = {name: [getattr(settings, name)] for name, _, _ in _registries()}
+  names['model'] = [settings.model or tasks.get_task(settings.task).default_model]
+  names['compressor'] = chain.names(settings.compressor)
   return [
-    (flag, names[flag], table[names[flag]]) for flag, table, _ in _registries() if names[flag]
+    (flag, name, registry.lookup(flag, name, table))
+    for flag, table, _ in _registries()
+    for name in names[flag]
+    if name
   ]
 
 
@@ -411,6 +433,7 @@ def validate(settings: Settings) -> None:
   if not name.isprintable() or '/' in name or name in ('', '.', '..'):
     raise UsageError(f'--experiment_name={name}: must be given, and be the name of a folder')
   _check_method_flags(settings)
+  settings.compressor_stages()
   _check_requirements(settings)
   _check_attackers(settings)
   _check_together(settings)
@@ -483,6 +506,8 @@ def _check_attackers(settings: Settings) -> None:
       raise UsageError(
         f'--aggregator={settings.aggregator}: not with {alone}, which has nothing to combine'
       )
+    if settings.compressor:
+      raise UsageError(f'--compressor={settings.compressor}: not with {alone}, which sends nothing')
 
 
 def _check_together(settings: Settings) -> None:

@@ -12,7 +12,8 @@ from typing import Any, Optional
 import numpy as np
 
 from fl_research import aggregation, algorithms, metrics, models, registry, runtime, tasks
-from fl_research.aggregation import stacked
+from fl_research.aggregation import compression, stacked
+from fl_research.aggregation.compression import chain
 from fl_research.algorithms import optimizers, schedules
 from fl_research.algorithms import process as process_lib
 from fl_research.models import specification
@@ -82,6 +83,7 @@ def build_process(
       client_optimizer=client_optimizer,
       server_optimizer=server_optimizer,
       aggregator=build_aggregator(settings),
+      compressor=build_compressor(settings, data),
       attack=build_attack(settings, model.spec),
       attackers=attackers.draw_attackers(
         len(data.train), settings.attacker_fraction, settings.seed
@@ -105,6 +107,14 @@ def build_aggregator(settings: Settings):
   if isinstance(aggregator, stacked.StackedAggregator):
     aggregator.check_cohort(settings.clients_per_round)
   return aggregator
+
+
+def build_compressor(settings: Settings, data: run_data.RunData):
+  """The compressor that the settings name, checked against the population; None without one."""
+  stages = settings.compressor_stages()
+  clients = int(np.count_nonzero(data.train.sizes))
+  chain.check_returning(stages, settings.total_rounds, settings.clients_per_round, clients)
+  return compression.build(stages)
 
 
 def build_attack(settings: Settings, spec: specification.ModelSpec):

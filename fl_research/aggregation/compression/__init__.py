@@ -35,6 +35,11 @@ class StageEntry(registry.Entry):
   contracts: Callable[[Mapping[str, Any]], bool] = lambda hyperparameters: False
 
 
+_LINEAR_STEPS = registry.Requirement(
+  'client_optimizer',
+  ('sgd', 'momentum'),
+  'trains in a random subspace, where only steps linear in the gradient stay the same',
+)
 _always = lambda hyperparameters: True
 _is_share = lambda value: 0 < value <= 1
 _SHARE = 'a share in (0, 1]'
@@ -42,7 +47,7 @@ _SHARE = 'a share in (0, 1]'
 COMPRESSORS: dict[str, StageEntry] = {
   'low_rank': StageEntry(
     'fl_research.aggregation.compression.low_rank',
-    'train a random low-rank factor only (Konečný et al. 2016); with sgd or momentum clients',
+    'train a random low-rank factor only (Konečný et al. 2016)',
     {
       'rank': Hyperparameter(
         0.25,
@@ -51,13 +56,15 @@ COMPRESSORS: dict[str, StageEntry] = {
         'a share in (0, 1), or an integer of at least 1',
       )
     },
+    requires=(_LINEAR_STEPS,),
     kind=STRUCTURED,
     contracts=_always,
   ),
   'random_mask': StageEntry(
     'fl_research.aggregation.compression.random_mask',
-    'train a random part of the weights (Konečný et al. 2016); with sgd or momentum clients',
+    'train a random part of the weights (Konečný et al. 2016)',
     {'fraction': Hyperparameter(0.25, 'share of the weights trained', _is_share, _SHARE)},
+    requires=(_LINEAR_STEPS,),
     kind=STRUCTURED,
     contracts=_always,
   ),

@@ -107,16 +107,6 @@ def _check_feedback(text: str, stages: Stages) -> None:
       )
 
 
-def is_structured(stages: Mapping[str, Any]) -> bool:
-  """Whether the chain restricts what clients train."""
-  return any(compression.COMPRESSORS[name].kind == compression.STRUCTURED for name in stages)
-
-
-def feeds_back(stages: Mapping[str, Any]) -> bool:
-  """Whether clients must remember what was lost."""
-  return any(compression.COMPRESSORS[name].feeds_back for name in stages)
-
-
 def check_returning(
   stages: Mapping[str, Any], total_rounds: int, clients_per_round: int, num_clients: int
 ) -> None:
@@ -129,7 +119,8 @@ def check_returning(
   Raises:
     UsageError: R m ≤ n in a chain with error feedback.
   """
-  if feeds_back(stages) and total_rounds * clients_per_round <= num_clients:
+  remembers = any(compression.COMPRESSORS[name].feeds_back for name in stages)
+  if remembers and total_rounds * clients_per_round <= num_clients:
     raise UsageError(
       f'--compressor={",".join(stages)}: error feedback needs clients that come back, but '
       f'{total_rounds} rounds of {clients_per_round} out of {num_clients} clients may all be fresh'
