@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import errno
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -88,10 +89,22 @@ def parse(flag_values: flags.FlagValues, argv: Sequence[str]) -> None:
     raise UsageError(f'--{error.flagname}: there is no such flag{hint}') from error
   except UnicodeDecodeError as error:
     raise UsageError(f'--flagfile: is not a text file ({error})') from error
+  except flags.IllegalFlagValueError as error:
+    raise _illegal_value(flag_values, str(error)) from error
   except flags.Error as error:
-    raise UsageError(' '.join(str(error).split())) from error
+    raise UsageError(str(error).removeprefix('ERROR:: ')) from error
   if len(rest) > 1:
     raise UsageError(f'{rest[1]}: arguments without -- are not understood; --help lists all flags')
+
+
+def _illegal_value(flag_values: flags.FlagValues, message: str) -> UsageError:
+  """The error for a value that is not of its flag's type."""
+  match = re.match(r'flag --(\w+)=(.*?): ', message, re.DOTALL)
+  if not match or match[1] not in flag_values:
+    return UsageError(message)
+  accepted = {'bool': 'true or false', 'int': 'an integer', 'float': 'a number'}
+  kind = flag_values[match[1]].flag_type()
+  return UsageError(f'--{match[1]}={match[2]}: accepted is {accepted.get(kind, kind)}')
 
 
 Main = Callable[[Sequence[str]], int]

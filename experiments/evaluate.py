@@ -7,6 +7,7 @@ from absl import flags
 
 from experiments import command_line
 from fl_research.registry import UsageError
+from fl_research.training import run_folder
 
 INTRODUCTION = """
 Evaluates the final model of a run again, on all its test data and client by client, with the
@@ -34,10 +35,13 @@ def main(argv: Sequence[str]) -> int:
   command_line.parse(flag_values, argv)
   if not flag_values.run:
     raise UsageError('--run: must be given; it is a folder <output_dir>/<experiment_name>')
+  folder = pathlib.Path(flag_values.run).resolve()
+  # Said before TensorFlow is imported, which takes seconds.
+  run_folder.read_ended(folder)
   changes = command_line.to_changes(flag_values, _CHANGEABLE)
   from fl_research.training import reevaluation, report
 
-  report.print_reevaluation(reevaluation.evaluate(pathlib.Path(flag_values.run), changes))
+  report.print_reevaluation(reevaluation.evaluate(folder, changes))
   return 0
 
 

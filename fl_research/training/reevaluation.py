@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 import dataclasses
-import difflib
 import pathlib
 from typing import Any
 import zipfile
@@ -46,14 +45,13 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
   `evaluation_clients.csv`, with the columns of clients.csv, into the run's folder.
 
   Args:
-    path: the run's folder.
+    path: the run's folder, absolute.
     changes: settings to change, by name, e.g. where the data are now.
 
   Raises:
     UsageError, DataError: there is no such run, it has no final model, or its data have changed.
   """
-  path = path.resolve()
-  manifest = _manifest(path)
+  manifest = run_folder.read_ended(path)
   settings = dataclasses.replace(
     run_folder.settings_of(manifest, path),
     output_dir=str(path.parent),
@@ -77,21 +75,6 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
   _write(files[0], [row])
   _write(files[1], [{'round': manifest['rounds'], **each} for each in client_rows])
   return Reevaluation(row, files)
-
-
-def _manifest(path: pathlib.Path) -> dict[str, Any]:
-  """The manifest of a run that has ended."""
-  manifest = run_folder.read_manifest(path)
-  if not manifest:
-    beside = [each.parent.name for each in path.parent.glob(f'*/{run_folder.MANIFEST}')]
-    near = difflib.get_close_matches(path.name, beside, n=1)
-    hint = f' (did you mean {path.parent / near[0]}?)' if near else ''
-    raise UsageError(f'--run={path}: there is no run, as there is no {run_folder.MANIFEST}{hint}')
-  if 'rounds' not in manifest or not (path / 'model.npz').is_file():
-    raise UsageError(
-      f'--run={path}: has no final model, as it has not ended; give its command again to go on'
-    )
-  return manifest
 
 
 def _weights(path: pathlib.Path, model) -> tuple[np.ndarray, ...]:

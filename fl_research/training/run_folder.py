@@ -8,6 +8,7 @@
 from collections.abc import Mapping
 import csv
 import datetime
+import difflib
 import fcntl
 import importlib.metadata
 import io
@@ -25,6 +26,7 @@ from fl_research.settings import Settings
 from fl_research.training import checkpoints
 
 MANIFEST = 'manifest.json'
+_LONGEST_NAME = 255
 _VERSIONS = ('tensorflow-federated', 'tensorflow', 'numpy', 'scikit-learn', 'pandas', 'scipy')
 
 
@@ -65,6 +67,11 @@ class RunFolder:
       UsageError: it holds another run (the first flag that differs is named) or something else, or
         is no folder, or cannot be written to.
     """
+    if len(os.fsencode(self.path.name)) > _LONGEST_NAME:
+      raise UsageError(
+        f'--experiment_name={self.path.name}: is longer than the {_LONGEST_NAME} bytes that the '
+        'name of a folder may have'
+      )
     existing = self.path.absolute()
     try:
       while not existing.exists():
@@ -205,6 +212,25 @@ def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
   parts = ('flags', 'identity', 'method_flags')
   if not isinstance(manifest, dict) or not all(isinstance(manifest.get(p), dict) for p in parts):
     raise UsageError(f'{path}: is not the manifest of a run; remove it with its whole folder')
+  return manifest
+
+
+def read_ended(path: pathlib.Path) -> dict[str, Any]:
+  """The manifest of a run that has ended, or paused, and so has saved its model.
+
+  Raises:
+    UsageError: there is none in this folder.
+  """
+  manifest = read_manifest(path)
+  if not manifest:
+    beside = [each.parent.name for each in path.parent.glob(f'*/{MANIFEST}')]
+    near = difflib.get_close_matches(path.name, beside, n=1)
+    hint = f' (did you mean {path.parent / near[0]}?)' if near else ''
+    raise UsageError(f'--run={path}: there is no run, as there is no {MANIFEST}{hint}')
+  if 'rounds' not in manifest or not (path / 'model.npz').is_file():
+    raise UsageError(
+      f'--run={path}: has no final model, as it has not ended; give its command again to go on'
+    )
   return manifest
 
 
