@@ -1,0 +1,1 @@
+"""Speed against TFF's own processes and against a plain TensorFlow loop; see README.md."""
