@@ -14,7 +14,7 @@ M = <participants=float32, report=<client=int32[?], values=float64[?,k]>, aggreg
 """
 
 import collections
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import dataclasses
 import functools
 from typing import Any, NamedTuple, Optional, Union
@@ -26,6 +26,7 @@ import tensorflow_federated as tff
 from fl_research import registry
 from fl_research.aggregation import mean, stacking
 from fl_research.aggregation.compression import compressor as compressor_lib
+from fl_research.aggregation.private import PrivateAggregator
 from fl_research.aggregation.stacked import StackedAggregator
 from fl_research.algorithms import algorithm as algorithm_lib
 from fl_research.algorithms import client_step, client_work
@@ -121,6 +122,8 @@ class FederatedProcess:
     initial_client_state: the state of a client never seen before, as NumPy arrays; None for
       methods that keep none.
     parts: what the process is made of.
+    aggregation_columns: names of the scalars among `M.aggregation`, the aggregator's measurements;
+      those of measurements within measurements are joined by `/`.
     bytes_down_per_client, bytes_up_per_client: uncompressed size of what a client receives and
       of what it sends, measured by the types that cross the wire.
   """
@@ -131,6 +134,7 @@ class FederatedProcess:
   report_columns: tuple[str, ...]
   initial_client_state: Optional[Any]
   parts: Parts
+  aggregation_columns: tuple[str, ...]
   bytes_down_per_client: int
   bytes_up_per_client: int
 
@@ -148,17 +152,23 @@ class FederatedProcess:
     """The global model of a server state."""
     return tuple(np.asarray(w) for w in state['server']['weights'])
 
+  def aggregation_metrics(self, measured: Any) -> dict[str, Any]:
+    """One round's values of `aggregation_columns`, from its M."""
+    values = dict(_leaves(measured['aggregation']))
+    return {name: np.asarray(values[name]).item() for name in self.aggregation_columns}
+
 
 def build_process(parts: Parts) -> FederatedProcess:
   """Composes a method with its parts.
 
   A client whose update or new state holds an infinity or a NaN is left out: it counts with weight
   zero, sends zeros, keeps its old state, and its report says `finite` = 0. When no client
-  is left the server's state stays as it was, but for the round number.
+  is left the server's state stays as it was, but for the round number; under a `PrivateAggregator`
+  it steps all the same.
 
   Raises:
     UsageError: the method's or the compressor's hyperparameters do not fit the model, or the attack
-      does not fit the aggregator.
+      or the method does not fit the aggregator.
     ValueError: the method needs the size of the population and `parts` does not give it.
   """
   parts = dataclasses.replace(parts, algorithm=parts.algorithm.for_model(parts.model))
@@ -189,6 +199,7 @@ def build_process(parts: Parts) -> FederatedProcess:
     [broadcast_computation.type_signature.result, input_type],
   )
   result_type = work.type_signature.result
+  _check_private(parts, result_type)
   server_step = tff.tensorflow.computation(
     functools.partial(_server_step, parts),
     [server_type, update_type, result_type['auxiliary'], np.float32],
@@ -232,9 +243,45 @@ def build_process(parts: Parts) -> FederatedProcess:
     report_columns=client_step.report_columns(parts.model),
     initial_client_state=initial_client() if parts.keeps_client_state else None,
     parts=parts,
+    aggregation_columns=_scalar_names(next_round.type_signature.result[1].member['aggregation']),
     bytes_down_per_client=_bytes_down(parts, broadcast_computation.type_signature.result),
     bytes_up_per_client=_bytes_up(parts, result_type),
   )
+
+
+def _check_private(parts: Parts, result_type: tff.StructType) -> None:
+  """Under a private aggregator nothing but the update may leave a client."""
+  if not isinstance(parts.aggregator, PrivateAggregator):
+    return
+  if not parts.algorithm.shares_update:
+    raise registry.UsageError(
+      '--algorithm: differential privacy needs a method that shares updates; this one shares none'
+    )
+  if _num_bytes(result_type['auxiliary']):
+    raise registry.UsageError(
+      '--algorithm: clients of this method send more than their update, which the clipping and the '
+      'noise of differential privacy would not cover; accepted are methods that send updates only'
+    )
+
+
+def _leaves(structure: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+  """All (path, leaf) of nested mappings and sequences."""
+  if isinstance(structure, Mapping):
+    members = structure.items()
+  elif isinstance(structure, (list, tuple)):
+    members = enumerate(structure)
+  else:
+    yield path, structure
+    return
+  for name, member in members:
+    yield from _leaves(member, f'{path}/{name}' if path else str(name))
+
+
+def _scalar_names(type_spec: tff.Type) -> tuple[str, ...]:
+  """Paths of the numbers in a structure of tensors."""
+  specs = _leaves(tff.types.type_to_tf_tensor_specs(type_spec))
+  numeric = lambda spec: spec.dtype.is_floating or spec.dtype.is_integer
+  return tuple(path for path, spec in specs if spec.shape.rank == 0 and numeric(spec))
 
 
 def _num_bytes(type_spec: tff.Type) -> int:
@@ -370,6 +417,9 @@ def _make_broadcast(parts: Parts, server: Any):
 
 
 def _server_step(parts: Parts, server: Any, update: Any, auxiliary: Any, participants: Any):
+  if isinstance(parts.aggregator, PrivateAggregator):
+    # How many really took part is private, even that it was nobody.
+    participants = tf.constant(parts.aggregator.expected_participants)
   before = _server(server)
   optimizer = parts.server_optimizer
   scaled = client_work.scale_learning_rate(
