@@ -44,6 +44,15 @@ LOWER_IS_BETTER = frozenset({'loss', 'rmse', 'perplexity'})
 """Metrics that improve by falling; all others improve by rising."""
 
 
+def improves_by_falling(column: str) -> bool:
+  """Whether low values of a column of metrics.csv, `<phase>/<metric>[_<statistic>]`, are good."""
+  phase, metric = column.split('/', 1)
+  if phase.endswith('_clients'):
+    metric, statistic = metric.rsplit('_', 1)
+    return statistic == 'sd' or metric in LOWER_IS_BETTER
+  return metric in LOWER_IS_BETTER
+
+
 def sum_names(problem: Problem, num_classes: int) -> tuple[str, ...]:
   """Names of the columns whose sums are enough for `from_sums`, `num` and `loss` first."""
   top5 = problem is Problem.CLASSIFICATION and num_classes >= TOP5_FROM

@@ -291,7 +291,7 @@ class Loop:
     if not name:
       return
     value = float(row.get(name, math.nan))
-    lower = model_evaluation.improves_by_falling(name)
+    lower = metrics.improves_by_falling(name)
     target = self._settings.target_value
     if target is not None and (value <= target if lower else value >= target):
       progress.stopped = f'{name} reached {target}'

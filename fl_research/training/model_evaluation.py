@@ -26,15 +26,6 @@ PersonalWeights = Callable[[int], Sequence[Any]]
 _STATISTICS = ('mean', 'sd', 'p10', 'p50', 'p90', 'worst10')
 
 
-def improves_by_falling(column: str) -> bool:
-  """Whether low values of a column of metrics.csv, `<phase>/<metric>[_<statistic>]`, are good."""
-  phase, metric = column.split('/', 1)
-  if phase.endswith('_clients'):
-    metric, statistic = metric.rsplit('_', 1)
-    return statistic == 'sd' or metric in metrics.LOWER_IS_BETTER
-  return metric in metrics.LOWER_IS_BETTER
-
-
 def long_rows(
   phase: str, ids: Sequence[str], num_examples: Sequence[float], values: Mapping[str, Any]
 ) -> Rows:
