@@ -104,9 +104,10 @@ def write_atomically(target: pathlib.Path, content: bytes) -> None:
       file.flush()
       os.fsync(file.fileno())
     os.replace(temporary, target)
-  except OSError:
+  except OSError as error:
     with contextlib.suppress(OSError):
       temporary.unlink()
+    error.filename = str(target)
     raise
   _bring_to_disk(target.parent)
 

@@ -98,9 +98,10 @@ class Table:
         file.write(text.encode())
         file.flush()
         os.fsync(file.fileno())
-    except OSError:
+    except OSError as error:
       with contextlib.suppress(OSError):
         os.truncate(self._path, size)
+      error.filename = str(self._path)
       raise
     self._columns = columns
 

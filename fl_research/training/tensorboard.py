@@ -71,4 +71,5 @@ def _cut(path: pathlib.Path, stays: Callable[[Any], bool]) -> None:
 def _events(path: pathlib.Path) -> Iterator[Any]:
   """The events of a file up to the first that is torn."""
   with contextlib.suppress(tf.errors.DataLossError):
-    yield from tf.compat.v1.train.summary_iterator(str(path))
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+      yield tf.compat.v1.Event.FromString(record)
