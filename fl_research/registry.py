@@ -71,6 +71,8 @@ class Entry:
     hyperparameters: its own settings, by name.
     requires: what it asks of other settings; they are checked before anything is read.
     defaults: what settings that are left empty mean with this entry, where that differs.
+    not_private: for a method: why noise on its updates cannot make it differentially private, as
+      the end of a sentence whose subject is the entry; empty when it can.
   """
 
   module: str
@@ -78,6 +80,7 @@ class Entry:
   hyperparameters: Mapping[str, Hyperparameter] = dataclasses.field(default_factory=dict)
   requires: tuple[Requirement, ...] = ()
   defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  not_private: str = ''
 
   def load(self) -> Any:
     """Imports the module."""

@@ -12,8 +12,9 @@ import math
 from typing import Any, Optional
 
 from fl_research import aggregation, algorithms, models, registry, runtime, tasks
-from fl_research.aggregation import compression
+from fl_research.aggregation import compression, privacy
 from fl_research.aggregation.compression import chain
+from fl_research.aggregation.privacy import flags as privacy_flags
 from fl_research.algorithms import optimizers, schedules
 from fl_research.datasets import partition as partition_lib
 from fl_research.population import attacks, cohorts
@@ -167,6 +168,59 @@ class Settings:
     'how updates are encoded: stages in order, such as rotation,quantize:2, or '
     f'{", ".join(compression.COMPRESSORS)}; empty: as floats',
     'Wire',
+  )
+
+  dp_noise_multiplier: Optional[float] = _field(
+    None,
+    'differential privacy: z, the noise on the sum of updates in units of the clipping norm',
+    'Privacy',
+    optional=float,
+    **_not_negative,
+  )
+  target_epsilon: Optional[float] = _field(
+    None,
+    'differential privacy: solve for the z with which epsilon is this after total_rounds',
+    'Privacy',
+    optional=float,
+    **_positive,
+  )
+  dp_clipping: str = _field(
+    'fixed', 'how the clipping norm is chosen', 'Privacy', choices=lambda: privacy.CLIPPINGS
+  )
+  dp_clip_norm: Optional[float] = _field(
+    None, 'fixed clipping: largest norm of an update', 'Privacy', optional=float, **_positive
+  )
+  dp_target_quantile: float = _field(
+    0.5,
+    'adaptive clipping: gamma, the share of updates that should not be clipped',
+    'Privacy',
+    valid=lambda v: 0 <= v <= 1,
+    domain='a number in [0, 1]',
+  )
+  dp_clip_learning_rate: float = _field(
+    0.2, 'adaptive clipping: eta_C, how fast the norm moves', 'Privacy', **_positive
+  )
+  dp_initial_clip: float = _field(
+    0.1, 'adaptive clipping: the first clipping norm', 'Privacy', **_positive
+  )
+  dp_count_noise: Optional[float] = _field(
+    None,
+    'adaptive clipping: sigma_b, noise on the count of unclipped updates (default '
+    'clients_per_round / 20); above z / 2',
+    'Privacy',
+    optional=float,
+    **_not_negative,
+  )
+  dp_delta: Optional[float] = _field(
+    None,
+    'delta, the probability with which epsilon may fail (default clients^-1.1)',
+    'Privacy',
+    optional=float,
+    valid=lambda v: 0 < v < 1,
+    domain='a number above 0 and below 1',
+  )
+  dp_accountant: str = _field(
+    'rdp', 'how rounds are composed', 'Privacy', choices=lambda: privacy.ACCOUNTANTS
   )
 
   attack: str = _field(
@@ -324,8 +378,15 @@ class Settings:
     return None if self.client_batch_size == FULL else int(self.client_batch_size)
 
   @property
+  def is_private(self) -> bool:
+    """Whether updates are clipped and noised (with z = 0: clipped alone)."""
+    return self.dp_noise_multiplier is not None or self.target_epsilon is not None
+
+  @property
   def weighting(self) -> str:
-    """`client_weighting`, or what its being empty means for the algorithm."""
+    """`client_weighting`, or what its being empty means for the algorithm and under privacy."""
+    if self.is_private:
+      return 'uniform'
     defaults = algorithms.ALGORITHMS[self.algorithm].defaults
     return self.client_weighting or defaults.get('client_weighting', CLIENT_WEIGHTINGS[0])
 
@@ -436,6 +497,7 @@ def validate(settings: Settings) -> None:
   settings.compressor_stages()
   _check_requirements(settings)
   _check_attackers(settings)
+  privacy_flags.check(settings)
   _check_together(settings)
 
 

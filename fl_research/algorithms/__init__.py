@@ -65,6 +65,7 @@ ALGORITHMS = {
     'fl_research.algorithms.local',
     'each client alone, no federation; what --local_only runs',
     requires=(_ONE_STATE_PER_CLIENT,),
+    not_private='sends no updates that noise could hide',
   ),
   'fedavgm': registry.Entry(
     'fl_research.algorithms.fed_avg_m',
@@ -107,6 +108,7 @@ ALGORITHMS = {
         'client_optimizer', ('sgd', 'momentum'), 'normalises by what these do with gradients'
       ),
     ),
+    not_private='also sends how much work is behind an update, which noise would not cover',
   ),
   'scaffold': registry.Entry(
     'fl_research.algorithms.scaffold',
@@ -121,6 +123,7 @@ ALGORITHMS = {
       registry.Requirement('client_optimizer', ('sgd',), 'presumes plain steps on the clients'),
     ),
     defaults=_UNIFORM,
+    not_private='also sends the change of a control variate, which noise would not cover',
   ),
   'feddyn': registry.Entry(
     'fl_research.algorithms.fed_dyn',

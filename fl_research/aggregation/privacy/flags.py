@@ -1,0 +1,122 @@
+"""Refuses flags with which a run could not keep, or could not state, its privacy guarantee."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from fl_research import algorithms
+from fl_research.aggregation import privacy
+from fl_research.registry import UsageError
+
+if TYPE_CHECKING:
+  from fl_research.settings import Settings
+
+_ADAPTIVE_ONLY = (
+  'dp_target_quantile',
+  'dp_clip_learning_rate',
+  'dp_initial_clip',
+  'dp_count_noise',
+)
+
+
+def check(settings: 'Settings') -> None:
+  """Checks the flags of differential privacy against each other and against all others.
+
+  Raises:
+    UsageError: one line that names the flag, and why.
+  """
+  if not settings.is_private:
+    for field in dataclasses.fields(settings):
+      value = getattr(settings, field.name)
+      if field.name.startswith('dp_') and value != field.default:
+        raise UsageError(
+          f'--{field.name}={value}: only read with --dp_noise_multiplier or --target_epsilon'
+        )
+    return
+  if settings.target_epsilon is not None and settings.dp_noise_multiplier is not None:
+    raise UsageError(
+      f'--target_epsilon={settings.target_epsilon}: not with --dp_noise_multiplier, which it '
+      'solves for'
+    )
+  _check_clipping(settings)
+  _check_method(settings)
+  _check_population(settings)
+
+
+def _asked_by(settings: 'Settings') -> str:
+  """The flag that asks for differential privacy, as it was given."""
+  name = 'dp_noise_multiplier' if settings.target_epsilon is None else 'target_epsilon'
+  return f'--{name}={getattr(settings, name)}'
+
+
+def _check_clipping(settings: 'Settings') -> None:
+  adaptive = settings.dp_clipping == 'adaptive'
+  if adaptive and settings.dp_clip_norm is not None:
+    raise UsageError(
+      f'--dp_clip_norm={settings.dp_clip_norm}: not with --dp_clipping=adaptive, which starts '
+      'from --dp_initial_clip'
+    )
+  if not adaptive and settings.dp_clip_norm is None:
+    raise UsageError(
+      '--dp_clip_norm: must be given, a number above 0, or be found by --dp_clipping=adaptive'
+    )
+  for field in dataclasses.fields(settings):
+    value = getattr(settings, field.name)
+    if not adaptive and field.name in _ADAPTIVE_ONLY and value != field.default:
+      raise UsageError(f'--{field.name}={value}: only read with --dp_clipping=adaptive')
+  if adaptive and settings.dp_noise_multiplier:
+    check_count_noise(settings, settings.dp_noise_multiplier)
+
+
+def count_noise(settings: 'Settings', noise_multiplier: float) -> float:
+  """σ_b: as given, else a twentieth of the cohort, as in Andrew et al. 2021; 0 without noise."""
+  if settings.dp_count_noise is not None:
+    return settings.dp_count_noise
+  return settings.clients_per_round / 20 if noise_multiplier else 0.0
+
+
+def check_count_noise(settings: 'Settings', noise_multiplier: float) -> None:
+  """Raises `UsageError` when the count alone would use more than the whole privacy budget."""
+  sigma = count_noise(settings, noise_multiplier)
+  if noise_multiplier > 0 and 2 * sigma <= noise_multiplier:
+    given = '' if settings.dp_count_noise is not None else ', clients_per_round / 20'
+    raise UsageError(
+      f'--dp_count_noise: is {sigma:g}{given}; with a noise multiplier of {noise_multiplier:g} '
+      f'accepted is a number above {noise_multiplier / 2:g}'
+    )
+
+
+def _check_method(settings: 'Settings') -> None:
+  asked = _asked_by(settings)
+  for flag in ('centralized', 'local_only'):
+    if getattr(settings, flag):
+      raise UsageError(f'{asked}: not with --{flag}, which has no updates to hide')
+  reason = algorithms.ALGORITHMS[settings.algorithm].not_private
+  if reason:
+    raise UsageError(f'{asked}: not with --algorithm={settings.algorithm}, which {reason}')
+  if settings.aggregator != 'mean':
+    raise UsageError(
+      f'{asked}: not with --aggregator={settings.aggregator}; noise is scaled to what one client '
+      'can change in a mean of clipped updates, so accepted is mean'
+    )
+  if settings.client_weighting not in ('', 'uniform'):
+    raise UsageError(
+      f'{asked}: not with --client_weighting={settings.client_weighting}, under which a client '
+      'could weigh more than the noise hides; accepted is uniform'
+    )
+
+
+def _check_population(settings: 'Settings') -> None:
+  asked = _asked_by(settings)
+  reason = privacy.UNACCOUNTED_SAMPLINGS.get(settings.cohort_sampling)
+  if reason:
+    raise UsageError(
+      f'{asked}: not with --cohort_sampling={settings.cohort_sampling}, which {reason}; accepted '
+      'are poisson, uniform and availability'
+    )
+  for flag, nothing in (('over_selection', 1.0), ('straggler_fraction', 0.0)):
+    value = getattr(settings, flag)
+    if value != nothing:
+      raise UsageError(
+        f'{asked}: not with --{flag}={value}, by which one client decides how others count, more '
+        'than the accountant allows for'
+      )

@@ -1,0 +1,119 @@
+"""A run's differential privacy: which noise it draws, and what it may say about it.
+
+The guarantee covers the global models of all rounds, for clients as the protected unit. It does not
+cover what a simulation also shows: reports of single clients (training metrics, numbers of
+examples, clients.csv), the sizes of cohorts, `clipped_fraction`, and evaluations on the clients'
+own data. Hyperparameters that were tuned on the same clients are not covered either.
+"""
+
+import dataclasses
+from typing import Any, Optional, TYPE_CHECKING
+
+from fl_research import random_streams
+from fl_research.aggregation.privacy import accountant as accountant_lib
+from fl_research.aggregation.privacy import flags
+from fl_research.registry import UsageError
+
+if TYPE_CHECKING:
+  from fl_research.aggregation.privacy import dp_mean
+  from fl_research.settings import Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class Guarantee:
+  """The privacy of one run.
+
+  Attributes:
+    settings: the run's settings.
+    sampling: how its cohorts are drawn.
+    noise_multiplier: z, given or solved for.
+    accountant: what gives ε.
+  """
+
+  settings: 'Settings'
+  sampling: accountant_lib.Sampling
+  noise_multiplier: float
+  accountant: accountant_lib.Accountant
+
+  def columns(self) -> list[str]:
+    """The columns of metrics.csv."""
+    return ['privacy/epsilon', 'privacy/delta']
+
+  def row(self, round_num: int) -> dict[str, Any]:
+    """Their values after a round."""
+    epsilon = self.accountant.epsilon(round_num)
+    return {'privacy/epsilon': epsilon, 'privacy/delta': self.accountant.delta}
+
+  def resolved(self) -> dict[str, Any]:
+    """What flags that were left open, or solved for, amount to."""
+    values = {
+      'dp_noise_multiplier': self.noise_multiplier,
+      'dp_delta': self.accountant.delta,
+    }
+    if self.settings.dp_clipping == 'adaptive':
+      values['dp_count_noise'] = flags.count_noise(self.settings, self.noise_multiplier)
+    return values
+
+  def facts(self) -> dict[str, Any]:
+    """What the manifest says, so that nobody must guess what ε stands for."""
+    return {
+      **self.resolved(),
+      'unit': 'client',
+      'neighbors': self.sampling.neighbors.name.lower(),
+      'clients': self.sampling.num_clients,
+      'expected_cohort': self.sampling.expected_cohort,
+      'amplified_by_sampling': self.sampling.amplifies,
+      'epsilon_after_all_rounds': self.accountant.epsilon(self.settings.total_rounds),
+    }
+
+  def aggregator(self) -> 'dp_mean.PrivateMean':
+    """The noisy mean."""
+    from fl_research.aggregation.privacy import dp_mean
+
+    settings = self.settings
+    adaptive = None
+    if settings.dp_clipping == 'adaptive':
+      adaptive = dp_mean.AdaptiveClipping(
+        settings.dp_target_quantile,
+        settings.dp_clip_learning_rate,
+        flags.count_noise(settings, self.noise_multiplier),
+      )
+    return dp_mean.PrivateMean(
+      settings.dp_initial_clip if adaptive else settings.dp_clip_norm,
+      self.noise_multiplier,
+      self.sampling.expected_cohort,
+      random_streams.stateless_seed(settings.seed, 'privacy noise'),
+      adaptive,
+    )
+
+
+def build(settings: 'Settings', num_clients: int) -> Optional[Guarantee]:
+  """The guarantee that the settings ask for; None when they ask for none.
+
+  Args:
+    settings: checked settings.
+    num_clients: number of clients that can be drawn.
+
+  Raises:
+    UsageError: it cannot be given for so many clients, or by the accountant that was chosen.
+  """
+  if not settings.is_private:
+    return None
+  delta = settings.dp_delta
+  if delta is None:
+    delta = accountant_lib.default_delta(num_clients)
+  sampling = accountant_lib.Sampling(
+    settings.cohort_sampling, num_clients, settings.clients_per_round
+  )
+  method, noise_multiplier = settings.dp_accountant, settings.dp_noise_multiplier
+  if noise_multiplier is None:
+    target = settings.target_epsilon
+    if target is None:
+      raise UsageError('--target_epsilon: must be given without --dp_noise_multiplier')
+    noise_multiplier = accountant_lib.solve_noise_multiplier(
+      method, sampling, settings.total_rounds, target, delta
+    )
+    if settings.dp_clipping == 'adaptive':
+      flags.check_count_noise(settings, noise_multiplier)
+  accountant = accountant_lib.Accountant(method, sampling, noise_multiplier, delta)
+  return Guarantee(settings, sampling, noise_multiplier, accountant)
