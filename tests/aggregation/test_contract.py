@@ -1,0 +1,138 @@
+"""What every registered aggregator must keep, whatever its rule, in the whole process."""
+
+import numpy as np
+import pytest
+import tensorflow_federated as tff
+
+from fl_research import aggregation, runtime
+from fl_research.algorithms import fed_avg
+from tests.aggregation import seven_clients
+from tests.algorithms import harness
+from tests.oracles import softmax_regression as problem
+
+NAMES = tuple(aggregation.AGGREGATORS)
+
+# Settings with which the rule has something to do on seven clients.
+SETTINGS = {
+  'krum': {'f': 2},
+  'multi_krum': {'f': 2, 'm': 3},
+  'norm_bounding': {'bound': 0.05, 'quantile': 0.5},
+  'zeroing': {'bound': 0.02, 'quantile': 0.5, 'multiplier': 1.5, 'increment': 0.01},
+}
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _runtime():
+  with runtime.use_context('fused', client_parallelism=1):
+    yield
+
+
+@pytest.fixture(scope='module')
+def processes():
+  """One process per aggregator, made when it is asked for."""
+  made = {}
+
+  def process(name):
+    if name not in made:
+      made[name] = seven_clients.build(aggregation.build(name, SETTINGS.get(name, {})))
+    return made[name]
+
+  return process
+
+
+def _loss(weights):
+  """Mean cross-entropy over all the clients' examples."""
+  kernel, bias = weights
+  x = np.concatenate([e['x'] for s in range(3) for e in problem.clients(s)])
+  y = np.concatenate([e['y'] for s in range(3) for e in problem.clients(s)])
+  logits = x @ kernel + bias
+  return np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(y)), y])
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_three_rounds_lower_the_loss(name, processes):
+  history = harness.run(processes(name), seven_clients.cohorts())
+  assert _loss(history[-1]) < _loss(harness.model().initial_weights[0])
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_same_input_same_bits(name, processes):
+  rounds = seven_clients.cohorts()
+  harness.assert_same(harness.run(processes(name), rounds), harness.run(processes(name), rounds), 0)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_independent_of_the_order_of_clients(name, processes):
+  rounds = seven_clients.cohorts()
+  order = np.random.default_rng(0).permutation(seven_clients.COUNT)
+  shuffled = [[cohort[i] for i in order] for cohort in rounds]
+  sums_in_floating_point = not hasattr(processes(name).parts.aggregator, 'combine')
+  harness.assert_same(
+    harness.run(processes(name), rounds),
+    harness.run(processes(name), shuffled),
+    1e-6 if sums_in_floating_point else 0,
+  )
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_runtimes_agree(name, processes):
+  rounds = seven_clients.cohorts()
+  one_chunk = harness.run(processes(name), rounds)
+  with runtime.use_context('native'):
+    harness.assert_same(one_chunk, harness.run(processes(name), rounds), 0)
+  with runtime.use_context('fused', client_parallelism=2):
+    harness.assert_same(one_chunk, harness.run(processes(name), rounds), 1e-6)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_cohort_of_one(name):
+  # A wide bound: what one client sends is then the aggregate, whatever the rule.
+  settings = {'norm_bounding': {'bound': 10.0}}.get(name, {})
+  rounds = [cohort[1:2] for cohort in seven_clients.cohorts()]
+  process = seven_clients.build(aggregation.build(name, settings))
+  alone = harness.build(fed_avg.build())
+  harness.assert_same(harness.run(process, rounds), harness.run(alone, rounds), 1e-6)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_updates_of_zero_change_nothing(name):
+  process = seven_clients.build(
+    aggregation.build(name, SETTINGS.get(name, {})),
+    client_optimizer=tff.learning.optimizers.build_sgdm(0.0),
+  )
+  start = harness.model().initial_weights[0]
+  history = harness.run(process, seven_clients.cohorts())
+  tolerance = 1e-6 if name == 'secure_mean' else 0  # Its zero is rounded to one of 2^32 levels.
+  harness.assert_same(history, [start] * harness.ROUNDS, tolerance)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_client_that_is_not_finite_is_left_out(name, processes):
+  rounds = seven_clients.cohorts()
+  broken = [[*c[:2], seven_clients.broken(c[2]), *c[3:]] for c in rounds]
+  without = [[*c[:2], *c[3:]] for c in rounds]
+  harness.assert_same(
+    harness.run(processes(name), broken), harness.run(processes(name), without), 1e-6
+  )
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_round_without_clients_spoils_nothing(name, processes):
+  rounds = seven_clients.cohorts(rounds=2)
+  process = processes(name)
+  nobody = [seven_clients.broken(rounds[0][0])]
+  with_gaps = harness.run(process, [rounds[0], nobody, [], rounds[1]])
+  harness.assert_same([with_gaps[0], with_gaps[0]], with_gaps[1:3], 0)
+  harness.assert_same([with_gaps[3]], [harness.run(process, rounds)[1]], 0)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_weights_count_for_the_rules_that_say_so(name):
+  weighted = seven_clients.build(aggregation.build(name, SETTINGS.get(name, {})))
+  uniform = seven_clients.build(
+    aggregation.build(name, SETTINGS.get(name, {})), client_weighting='uniform'
+  )
+  rounds = seven_clients.cohorts()
+  a, b = harness.run(weighted, rounds)[-1], harness.run(uniform, rounds)[-1]
+  same = all(np.array_equal(u, v) for u, v in zip(a, b))
+  assert same == (name in ('median', 'trimmed_mean', 'krum', 'multi_krum'))
