@@ -95,5 +95,5 @@ def test_server_rate_follows_its_schedule(name, rounds):
 
 
 def test_initial_accumulator_below_tau_squared_is_refused():
-  with pytest.raises(registry.UsageError, match='--fedyogi_initial_accumulator=0.001: .*tau'):
+  with pytest.raises(registry.UsageError, match=r'--fedyogi_initial_accumulator=0.001: .*tau'):
     algorithms.build('fedyogi', {'tau': 0.1, 'initial_accumulator': 0.001})

@@ -1,0 +1,231 @@
+"""What every registered method must do; a new one joins by being registered.
+
+A method runs with the defaults of its registry entry, on three clients of 9, 5 and 14 examples, two
+epochs of batches of four a round. Softmax regression makes the task convex; methods with private
+layers have a hidden layer to share.
+"""
+
+import collections
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fl_research import algorithms, client_data, runtime
+from fl_research.training import checkpoints
+from fl_research.training import loop as loop_lib
+from tests.algorithms import harness
+from tests.oracles import softmax_regression as problem
+
+METHODS = tuple(algorithms.ALGORITHMS)
+ROUNDS = 3
+RATES_ARE_ZERO = 100  # from this round on, counted from 0
+
+
+@pytest.fixture(scope='module')
+def contexts():
+  """The runtimes: `one` and `two` chunks of clients on the fused one, and `native`."""
+  made = {}
+  with runtime.use_context('fused', client_parallelism=2) as made['two']:
+    pass
+  with runtime.use_context('fused', client_parallelism=1) as made['one']:
+    pass
+  with runtime.use_context('native') as made['native']:
+    pass
+  yield made
+
+
+@pytest.fixture(autouse=True)
+def _one_chunk(contexts):
+  with tff.framework.get_context_stack().install(contexts['one']):
+    yield
+
+
+@functools.cache
+def _examples():
+  """Clients whose labels one linear model gives."""
+  rng = np.random.default_rng(4)
+  truth = rng.normal(size=(problem.DIMENSION, problem.CLASSES))
+  made = []
+  for size in problem.SIZES:
+    x = rng.normal(size=(size, problem.DIMENSION)).astype(np.float32)
+    made.append({'x': x, 'y': np.argmax(x @ truth, axis=1).astype(np.int32)})
+  return made
+
+
+def _data(client, round_num, num_examples=None, epochs=2):
+  examples = {name: array[:num_examples] for name, array in _examples()[client].items()}
+  return client_data.client_data(
+    examples, batch_size=problem.BATCH, epochs=epochs, seed=7, round_num=round_num, client=client
+  )
+
+
+def _cohort(round_num):
+  return [_data(client, round_num) for client in range(len(problem.SIZES))]
+
+
+def _schedule(round_num):
+  return tf.where(round_num >= RATES_ARE_ZERO, 0.0, 1.0)
+
+
+@functools.cache
+def _process(name):
+  """The method with its defaults; a server rate that suits the adaptive ones, too."""
+  entry = algorithms.ALGORITHMS[name]
+  layered = 'private_layers' in entry.hyperparameters
+  return harness.build(
+    algorithms.build(name, {}),
+    model=harness.model(name='mlp', hidden_units=8, hidden_layers=1)
+    if layered
+    else harness.model(),
+    server_optimizer=tff.learning.optimizers.build_sgdm(0.2),
+    client_schedule=_schedule,
+    server_schedule=_schedule,
+    client_weighting=entry.defaults.get('client_weighting', 'num_examples'),
+  )
+
+
+def _step(process, progress, cohort):
+  """One round, as the training loop has it; gives what was measured."""
+  inputs, initial = cohort, process.initial_client_state
+  if process.keeps_client_state:
+    states = progress.client_states
+    inputs = [{'data': d, 'state': states.get(int(d['client']), initial)} for d in cohort]
+  result = process.next(progress.state, inputs)
+  progress.state = result[0]
+  progress.round_num += 1
+  if process.keeps_client_state:
+    for i, client in enumerate(np.asarray(result[2]['client'])):
+      row = lambda leaf, i=i: np.asarray(leaf)[i].copy()
+      progress.client_states[int(client)] = tf.nest.map_structure(row, result[2]['state'])
+  return result[1]
+
+
+def _run(process, rounds):
+  """The progress after these rounds, and what was measured in each."""
+  progress = loop_lib.start(process)
+  return progress, [_step(process, progress, cohort) for cohort in rounds]
+
+
+@functools.cache
+def _three_rounds(name):
+  """Three rounds of everybody, in one chunk; not to be changed."""
+  return _run(_process(name), [_cohort(r) for r in range(1, ROUNDS + 1)])
+
+
+def _leaves(progress):
+  """All numbers of a progress: the server's, then the clients' in their order."""
+  clients = [progress.client_states[k] for k in sorted(progress.client_states)]
+  return [np.asarray(leaf) for leaf in tf.nest.flatten((progress.state, clients))]
+
+
+def _assert_same(first, second, tolerance):
+  a, b = _leaves(first), _leaves(second)
+  assert len(a) == len(b)
+  for u, v in zip(a, b):
+    np.testing.assert_allclose(u, v, rtol=tolerance, atol=tolerance)
+
+
+def _report(process, measured):
+  """Columns of the report, rows in the order of the clients."""
+  order = np.argsort(np.asarray(measured['report']['client']))
+  return dict(zip(process.report_columns, np.asarray(measured['report']['values'])[order].T))
+
+
+def _assert_finite(progress):
+  assert all(np.all(np.isfinite(leaf)) for leaf in _leaves(progress))
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_loss_falls(name):
+  _, measured = _three_rounds(name)
+  reports = [_report(_process(name), each) for each in measured]
+  losses = [np.sum(r['loss']) / np.sum(r['num']) for r in reports]
+  assert losses[2] < losses[1] < losses[0]
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_resuming_from_a_checkpoint_changes_no_bit(name, tmp_path):
+  process = _process(name)
+  progress, _ = _run(process, [_cohort(r) for r in range(1, ROUNDS)])
+  store = checkpoints.CheckpointStore(tmp_path, keep=1)
+  store.save(loop_lib.to_checkpoint(progress))
+  resumed = loop_lib.from_checkpoint(process, store.newest())
+  _step(process, resumed, _cohort(ROUNDS))
+  _assert_same(resumed, _three_rounds(name)[0], 0)
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_other_runtimes_agree(name, contexts):
+  # One chunk adds clients up in the order of the native runtime, whose worker however rewrites
+  # arithmetic in its own way: most methods agree to the bit, some differ in a last one. Two chunks
+  # add up each its half, which rounds differently, but the same way every time.
+  process, rounds = _process(name), [_cohort(r) for r in range(1, ROUNDS + 1)]
+  install = tff.framework.get_context_stack().install
+  with install(contexts['native']):
+    _assert_same(_run(process, rounds)[0], _three_rounds(name)[0], 1e-6)
+  with install(contexts['two']):
+    first, second = (_run(process, rounds)[0] for _ in range(2))
+  _assert_same(first, _three_rounds(name)[0], 1e-6)
+  _assert_same(first, second, 0)
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_same_seed_gives_the_same_bits(name):
+  # From the data's shuffles on, in a process built anew.
+  fresh = _process.__wrapped__(name)
+  again, _ = _run(fresh, [_cohort(r) for r in range(1, ROUNDS + 1)])
+  _assert_same(again, _three_rounds(name)[0], 0)
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_order_of_the_cohort_does_not_matter(name):
+  # But for the rounding of sums, which depends on the order of what is added.
+  reordered, _ = _run(_process(name), [_cohort(r)[::-1] for r in range(1, ROUNDS + 1)])
+  _assert_same(reordered, _three_rounds(name)[0], 1e-6)
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_cohort_of_one_client_with_one_example(name):
+  process = _process(name)
+  progress, measured = _run(process, [[_data(1, r, num_examples=1)] for r in range(1, 3)])
+  _assert_finite(progress)
+  assert [int(each['participants']) for each in measured] == [1, 1]
+  assert list(_report(process, measured[0])['num_examples']) == [1]
+  before = loop_lib.start(process)
+  before.client_states = {k: process.initial_client_state for k in progress.client_states}
+  moved = [np.any(a != b) for a, b in zip(_leaves(before), _leaves(progress), strict=True)]
+  assert sum(moved) > 1  # more than the number of the round
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_nothing_moves_when_rates_are_zero(name):
+  process = _process(name)
+  progress = loop_lib.start(process)
+  progress.state['server']['round_num'] = np.int32(RATES_ARE_ZERO)
+  before = process.model_weights(progress.state)
+  _step(process, progress, _cohort(1))
+  _assert_finite(progress)
+  harness.assert_same([process.model_weights(progress.state)], [before], 0)
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_a_client_that_is_not_finite_is_dropped_and_counted(name):
+  process = _process(name)
+  whole = _cohort(1)
+  x = whole[1]['examples']['x'].copy()
+  x[2, 1] = np.nan
+  examples = collections.OrderedDict(x=x, y=whole[1]['examples']['y'])
+  broken = [whole[0], collections.OrderedDict(whole[1], examples=examples), whole[2]]
+  progress, [measured] = _run(process, [broken])
+  assert list(_report(process, measured)['finite']) == [1, 0, 1]
+  assert int(measured['participants']) == 2
+  _assert_finite(progress)
+  expected, _ = _run(process, [[whole[0], whole[2]]])
+  if process.keeps_client_state:
+    kept = progress.client_states.pop(1)
+    for a, b in zip(tf.nest.flatten(kept), tf.nest.flatten(process.initial_client_state)):
+      np.testing.assert_array_equal(a, b)
+  _assert_same(progress, expected, 1e-6)
