@@ -1,0 +1,128 @@
+"""The settings: one vocabulary, checked before anything is read."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from experiments import command_line
+from fl_research import settings as settings_lib
+from fl_research.registry import UsageError
+from fl_research.settings import Settings
+
+GOOD = {'task': 'digits', 'experiment_name': 'x'}
+
+
+def check(**changes):
+  settings_lib.validate(Settings(**{**GOOD, **changes}))
+
+
+def test_defaults_are_valid():
+  check()
+
+
+def test_every_setting_has_a_help_a_group_and_a_valid_default():
+  names = [field.name for field in settings_lib.fields()]
+  assert len(set(names)) == len(names)
+  for field in settings_lib.fields():
+    assert field.metadata['help'] and field.metadata['group'], field.name
+    choices = field.metadata['choices']
+    assert not choices or field.default == '' or field.default in choices(), field.name
+
+
+def test_no_hyperparameter_has_the_name_of_a_setting():
+  names = {field.name for field in settings_lib.fields()}
+  assert not names & set(settings_lib.registry_flags())
+
+
+def test_every_hyperparameter_has_a_valid_default():
+  for name, flag in settings_lib.registry_flags().items():
+    flag.hyperparameter.check(name, flag.hyperparameter.default)
+
+
+@pytest.mark.parametrize(
+  'changes',
+  [
+    {'client_batch_size': 'full'},
+    {'client_batch_size': '1000000'},
+    {'client_learning_rate': 0.0},
+    {'client_epochs_per_round': 0.5},
+    {'target_metric': 'eval/accuracy', 'target_value': 0.9, 'patience': 3},
+    {'partition': 'dirichlet', 'method_flags': {'partition_alpha': 0.1}},
+    {'model': 'mlp', 'method_flags': {'mlp_hidden_units': 5}},
+    {'client_optimizer': 'adam', 'method_flags': {'client_beta_1': 0.5}},
+    {'local_only': True},
+    {'task': 'tabular', 'data_file': 'f', 'client_column': 'c', 'label_column': 'l'},
+  ],
+)
+def test_good_settings(changes):
+  check(**changes)
+
+
+@pytest.mark.parametrize(
+  'changes, message',
+  [
+    ({'task': ''}, '--task: must be given'),
+    ({'experiment_name': 'a/b'}, '--experiment_name=a/b'),
+    ({'client_batch_size': '0'}, '--client_batch_size=0: accepted is'),
+    ({'client_batch_size': 'all'}, '--client_batch_size=all: accepted is'),
+    ({'client_learning_rate': float('inf')}, '--client_learning_rate=inf'),
+    ({'target_value': float('nan'), 'target_metric': 'x'}, '--target_value=nan: accepted is a fin'),
+    ({'algorithm': ''}, '--algorithm=: unknown'),
+    ({'method_flags': {'partition_alpha': 0.1}}, '--partition_alpha=0.1: not read'),
+    ({'method_flags': {'partition_beta': 0.1}}, '--flag=partition_beta: unknown'),
+    ({'method_flags': {'client_beta_1': 0.1}}, '--client_beta_1=0.1: not read'),
+    (
+      {'client_optimizer': 'adam', 'method_flags': {'client_beta_1': 1.0}},
+      '--client_beta_1=1.0: accepted is',
+    ),
+  ],
+)
+def test_bad_settings(changes, message):
+  with pytest.raises(UsageError) as error:
+    check(**changes)
+  assert str(error.value).startswith(message) and '\n' not in str(error.value)
+
+
+def test_batch_size():
+  assert Settings(client_batch_size='7').batch_size == 7
+  assert Settings(client_batch_size='full').batch_size is None
+
+
+def test_identity_leaves_out_what_cannot_change_the_results():
+  one = Settings(**GOOD, output_dir='here', runtime='native', method_flags={'client_beta_1': 0.5})
+  other = dataclasses.replace(one, output_dir='there', runtime='fused', clients_csv=True)
+  assert one.flag_values(identity_only=True) == other.flag_values(identity_only=True)
+  assert one.flag_values() != other.flag_values()
+  assert one.flag_values(identity_only=True)['client_beta_1'] == 0.5
+
+
+def test_hyperparameters_by_prefix():
+  settings = Settings(method_flags={'client_beta_1': 0.5, 'server_beta_1': 0.6})
+  assert settings.hyperparameters('client') == {'beta_1': 0.5}
+  assert settings.hyperparameters('partition') == {}
+
+
+def test_flags_and_settings_are_the_same_words():
+  from absl import flags
+
+  flag_values = flags.FlagValues()
+  command_line.define_settings_flags(flag_values)
+  command_line.parse(
+    flag_values, ['x', '--task=digits', '--seed=4', '--clients_csv', '--partition_alpha=0.25']
+  )
+  expected = Settings(
+    task='digits', seed=4, clients_csv=True, method_flags={'partition_alpha': 0.25}
+  )
+  assert command_line.to_settings(flag_values) == expected
+
+
+def test_checking_imports_no_tensorflow():
+  program = (
+    'import sys; from fl_research import settings as s; '
+    's.validate(s.Settings(task="mnist", experiment_name="x")); '
+    'print([m for m in ("tensorflow", "sklearn", "matplotlib") if m in sys.modules])'
+  )
+  output = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
+  assert output.stdout.strip() == '[]', output.stderr

@@ -1,0 +1,164 @@
+"""Checkpoints: what is read is what was written, or the one before."""
+
+import errno
+import os
+
+from absl import logging
+import numpy as np
+import pytest
+
+from fl_research.training import checkpoints
+from fl_research.training.checkpoints import Checkpoint, CheckpointStore
+
+
+def checkpoint(round_num):
+  return Checkpoint(
+    round_num=round_num,
+    state=[
+      np.array([[0.1, np.nan], [-0.0, np.inf]], np.float32) * round_num,
+      np.array(round_num, np.int32),
+      np.array(b'bytes'),
+    ],
+    client_states={
+      12: [np.arange(3, dtype=np.float64), np.zeros((0, 2), np.float32)],
+      2: [np.full(3, 1 / 3), np.zeros((0, 2), np.float32)],
+    },
+    progress={'best': 0.1 + 0.2, 'evaluations_since_best': 3, 'stopped': ''},
+  )
+
+
+def assert_equal(found, expected):
+  assert (found.round_num, found.progress) == (expected.round_num, expected.progress)
+  assert found.client_states.keys() == expected.client_states.keys()
+  pairs = [(found.state, expected.state)]
+  pairs += [(found.client_states[k], state) for k, state in expected.client_states.items()]
+  for ours, theirs in pairs:
+    for a, b in zip(ours, theirs, strict=True):
+      assert a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+@pytest.fixture
+def store(tmp_path):
+  return CheckpointStore(tmp_path / 'checkpoints', keep=3)
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+  """The warnings that are logged."""
+  lines = []
+  monkeypatch.setattr(logging, 'warning', lambda text, *values: lines.append(text % values))
+  return lines
+
+
+def files(store):
+  return sorted(store._folder.iterdir())
+
+
+def test_none_before_the_first(store, warnings):
+  assert store.newest() is None
+  assert warnings == []
+
+
+def test_every_bit_comes_back(store):
+  store.save(checkpoint(5))
+  assert_equal(store.newest(), checkpoint(5))
+
+
+def test_the_newest_by_number_and_only_the_last_few_stay(store):
+  for round_num in (8, 9, 10, 11, 100):
+    store.save(checkpoint(round_num))
+  assert store.newest().round_num == 100
+  assert [int(path.name[6:14]) for path in files(store)] == [10, 11, 100]
+
+
+def test_the_same_content_has_the_same_bytes(store, tmp_path):
+  other = CheckpointStore(tmp_path / 'other', keep=3)
+  store.save(checkpoint(5))
+  other.save(checkpoint(5))
+  assert [p.name for p in files(store)] == [p.name for p in files(other)]
+
+
+def test_truncated_anywhere_falls_back_with_one_warning(store, warnings):
+  store.save(checkpoint(1))
+  store.save(checkpoint(2))
+  newest = files(store)[-1]
+  content = newest.read_bytes()
+  for size in (0, 1, len(content) // 2, len(content) - 1):
+    newest.write_bytes(content[:size])
+    warnings.clear()
+    assert store.newest().round_num == 1
+    assert len(warnings) == 1 and newest.name in warnings[0] and 'is damaged' in warnings[0]
+
+
+def test_any_flipped_bit_falls_back_with_one_warning(store, warnings):
+  store.save(checkpoint(1))
+  store.save(checkpoint(2))
+  newest = files(store)[-1]
+  content = newest.read_bytes()
+  for position in np.linspace(0, len(content) - 1, 25).astype(int):
+    flipped = bytearray(content)
+    flipped[position] ^= 1 << position % 8
+    newest.write_bytes(flipped)
+    warnings.clear()
+    assert store.newest().round_num == 1
+    assert len(warnings) == 1
+
+
+def test_all_damaged_means_none_with_a_warning_for_each(store, warnings):
+  for round_num in (1, 2):
+    store.save(checkpoint(round_num))
+  for path in files(store):
+    path.write_bytes(b'PK')
+  assert store.newest() is None
+  assert len(warnings) == 2 and 'from the start' in warnings[-1]
+
+
+def test_checkpoints_beyond_the_tables_are_passed_over(store, warnings):
+  for round_num in (10, 20, 30):
+    store.save(checkpoint(round_num))
+  assert store.newest(last_round=30).round_num == 30
+  assert warnings == []
+  assert store.newest(last_round=29).round_num == 20
+  assert len(warnings) == 1 and 'beyond the last whole row of the tables (29)' in warnings[0]
+
+
+def test_other_files_are_left_alone(store):
+  store.save(checkpoint(1))
+  stranger = store._folder / 'round_notes.npz'
+  stranger.write_text('mine')
+  for round_num in range(2, 9):
+    store.save(checkpoint(round_num))
+  assert stranger.read_text() == 'mine'
+  assert store.newest().round_num == 8
+
+
+def test_pickled_objects_are_refused(store):
+  with pytest.raises(ValueError, match='allow_pickle'):
+    content = checkpoints._encode(checkpoint(1)._replace(state=[np.array([{}], object)]))
+    checkpoints._decode(content)
+
+
+@pytest.mark.parametrize('function', ['fsync', 'replace'])
+def test_a_full_disk_leaves_what_was_there(function, store, monkeypatch, tmp_path):
+  store.save(checkpoint(1))
+  target = tmp_path / 'file'
+  checkpoints.write_atomically(target, b'old')
+
+  def refuse(*arguments):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  monkeypatch.setattr(os, function, refuse)
+  with pytest.raises(OSError, match=r'No space left on device: .*round_00000002'):
+    store.save(checkpoint(2))
+  with pytest.raises(OSError, match='No space left on device: .*file'):
+    checkpoints.write_atomically(target, b'new')
+  assert target.read_bytes() == b'old'
+  assert store.newest().round_num == 1
+  assert not list(tmp_path.rglob('*.tmp'))
+
+
+def test_what_a_killed_process_left_is_removed(store):
+  store.save(checkpoint(1))
+  (store._folder / 'round_00000002-abc.npz.tmp').write_bytes(b'half')
+  store.remove_partial()
+  assert [path.suffix for path in files(store)] == ['.npz']
