@@ -150,7 +150,7 @@ def test_a_full_disk_leaves_what_was_there(function, store, monkeypatch, tmp_pat
   monkeypatch.setattr(os, function, refuse)
   with pytest.raises(OSError, match=r'No space left on device: .*round_00000002'):
     store.save(checkpoint(2))
-  with pytest.raises(OSError, match='No space left on device: .*file'):
+  with pytest.raises(OSError, match=r'No space left on device: .*file'):
     checkpoints.write_atomically(target, b'new')
   assert target.read_bytes() == b'old'
   assert store.newest().round_num == 1

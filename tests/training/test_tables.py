@@ -57,7 +57,7 @@ def test_what_values_look_like():
 
 def test_pandas_reads_what_is_written(path):
   filled(path)
-  table = pd.read_csv(path)
+  table = pd.read_csv(path, float_precision='round_trip')
   assert table.to_dict('records') == ROWS
 
 
@@ -149,4 +149,4 @@ def test_a_first_row_that_could_not_be_written_comes_with_the_header_again(path,
     with pytest.raises(OSError, match='full'):
       table.append(ROWS[:1])
   table.append(ROWS)
-  assert pd.read_csv(path).to_dict('records') == ROWS
+  assert pd.read_csv(path, float_precision='round_trip').to_dict('records') == ROWS
