@@ -266,14 +266,12 @@ def _check_private(parts: Parts, result_type: tff.StructType) -> None:
 
 def _leaves(structure: Any, path: str = '') -> Iterator[tuple[str, Any]]:
   """All (path, leaf) of nested mappings and sequences."""
-  if isinstance(structure, Mapping):
-    members = structure.items()
-  elif isinstance(structure, (list, tuple)):
-    members = enumerate(structure)
-  else:
+  if isinstance(structure, (list, tuple)):
+    structure = dict(enumerate(structure))
+  if not isinstance(structure, Mapping):
     yield path, structure
     return
-  for name, member in members:
+  for name, member in structure.items():
     yield from _leaves(member, f'{path}/{name}' if path else str(name))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from fl_research import aggregation, algorithms, metrics, models, registry, runtime, tasks
 from fl_research.aggregation import compression, stacked
 from fl_research.aggregation.compression import chain
+from fl_research.aggregation.privacy import guarantee as guarantee_lib
 from fl_research.algorithms import optimizers, schedules
 from fl_research.algorithms import process as process_lib
 from fl_research.models import specification
@@ -82,7 +83,7 @@ def build_process(
       algorithm=algorithms.build(algorithm, settings.hyperparameters(settings.algorithm)),
       client_optimizer=client_optimizer,
       server_optimizer=server_optimizer,
-      aggregator=build_aggregator(settings),
+      aggregator=build_aggregator(settings, data),
       compressor=build_compressor(settings, data),
       attack=build_attack(settings, model.spec),
       attackers=attackers.draw_attackers(
@@ -101,8 +102,18 @@ def build_process(
   )
 
 
-def build_aggregator(settings: Settings):
+def build_guarantee(
+  settings: Settings, data: run_data.RunData
+) -> Optional[guarantee_lib.Guarantee]:
+  """The differential privacy that the settings ask for; None without any."""
+  return guarantee_lib.build(settings, int(np.count_nonzero(data.train.sizes)))
+
+
+def build_aggregator(settings: Settings, data: run_data.RunData):
   """The aggregator that the settings name, checked against the size of the cohorts."""
+  guarantee = build_guarantee(settings, data)
+  if guarantee is not None:
+    return guarantee.aggregator()
   aggregator = aggregation.build(settings.aggregator, settings.hyperparameters(settings.aggregator))
   if isinstance(aggregator, stacked.StackedAggregator):
     aggregator.check_cohort(settings.clients_per_round)
@@ -195,11 +206,15 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
   process = build_process(settings, model, data)
   plans = build_participation(settings, data, process)
   scored = build_evaluation(process, data)
-  loop = loop_lib.Loop(settings, process, data, plans, scored)
+  guarantee = build_guarantee(settings, data)
+  loop = loop_lib.Loop(settings, process, data, plans, scored, guarantee)
   _check_target(settings, loop)
-  folder.start(
-    {'sources': data.sources, 'passport': data.passport, 'parameters': model.num_parameters}
-  )
+  facts = {'sources': data.sources, 'passport': data.passport, 'parameters': model.num_parameters}
+  resolved = {'client_weighting': settings.weighting}
+  if guarantee is not None:
+    facts['privacy'] = guarantee.facts()
+    resolved.update(guarantee.resolved())
+  folder.start(facts, resolved)
   with contextlib.closing(folder):
     progress = _train(settings, folder, process, data, loop, interrupted)
     _save_model(folder, model, process.model_weights(progress.state))

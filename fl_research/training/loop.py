@@ -12,7 +12,7 @@ import concurrent.futures
 import dataclasses
 import math
 import time
-from typing import Any, Optional
+from typing import Any, Optional, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -64,6 +64,16 @@ class Observers:
   client_rows: Optional[Callable[[list[dict[str, Any]]], None]]
   checkpoint: Callable[[Progress], None]
   interrupted: Callable[[], str]
+
+
+class RoundColumns(Protocol):
+  """Columns of metrics.csv that depend on the number of the round alone, as a privacy budget."""
+
+  def columns(self) -> list[str]:
+    """Their names."""
+
+  def row(self, round_num: int) -> dict[str, Any]:
+    """Their values after a round; round 0 is before the first."""
 
 
 def start(process: process_lib.FederatedProcess) -> Progress:
@@ -124,6 +134,7 @@ class Loop:
     data: the data.
     plans: who takes part, and how.
     evaluation: how the model is evaluated.
+    by_round: further columns, known from the round's number.
   """
 
   def __init__(
@@ -133,18 +144,21 @@ class Loop:
     data: RunData,
     plans: participation.Participation,
     evaluation: model_evaluation.ModelEvaluation,
+    by_round: Optional[RoundColumns] = None,
   ):
     self._settings = settings
     self._process = process
     self._data = data
     self._plans = plans
     self._evaluation = evaluation
+    self._by_round = by_round
 
   def run(self, progress: Progress, observers: Observers) -> Progress:
     """Trains from `progress` to the end; `progress` is renewed in place and returned."""
     if progress.round_num == 0:
       begin = time.monotonic()
       row, client_rows = self._evaluate(progress)
+      row.update(self._round_columns(0))
       self._tell(observers, progress, {**row, 'seconds': time.monotonic() - begin}, client_rows)
     progress.interrupted = observers.interrupted()
     with concurrent.futures.ThreadPoolExecutor(1, 'next cohort') as preparing:
@@ -175,6 +189,7 @@ class Loop:
     if self._process.keeps_client_state:
       self._keep_states(progress, result[2])
     row, client_rows = self._training_row(result[1], plan, progress)
+    row.update(self._round_columns(progress.round_num))
     last = progress.round_num >= self._settings.total_rounds
     evaluated = last or progress.round_num % self._settings.rounds_per_evaluation == 0
     seconds = time.monotonic() - begin
@@ -246,6 +261,8 @@ class Loop:
     row.update(self._costs(report, [i for i, kept in zip(ids, finite) if not kept], plan))
     progress.simulated_seconds += self._simulated_seconds(report, plan)
     row['simulated_hours'] = progress.simulated_seconds / 3600
+    measured_values = self._process.aggregation_metrics(measured)
+    row.update({f'aggregation/{name}': value for name, value in measured_values.items()})
     kept_ids = [i for i, kept in zip(ids, finite) if kept]
     by_client = metrics.from_sums(self._data.problem, sums)
     return row, model_evaluation.long_rows(
@@ -305,6 +322,9 @@ class Loop:
     if self._settings.patience and progress.evaluations_since_best >= self._settings.patience:
       progress.stopped = f'{name} has not improved for {self._settings.patience} evaluations'
 
+  def _round_columns(self, round_num: int) -> dict[str, Any]:
+    return self._by_round.row(round_num) if self._by_round else {}
+
   def _tell(self, observers, progress, row, client_rows) -> None:
     columns = {name: row.get(name) for name in self.columns()}
     observers.row({'round': progress.round_num, **columns})
@@ -319,6 +339,8 @@ class Loop:
     return [
       *(f'train/{name}' for name in {**trained, **derived}),
       *self._evaluation.columns(),
+      *(f'aggregation/{name}' for name in self._process.aggregation_columns),
+      *(self._by_round.columns() if self._by_round else ()),
       'cohort_size',
       'cohort_examples',
       'participants',

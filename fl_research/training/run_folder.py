@@ -110,13 +110,14 @@ class RunFolder:
     """The manifest as it stands; empty for a new run."""
     return read_manifest(self.path)
 
-  def start(self, facts: Mapping[str, Any]) -> None:
+  def start(self, facts: Mapping[str, Any], resolved: Optional[Mapping[str, Any]] = None) -> None:
     """Makes the folder, and writes hparams.csv and the manifest of a run that begins or resumes.
 
     From here on no other process can start in the folder, until this one ends.
 
     Args:
       facts: what else the manifest should hold, `sources` and `passport` of the data among it.
+      resolved: by flag, what flags that were left open amount to; hparams.csv has these values.
 
     Raises:
       UsageError: another process is at work in the folder, or the data have changed.
@@ -144,8 +145,9 @@ class RunFolder:
     )
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator='\n')
-    writer.writerow(flags)
-    writer.writerow('' if value is None else value for value in flags.values())
+    values = {**flags, **(resolved or {})}
+    writer.writerow(values)
+    writer.writerow('' if value is None else value for value in values.values())
     checkpoints.write_atomically(self.path / 'hparams.csv', buffer.getvalue().encode())
 
   def close(self) -> None:

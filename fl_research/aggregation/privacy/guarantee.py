@@ -71,15 +71,17 @@ class Guarantee:
     from fl_research.aggregation.privacy import dp_mean
 
     settings = self.settings
-    adaptive = None
-    if settings.dp_clipping == 'adaptive':
+    clip_norm, adaptive = settings.dp_clip_norm, None
+    # Without a norm of its own the run adapts it: `flags.check` has seen to that.
+    if clip_norm is None:
+      clip_norm = settings.dp_initial_clip
       adaptive = dp_mean.AdaptiveClipping(
         settings.dp_target_quantile,
         settings.dp_clip_learning_rate,
         flags.count_noise(settings, self.noise_multiplier),
       )
     return dp_mean.PrivateMean(
-      settings.dp_initial_clip if adaptive else settings.dp_clip_norm,
+      clip_norm,
       self.noise_multiplier,
       self.sampling.expected_cohort,
       random_streams.stateless_seed(settings.seed, 'privacy noise'),
