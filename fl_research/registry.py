@@ -57,7 +57,7 @@ class Requirement:
     if value not in self.accepted:
       raise UsageError(
         f'--{self.setting}={value}: not with --{flag}={name}, which {self.reason}; accepted is '
-        f'{" or ".join(self.accepted)}'
+        f'{" or ".join(value or "none" for value in self.accepted)}'
       )
 
 

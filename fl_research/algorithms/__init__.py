@@ -64,7 +64,12 @@ ALGORITHMS = {
   'local': registry.Entry(
     'fl_research.algorithms.local',
     'each client alone, no federation; what --local_only runs',
-    requires=(_ONE_STATE_PER_CLIENT,),
+    requires=(
+      _ONE_STATE_PER_CLIENT,
+      registry.Requirement('aggregator', ('mean',), 'has nothing to combine'),
+      registry.Requirement('compressor', ('',), 'sends nothing'),
+      registry.Requirement('attack', ('',), 'has no federation to attack'),
+    ),
     not_private='sends no updates that noise could hide',
   ),
   'fedavgm': registry.Entry(

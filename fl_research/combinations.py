@@ -1,0 +1,117 @@
+"""Which algorithm goes with which aggregator, compressor and privacy, asked of the checks themselves.
+
+`docs/combinations.md` is generated from here (`python -m fl_research.combinations`), so that the
+table says what `experiments.train` would: a cell *runs*, or holds the reason of the refusal.
+"""
+
+from collections.abc import Iterator, Mapping
+import dataclasses
+import itertools
+import pathlib
+from typing import Any
+
+from fl_research import aggregation, algorithms, settings as settings_lib
+from fl_research.aggregation import compression
+from fl_research.registry import UsageError
+
+PAGE = pathlib.Path(__file__).parent.parent / 'docs' / 'combinations.md'
+
+CHAINS = ('rotation,quantize:2', 'subsample:0.25,rotation,quantize:2', 'random_mask:0.25,quantize')
+"""Chains of compressors that have columns of their own, beside each compressor alone."""
+
+PRIVACIES: Mapping[str, Mapping[str, Any]] = {
+  'none': {},
+  'fixed clip': {'dp_noise_multiplier': 0.1, 'dp_clip_norm': 1.0},
+  'adaptive clip': {'dp_noise_multiplier': 0.1, 'dp_clipping': 'adaptive'},
+}
+"""Kinds of differential privacy, as settings."""
+
+_BASE = {
+  'experiment_name': 'combination',
+  'task': 'digits',
+  'model': 'mlp',
+  'num_clients': 8,
+  'clients_per_round': 8,
+  'max_examples_per_client': 25,
+  'total_rounds': 2,
+}
+_SMALL_MODEL = {'mlp_hidden_units': 4, 'mlp_hidden_layers': 1}
+
+
+@dataclasses.dataclass(frozen=True)
+class Combination:
+  """One cell of the table.
+
+  Attributes:
+    algorithm, aggregator: names in their registries.
+    compressor: a chain, or empty.
+    privacy: a name in `PRIVACIES`.
+  """
+
+  algorithm: str
+  aggregator: str
+  compressor: str
+  privacy: str
+
+  def settings(self) -> settings_lib.Settings:
+    """A run of two rounds of a small model on the embedded digits."""
+    return settings_lib.Settings(
+      algorithm=self.algorithm,
+      aggregator=self.aggregator,
+      compressor=self.compressor,
+      method_flags=_SMALL_MODEL,
+      **PRIVACIES[self.privacy],
+      **_BASE,
+    )
+
+  def refusal(self) -> str:
+    """Why it is refused, as the user would read it; empty when it runs."""
+    try:
+      settings_lib.validate(self.settings())
+    except UsageError as error:
+      return str(error)
+    return ''
+
+
+def combinations() -> Iterator[Combination]:
+  """Every cell of the table."""
+  compressors = ('', *compression.COMPRESSORS, *CHAINS)
+  cells = itertools.product(algorithms.ALGORITHMS, aggregation.AGGREGATORS, compressors, PRIVACIES)
+  return (Combination(*cell) for cell in cells)
+
+
+def page() -> str:
+  """The content of docs/combinations.md."""
+  compressors = ('', *compression.COMPRESSORS, *CHAINS)
+  reasons: dict[str, int] = {}
+  sections = [_INTRODUCTION]
+  for algorithm in algorithms.ALGORITHMS:
+    header = ' | '.join(f'`{name}`' if name else 'as they are' for name in compressors)
+    lines = [
+      f'## {algorithm}\n',
+      f'| aggregator | privacy | {header} |',
+      '|---' * (2 + len(compressors)) + '|',
+    ]
+    for aggregator, privacy in itertools.product(aggregation.AGGREGATORS, PRIVACIES):
+      cells = []
+      for compressor in compressors:
+        refusal = Combination(algorithm, aggregator, compressor, privacy).refusal()
+        number = reasons.setdefault(refusal, len(reasons) + 1) if refusal else 0
+        cells.append(f'[{number}](#reasons)' if number else 'runs')
+      lines.append(f'| {aggregator} | {privacy} | {" | ".join(cells)} |')
+    sections.append('\n'.join(lines) + '\n')
+  listed = '\n'.join(f'{number}. {reason}' for reason, number in reasons.items())
+  sections.append(f'## Reasons\n\n{listed}\n')
+  return '\n'.join(sections)
+
+
+_INTRODUCTION = """# What goes with what
+
+Algorithm × aggregator × privacy × compressor (columns). A cell *runs*, or links to the reason for
+which `experiments.train` refuses it before training. Written by
+`python -m fl_research.combinations`; a test holds this page against the checks, and runs cells.
+"""
+
+
+if __name__ == '__main__':
+  PAGE.write_text(page())
