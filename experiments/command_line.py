@@ -74,12 +74,24 @@ def to_settings(flag_values: flags.FlagValues) -> Settings:
   return Settings(**given, method_flags=method)
 
 
-def parse(flag_values: flags.FlagValues, argv: Sequence[str]) -> None:
+def parse(
+  flag_values: flags.FlagValues, argv: Sequence[str], arguments: Sequence[str] = ()
+) -> list[str]:
   """Parses the arguments, --flagfile among them.
 
+  Args:
+    flag_values: the flags, to be given their values.
+    argv: the command line, beginning with the program's name.
+    arguments: names of the arguments without -- that must be given, flags before or after them.
+
+  Returns:
+    The arguments without --.
+
   Raises:
-    UsageError: a flag does not exist or cannot have this value, or a file of flags is missing.
+    UsageError: a flag does not exist or cannot have this value, a file of flags is missing, or
+      there are more or fewer arguments.
   """
+  flag_values.set_gnu_getopt(bool(arguments))
   flags.DEFINE_string('flagfile', '', 'read flags from this file', flag_values=flag_values)
   try:
     rest = flag_values(list(argv))
@@ -93,8 +105,13 @@ def parse(flag_values: flags.FlagValues, argv: Sequence[str]) -> None:
     raise _illegal_value(flag_values, str(error)) from error
   except flags.Error as error:
     raise UsageError(str(error).removeprefix('ERROR:: ')) from error
-  if len(rest) > 1:
+  if len(rest) > 1 and not arguments:
     raise UsageError(f'{rest[1]}: arguments without -- are not understood; --help lists all flags')
+  if len(rest) != 1 + len(arguments):
+    raise UsageError(
+      f'{" ".join(rest[1:]) or "nothing"}: expected is {" ".join(arguments)}; --help tells more'
+    )
+  return rest[1:]
 
 
 def _illegal_value(flag_values: flags.FlagValues, message: str) -> UsageError:

@@ -1,0 +1,194 @@
+"""One number per run: means of the last rounds, final values, what it costs to reach a target.
+
+A measure has a text form, which binaries and sweeps share:
+
+    train/accuracy last 100          mean of its values in the last 100 rounds
+    eval/accuracy final              its last value
+    eval/accuracy rounds to 0.97     rounds until it has been reached
+"""
+
+from collections.abc import Mapping
+import dataclasses
+import re
+
+import numpy as np
+import pandas as pd
+
+from fl_research import metrics as metrics_lib
+from fl_research.analysis.runs import Runs
+from fl_research.registry import UsageError
+
+LAST, FINAL, ROUNDS_TO = 'last', 'final', 'rounds to'
+_FORMS = re.compile(r'(\S+)\s+(?:(last)\s+(\S+)|(final)|(rounds\s+to)\s+(\S+))')
+
+
+@dataclasses.dataclass(frozen=True)
+class Measure:
+  """What is read off a run.
+
+  Attributes:
+    column: column of metrics.csv.
+    kind: LAST, FINAL or ROUNDS_TO.
+    number: how many rounds, or which target; 0 for FINAL.
+  """
+
+  column: str
+  kind: str
+  number: float = 0.0
+
+  def __str__(self) -> str:
+    return f'{self.column} {self.kind}' + ('' if self.kind == FINAL else f' {self.number:g}')
+
+  @property
+  def falls(self) -> bool:
+    """Whether low values are better."""
+    return self.kind == ROUNDS_TO or lower_is_better(self.column)
+
+  def of(self, runs: Runs) -> pd.Series:
+    """The measure of every run; NaN where it was not measured, or the target not reached."""
+    if self.kind == LAST:
+      return last_n_mean(runs, self.column, int(self.number))['value']
+    if self.kind == FINAL:
+      return final(runs, self.column)
+    return rounds_to_target(runs, self.column, self.number)['rounds']
+
+
+def parse_measure(text: str) -> Measure:
+  """The measure that a text such as `train/accuracy last 100` stands for.
+
+  Raises:
+    UsageError: it stands for none.
+  """
+  match = _FORMS.fullmatch(text.strip())
+  accepted = 'accepted are "COLUMN last N", "COLUMN final" and "COLUMN rounds to TARGET"'
+  if not match:
+    raise UsageError(f'{text!r}: is not a measure; {accepted}')
+  column, last, count, final_word, _, target = match.groups()
+  if final_word:
+    return Measure(column, FINAL)
+  try:
+    number = int(count) if last else float(target)
+  except ValueError as error:
+    raise UsageError(f'{text!r}: {count or target} is not a number; {accepted}') from error
+  if last and number < 1 or not np.isfinite(number):
+    raise UsageError(f'{text!r}: {number} is not accepted; {accepted}')
+  return Measure(column, LAST if last else ROUNDS_TO, number)
+
+
+def lower_is_better(column: str) -> bool:
+  """Whether low values of a column of metrics.csv are better; costs among them."""
+  return '/' not in column or metrics_lib.improves_by_falling(column)
+
+
+def last_n_mean(runs: Runs, column: str, n: int = 100) -> pd.DataFrame:
+  """Mean over the last n rounds, the rule of Reddi et al. 2021 (with n = 100).
+
+  The mean of the values in rounds R-n+1 to R, R being the run's last; rounds without evaluation
+  have none. Round 0, the untrained model, is never among them. A run shorter than n gives the mean
+  of all its rounds, which `rounds` tells.
+
+  Args:
+    runs: the runs.
+    column: column of metrics.csv.
+    n: how many rounds, at least 1.
+
+  Returns:
+    One row per run: `value`; `rounds`, how many rounds it stands for; `measured`, in how many of
+    them there was a value. `value` is NaN when there was none.
+
+  Raises:
+    UsageError: there is no such column.
+  """
+  runs.check_column(column)
+  table = runs.metrics[['run', 'round', column]]
+  last = table['run'].map(runs.facts['last_round']).astype(np.int64)
+  window = table[(table['round'] > last - n) & (table['round'] > 0)]
+  grouped = window.groupby('run', observed=True)[column].agg(['mean', 'count', 'size'])
+  grouped.columns = ['value', 'measured', 'rounds']
+  result = grouped.reindex(runs.settings.index)
+  return result.fillna({'measured': 0, 'rounds': 0}).astype({'measured': int, 'rounds': int})
+
+
+def final(runs: Runs, column: str) -> pd.Series:
+  """The last value of a column in every run; NaN where it has none.
+
+  Raises:
+    UsageError: there is no such column.
+  """
+  runs.check_column(column)
+  known = runs.metrics.dropna(subset=column)
+  return known.groupby('run', observed=True)[column].last().reindex(runs.settings.index)
+
+
+def crossing(x: np.ndarray, y: np.ndarray, target: float, falls: bool = False) -> float:
+  """Where a curve first reaches a target, by the rule of McMahan et al. 2017, section 3.
+
+  The curve is made monotone (the best value so far) and the points are joined by straight lines.
+
+  Args:
+    x: float [n], rising.
+    y: float [n].
+    target: the value to reach.
+    falls: whether low values are better.
+
+  Returns:
+    The x of the first point on the line at least as good as the target; NaN when it never is.
+  """
+  y = np.minimum.accumulate(y) if falls else np.maximum.accumulate(y)
+  reached = y <= target if falls else y >= target
+  if not reached.any():
+    return np.nan
+  after = int(np.argmax(reached))
+  if after == 0:
+    return float(x[0])
+  share = (target - y[after - 1]) / (y[after] - y[after - 1])
+  return float(x[after - 1] + share * (x[after] - x[after - 1]))
+
+
+def rounds_to_target(runs: Runs, column: str, target: float) -> pd.DataFrame:
+  """Rounds, bytes and simulated hours until a metric has reached a target (see `crossing`).
+
+  Args:
+    runs: the runs.
+    column: column of metrics.csv; for `loss` and its like, reaching is falling to the target.
+    target: the value to reach.
+
+  Returns:
+    One row per run: `reached`; `rounds`, a fraction where the target lies between two evaluations;
+    `bytes_up`, `bytes_down` and `simulated_hours` up to there, growing evenly within a round.
+    Where the target was not reached all four are NaN: it is only known that more than
+    `last_evaluated` rounds are needed (the run is censored).
+
+  Raises:
+    UsageError: there is no such column.
+  """
+  runs.check_column(column)
+  table = runs.metrics
+  names = [n for n in ('round', column, 'bytes_up', 'bytes_down', 'simulated_hours') if n in table]
+  columns = {name: table[name].to_numpy(np.float64) for name in names}
+  owner = table['run'].cat.codes.to_numpy()
+  starts = np.flatnonzero(np.diff(owner, prepend=-1))
+  falls = lower_is_better(column)
+  rows = {}
+  # A run's rows follow one another; going by slices is much faster than by groups of a DataFrame.
+  for start, end in zip(starts, [*starts[1:], len(owner)]):
+    part = {name: values[start:end] for name, values in columns.items()}
+    rows[table['run'].cat.categories[owner[start]]] = _reach(part, column, target, falls)
+  return pd.DataFrame.from_dict(rows, orient='index').reindex(runs.settings.index)
+
+
+def _reach(
+  run: Mapping[str, np.ndarray], column: str, target: float, falls: bool
+) -> dict[str, float]:
+  rounds = run['round']
+  known = ~np.isnan(run[column])
+  x = rounds[known]
+  where = crossing(x, run[column][known], target, falls) if len(x) else np.nan
+  result = {'reached': bool(np.isfinite(where)), 'rounds': where}
+  for name in ('bytes_up', 'bytes_down'):
+    if name in run:
+      result[name] = float(np.interp(where, rounds, np.nan_to_num(run[name]).cumsum()))
+  if 'simulated_hours' in run:
+    hours = np.nan_to_num(run['simulated_hours'])
+    result['simulated_hours'] = float(np.interp(where, rounds, hours))
+  return {**result, 'last_evaluated': x[-1] if len(x) else np.nan}
