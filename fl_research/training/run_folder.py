@@ -123,9 +123,9 @@ class RunFolder:
       UsageError: another process is at work in the folder, or the data have changed.
       OSError: it cannot be written to.
     """
+    self.check_data(facts)
     self.path.mkdir(parents=True, exist_ok=True)
     self._take_lock()
-    self.check_data(facts)
     manifest = self.manifest()
     for partial in self.path.glob('*.tmp*'):
       partial.unlink()
