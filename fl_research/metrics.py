@@ -49,7 +49,7 @@ def improves_by_falling(column: str) -> bool:
   phase, metric = column.split('/', 1)
   if phase.endswith('_clients'):
     metric, statistic = metric.rsplit('_', 1)
-    return statistic == 'sd' or metric in LOWER_IS_BETTER
+    return statistic in ('sd', 'worsened') or metric in LOWER_IS_BETTER
   return metric in LOWER_IS_BETTER
 
 

@@ -333,6 +333,23 @@ class Settings:
     'Evaluation',
     **_count_or_zero,
   )
+  fine_tune_epochs: int = _field(
+    0,
+    'also evaluate what held-out (else test) clients make of the model in so many passes over a '
+    'part of their own examples, tested on the rest; 0: do not',
+    'Evaluation',
+    **_count_or_zero,
+  )
+  fine_tune_learning_rate: float = _field(
+    0.01, 'learning rate of these passes, by SGD', 'Evaluation', **_not_negative
+  )
+  fine_tune_fraction: float = _field(
+    0.5,
+    "that part's share of a client's examples",
+    'Evaluation',
+    valid=lambda v: 0 < v < 1,
+    domain='a number in (0, 1)',
+  )
 
   rounds_per_checkpoint: int = _field(
     10,

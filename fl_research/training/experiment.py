@@ -24,6 +24,7 @@ from fl_research.settings import Settings
 from fl_research.training import (
   checkpoints,
   evaluation,
+  fine_tuning,
   learning_curve,
   model_evaluation,
   run_data,
@@ -137,7 +138,7 @@ def build_attack(settings: Settings, spec: specification.ModelSpec):
 
 
 def build_evaluation(
-  process: process_lib.FederatedProcess, data: run_data.RunData
+  settings: Settings, process: process_lib.FederatedProcess, data: run_data.RunData
 ) -> model_evaluation.ModelEvaluation:
   """How the model is evaluated; attacks may bring example sets of their own."""
   attack = process.parts.attack
@@ -145,6 +146,7 @@ def build_evaluation(
     evaluation.Evaluator(process.parts.model),
     data,
     attack.evaluation_sets(data.test) if attack else None,
+    fine_tuning.build(settings, process.parts.model, data),
   )
 
 
@@ -205,7 +207,7 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
   model = build_model(settings, data)
   process = build_process(settings, model, data)
   plans = build_participation(settings, data, process)
-  scored = build_evaluation(process, data)
+  scored = build_evaluation(settings, process, data)
   guarantee = build_guarantee(settings, data)
   loop = loop_lib.Loop(settings, process, data, plans, scored, guarantee)
   _check_target(settings, loop)

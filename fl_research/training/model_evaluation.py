@@ -3,6 +3,8 @@
 - `eval/<metric>`: the central test set.
 - `eval_clients/<metric>_<statistic>`: over the clients that have test examples of their own.
 - `held_out/<metric>`, `held_out_clients/…`: the clients that never train, for validation.
+- `before_fine_tuning_clients/…`, `fine_tuned_clients/…`: clients that adapt the model (see
+  `fl_research.training.fine_tuning`).
 - `<name>/<metric>`: further example sets, such as an attack's triggered test examples.
 
 Statistics are those of `fl_research.metrics.distribution`; every client counts the same.
@@ -17,6 +19,7 @@ import pandas as pd
 from fl_research import metrics
 from fl_research.datasets.federated_data import Clients, Examples
 from fl_research.training import evaluation as evaluation_lib
+from fl_research.training import fine_tuning as fine_tuning_lib
 from fl_research.training.run_data import RunData
 
 Rows = list[dict[str, Any]]
@@ -50,6 +53,7 @@ class ModelEvaluation:
     evaluator: computes numbers per example.
     data: the run's data.
     further: example sets to evaluate besides, by the name that heads their columns.
+    fine_tuning: evaluates clients that adapt the global model; none do when None.
   """
 
   def __init__(
@@ -57,9 +61,11 @@ class ModelEvaluation:
     evaluator: evaluation_lib.Evaluator,
     data: RunData,
     further: Optional[Mapping[str, Examples]] = None,
+    fine_tuning: Optional[fine_tuning_lib.FineTuning] = None,
   ):
     self._evaluator = evaluator
     self._data = data
+    self._fine_tuning = fine_tuning
     sets = (further or {}).items()
     self._further = {name: evaluation_lib.ExampleSet(examples) for name, examples in sets}
     self._test_clients = _with_examples(data.test_clients)
@@ -81,7 +87,10 @@ class ModelEvaluation:
     if self._held_out is not None:
       result += [f'held_out/{name}' for name in names]
       result += [f'held_out_clients/{m}_{s}' for m in self._distributed() for s in _STATISTICS]
-    return result + [f'{prefix}/{name}' for prefix in self._further for name in names]
+    result += [f'{prefix}/{name}' for prefix in self._further for name in names]
+    if self._fine_tuning is not None:
+      result += self._fine_tuning.columns(self._distributed(), _STATISTICS)
+    return result
 
   def _distributed(self) -> list[str]:
     """The metrics whose distribution over clients is reported."""
@@ -119,8 +128,19 @@ class ModelEvaluation:
       columns = self._evaluator.columns(weights, self._held_out_set)
       row.update(self._metrics('held_out', columns, self._held_out_set.labels))
       table = self._table(columns, self._held_out_set.labels, self._held_out)
-      row.update(self._clients('held_out', table, self._held_out, rows))
+      row.update(self._clients('held_out', table, self._held_out.ids, rows))
+    if self._fine_tuning is not None:
+      row.update(self._fine_tune(self._fine_tuning, weights, rows))
     return row, rows
+
+  def _fine_tune(
+    self, fine_tuning: fine_tuning_lib.FineTuning, weights: Sequence[Any], rows: Rows
+  ) -> dict[str, Any]:
+    tables = fine_tuning.evaluate(weights)
+    row: dict[str, Any] = {}
+    for phase, table in tables.items():
+      row.update(self._clients(phase, table, fine_tuning.ids, rows))
+    return {**row, **fine_tuning_lib.shares_worsened(tables, self._distributed())}
 
   def _evaluate_global(self, weights: Sequence[Any], rows: Rows) -> dict[str, Any]:
     row: dict[str, Any] = {}
@@ -132,7 +152,7 @@ class ModelEvaluation:
       if self._shared:
         row.update(self._metrics('eval', columns, self._by_client.labels))
       table = self._table(columns, self._by_client.labels, self._test_clients)
-      row.update(self._clients('eval', table, self._test_clients, rows))
+      row.update(self._clients('eval', table, self._test_clients.ids, rows))
     return row
 
   def _evaluate_personal(self, personal: PersonalWeights, rows: Rows) -> dict[str, Any]:
@@ -174,9 +194,9 @@ class ModelEvaluation:
   def _table(self, columns, labels: np.ndarray, clients: Clients) -> pd.DataFrame:
     return metrics.per_client(self._data.problem, columns, labels, clients.sizes)
 
-  def _clients(self, phase: str, table: pd.DataFrame, clients: Clients, rows: Rows):
+  def _clients(self, phase: str, table: pd.DataFrame, ids: Sequence[str], rows: Rows):
     values = {name: table[name] for name in table if name != 'num_examples'}
-    rows += long_rows(phase, list(clients.ids), table['num_examples'], values)
+    rows += long_rows(phase, list(ids), table['num_examples'], values)
     return self._distributions(phase, table)
 
   def _distributions(self, phase: str, table: pd.DataFrame) -> dict[str, Any]:

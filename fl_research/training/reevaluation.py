@@ -68,7 +68,7 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
   states: Mapping[int, Any] = {}
   if process.algorithm.has_personal_models:
     states = _client_states(path, process, manifest['rounds'])
-  scored = experiment.build_evaluation(process, data)
+  scored = experiment.build_evaluation(settings, process, data)
   row, client_rows = scored.evaluate(weights, loop_lib.personal_weights(process, weights, states))
   row = {'round': manifest['rounds'], **{name: row.get(name) for name in scored.columns()}}
   files = (path / METRICS, path / CLIENTS)
