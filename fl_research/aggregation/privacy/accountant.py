@@ -211,7 +211,7 @@ def solve_noise_multiplier(
 
   if meets(_FEWEST_STEPS, 'rdp'):
     raise UsageError(
-      f'--target_epsilon={target_epsilon}: met by a noise multiplier of '
+      f'--target_epsilon={target_epsilon:g}: met by a noise multiplier of '
       f'{_FEWEST_STEPS / _STEPS_PER_UNIT} already, which protects nobody; accepted is less'
     )
   most = _STEPS_PER_UNIT

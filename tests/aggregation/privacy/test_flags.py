@@ -1,0 +1,108 @@
+"""Flags of differential privacy: each refusal names its flag and reason, in one line."""
+
+import pytest
+
+from fl_research import algorithms, registry, runtime
+from fl_research import settings as settings_lib
+from fl_research.aggregation.privacy import dp_mean, flags
+from tests.algorithms import harness
+
+FIXED = {'dp_noise_multiplier': 1.0, 'dp_clip_norm': 0.5}
+ADAPTIVE = {'dp_noise_multiplier': 0.4, 'dp_clipping': 'adaptive'}
+
+
+def settings(**given):
+  return settings_lib.Settings(task='digits', experiment_name='privacy', **given)
+
+
+@pytest.mark.parametrize(
+  'given',
+  [
+    {},
+    FIXED,
+    ADAPTIVE,
+    {'target_epsilon': 8.0, 'dp_clip_norm': 1.0},
+    {**FIXED, 'client_weighting': 'uniform'},
+    {**FIXED, 'cohort_sampling': 'poisson', 'dp_accountant': 'pld', 'dp_delta': 1e-6},
+    {**FIXED, 'dp_noise_multiplier': 0.0},
+    {**ADAPTIVE, 'dp_noise_multiplier': 3.0, 'dp_count_noise': 1.6},
+    {**FIXED, 'algorithm': 'feddyn'},
+    {**FIXED, 'dropout_probability': 0.1},
+  ],
+)
+def test_accepted(given):
+  settings_lib.validate(settings(**given))
+
+
+@pytest.mark.parametrize(
+  ('given', 'message'),
+  [
+    ({'dp_clip_norm': 1.0}, '--dp_clip_norm=1.0: only read with --dp_noise_multiplier or'),
+    ({'dp_accountant': 'pld'}, '--dp_accountant=pld: only read with --dp_noise_multiplier or'),
+    ({'dp_noise_multiplier': 1.0}, '--dp_clip_norm: must be given'),
+    ({**FIXED, 'dp_noise_multiplier': -1.0}, '--dp_noise_multiplier=-1.0: accepted is'),
+    ({**FIXED, 'dp_noise_multiplier': float('nan')}, '--dp_noise_multiplier=nan: accepted is'),
+    ({**FIXED, 'dp_clip_norm': 0.0}, '--dp_clip_norm=0.0: accepted is a number above 0'),
+    ({**FIXED, 'dp_clip_norm': float('inf')}, '--dp_clip_norm=inf: accepted is'),
+    ({**FIXED, 'dp_delta': 1.0}, '--dp_delta=1.0: accepted is a number above 0 and below 1'),
+    ({**FIXED, 'dp_delta': 0.0}, '--dp_delta=0.0: accepted is'),
+    ({**FIXED, 'dp_clipping': 'fixd'}, '--dp_clipping=fixd: unknown (did you mean fixed?)'),
+    ({**FIXED, 'dp_accountant': 'zcdp'}, '--dp_accountant=zcdp: unknown'),
+    ({**FIXED, 'target_epsilon': 8.0}, '--target_epsilon=8.0: not with --dp_noise_multiplier'),
+    ({'target_epsilon': 0.0, 'dp_clip_norm': 1.0}, '--target_epsilon=0.0: accepted is'),
+    ({**FIXED, 'dp_target_quantile': 0.9}, '--dp_target_quantile=0.9: only read with --dp_clip'),
+    ({**FIXED, 'dp_count_noise': 1.0}, '--dp_count_noise=1.0: only read with --dp_clipping'),
+    ({**ADAPTIVE, 'dp_clip_norm': 1.0}, '--dp_clip_norm=1.0: not with --dp_clipping=adaptive'),
+    ({**ADAPTIVE, 'dp_target_quantile': 1.5}, '--dp_target_quantile=1.5: accepted is'),
+    ({**ADAPTIVE, 'dp_clip_learning_rate': 0.0}, '--dp_clip_learning_rate=0.0: accepted is'),
+    ({**ADAPTIVE, 'dp_initial_clip': -1.0}, '--dp_initial_clip=-1.0: accepted is'),
+    ({**ADAPTIVE, 'dp_noise_multiplier': 1.0}, '--dp_count_noise: is 0.5, clients_per_round / 20;'),
+    ({**ADAPTIVE, 'dp_count_noise': 0.2}, '--dp_count_noise: is 0.2; with a noise multiplier of'),
+    ({**FIXED, 'centralized': True}, '--dp_noise_multiplier=1.0: not with --centralized'),
+    ({**FIXED, 'local_only': True}, '--dp_noise_multiplier=1.0: not with --local_only'),
+    ({**FIXED, 'algorithm': 'scaffold'}, '--dp_noise_multiplier=1.0: not with --algorithm=scaff'),
+    ({**FIXED, 'aggregator': 'median'}, '--dp_noise_multiplier=1.0: not with --aggregator=median'),
+    (
+      {**FIXED, 'client_weighting': 'num_examples'},
+      '--dp_noise_multiplier=1.0: not with --client_weighting=num_examples',
+    ),
+    ({**FIXED, 'cohort_sampling': 'by_size'}, '--dp_noise_multiplier=1.0: not with --cohort_sam'),
+    (
+      {'target_epsilon': 8.0, 'dp_clip_norm': 1.0, 'cohort_sampling': 'with_replacement'},
+      '--target_epsilon=8.0: not with --cohort_sampling=with_replacement, which may count',
+    ),
+    ({**FIXED, 'over_selection': 1.3}, '--dp_noise_multiplier=1.0: not with --over_selection=1.3'),
+    ({**FIXED, 'straggler_fraction': 0.5}, '--dp_noise_multiplier=1.0: not with --straggler_fra'),
+  ],
+)
+def test_refused(given, message):
+  with pytest.raises(registry.UsageError) as caught:
+    settings_lib.validate(settings(**given))
+  assert str(caught.value).startswith(message)
+  assert '\n' not in str(caught.value)
+
+
+def test_every_client_weighs_the_same_under_privacy():
+  assert settings().weighting == 'num_examples'
+  assert settings(**FIXED).weighting == 'uniform'
+
+
+@pytest.mark.parametrize(
+  ('given', 'noise', 'expected'),
+  [({}, 1.0, 0.5), ({}, 0.0, 0.0), ({'dp_count_noise': 3.0}, 1.0, 3.0)],
+)
+def test_count_noise(given, noise, expected):
+  assert flags.count_noise(settings(**ADAPTIVE, **given), noise) == expected
+
+
+@pytest.mark.parametrize('name', algorithms.ALGORITHMS)
+def test_the_registry_knows_which_methods_noise_covers(name):
+  method = algorithms.build(name, {})
+  factory = dp_mean.PrivateMean(1.0, 1.0, 3.0, [1, 2])
+  refused = ''
+  with runtime.use_context('fused'):
+    try:
+      harness.build(method, aggregator=factory)
+    except registry.UsageError as error:
+      refused = str(error)
+  assert bool(refused) == bool(algorithms.ALGORITHMS[name].not_private), refused
