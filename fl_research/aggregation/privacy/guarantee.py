@@ -3,7 +3,8 @@
 The guarantee covers the global models of all rounds, for clients as the protected unit. It does not
 cover what a simulation also shows: reports of single clients (training metrics, numbers of
 examples, clients.csv), the sizes of cohorts, `clipped_fraction`, and evaluations on the clients'
-own data. Hyperparameters that were tuned on the same clients are not covered either.
+own data. Hyperparameters tuned on the same clients are not covered either, nor is a round at which
+training stopped because of such figures.
 """
 
 import dataclasses

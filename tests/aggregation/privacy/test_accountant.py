@@ -188,13 +188,13 @@ def test_every_sampling_is_accounted_for_or_refused():
 
 
 def test_loss_distributions_of_fixed_size_cohorts_are_refused():
-  with pytest.raises(registry.UsageError, match='^--dp_accountant=pld: .*rdp'):
+  with pytest.raises(registry.UsageError, match=r'^--dp_accountant=pld: .*rdp'):
     accountant.Accountant('pld', FIXED, 1.0, DELTA)
 
 
 def test_default_delta():
   assert accountant.default_delta(1000) == pytest.approx(1000**-1.1)
-  with pytest.raises(registry.UsageError, match='^--dp_delta: '):
+  with pytest.raises(registry.UsageError, match=r'^--dp_delta: '):
     accountant.default_delta(1)
 
 
