@@ -1,0 +1,68 @@
+"""Small runs on the digits, in this process, for tests of what a run leaves behind."""
+
+import csv
+import json
+import pathlib
+
+import numpy as np
+
+from experiments import command_line, train
+
+FLAGS = (
+  '--task=digits',
+  '--partition=shards',
+  '--num_clients=6',
+  '--clients_per_round=3',
+  '--client_batch_size=50',
+  '--total_rounds=6',
+  '--rounds_per_evaluation=2',
+  '--rounds_per_checkpoint=2',
+  '--clients_csv',
+  '--seed=5',
+)
+
+
+def start(folder: pathlib.Path, *flags: str) -> int:
+  """Runs, or resumes, the run of this folder; later flags win over `FLAGS`. Gives the exit code."""
+  place = (f'--output_dir={folder.parent}', f'--experiment_name={folder.name}')
+  return command_line.run(train.main, ['train.py', *FLAGS, *flags, *place])
+
+
+def settings(folder: pathlib.Path, *flags: str):
+  """The settings of `start`."""
+  from absl import flags as absl_flags
+
+  values = absl_flags.FlagValues()
+  command_line.define_settings_flags(values)
+  place = (f'--output_dir={folder.parent}', f'--experiment_name={folder.name}')
+  command_line.parse(values, ['train.py', *FLAGS, *flags, *place])
+  return command_line.to_settings(values)
+
+
+def rows(path: pathlib.Path) -> list[dict[str, str]]:
+  """A CSV's rows as texts by column."""
+  with open(path, newline='') as file:
+    return list(csv.DictReader(file))
+
+
+def manifest(folder: pathlib.Path) -> dict:
+  return json.loads((folder / 'manifest.json').read_text())
+
+
+def weights(folder: pathlib.Path) -> list[np.ndarray]:
+  """The final model."""
+  with np.load(folder / 'model.npz', allow_pickle=False) as arrays:
+    return list(arrays.values())
+
+
+def unfinish(folder: pathlib.Path) -> None:
+  """Makes it look as if the process had died after its last round."""
+  (folder / 'manifest.json').write_text(json.dumps({**manifest(folder), 'finished': False}))
+
+
+def assert_same_results(one: pathlib.Path, other: pathlib.Path) -> None:
+  """All numbers of two runs are the same, but for the seconds."""
+  timeless = lambda f: [{**row, 'seconds': ''} for row in rows(f / 'metrics.csv')]
+  assert timeless(one) == timeless(other)
+  for name in ('clients.csv', 'model.npz'):
+    assert (one / name).read_bytes() == (other / name).read_bytes(), name

@@ -1,0 +1,392 @@
+"""Whole runs: what they compute, when they end, what they leave behind, how they go on."""
+
+import fl_research.environment  # noqa: F401, I001  before TensorFlow
+import errno
+import fcntl
+import os
+
+from absl import logging
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from experiments import command_line, evaluate
+from fl_research import client_data, runtime
+from fl_research.registry import UsageError
+from fl_research.training import experiment, run_data
+from tests.oracles import softmax_regression
+from tests.training import runs
+
+SOFTMAX = ('--model=softmax',)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def context():
+  """Sets the runtime once, as its remark on a TensorFlow that other tests started is not ours."""
+  runtime.set_context('auto')
+
+
+@pytest.fixture(scope='module')
+def done(tmp_path_factory):
+  """The folder of a finished run."""
+  folder = tmp_path_factory.mktemp('done') / 'run'
+  assert runs.start(folder, *SOFTMAX, '--held_out_clients_fraction=0.2') == 0
+  return folder
+
+
+@pytest.fixture(scope='module')
+def data(done):
+  """The data of `done`."""
+  return run_data.load(runs.settings(done, *SOFTMAX, '--held_out_clients_fraction=0.2'))
+
+
+def loss_and_accuracy(weights, examples):
+  """Of softmax regression, in NumPy."""
+  x = np.reshape(examples['x'], (len(examples['x']), -1)).astype(np.float64)
+  logits = x @ weights[0].astype(np.float64) + weights[1]
+  logits -= logits.max(axis=1, keepdims=True)
+  log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+  return (
+    -log_p[np.arange(len(x)), examples['y']].mean(),
+    np.mean(logits.argmax(axis=1) == examples['y']),
+  )
+
+
+def test_a_run_leaves_all_its_files(done):
+  assert sorted(path.name for path in done.iterdir()) == [
+    'checkpoints',
+    'clients.csv',
+    'hparams.csv',
+    'learning_curve.png',
+    'logdir',
+    'manifest.json',
+    'metrics.csv',
+    'model.keras',
+    'model.npz',
+  ]
+  assert len(list((done / 'checkpoints').iterdir())) == 3
+  assert (done / 'learning_curve.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_rows_and_columns(done):
+  table = runs.rows(done / 'metrics.csv')
+  assert [row['round'] for row in table] == [str(r) for r in range(7)]
+  for number, row in enumerate(table):
+    assert bool(row['train/loss']) == bool(row['cohort_size']) == (number > 0)
+    evaluated = number % 2 == 0
+    assert bool(row['eval/accuracy']) == bool(row['held_out/loss']) == evaluated
+    assert float(row['seconds']) > 0
+  assert {row['cohort_size'] for row in table[1:]} == {'3'}
+
+
+def test_row_0_is_the_untrained_model(done, data):
+  model = experiment.build_model(runs.settings(done, *SOFTMAX), data)
+  expected = loss_and_accuracy(model.initial_weights[0], data.test)
+  row = runs.rows(done / 'metrics.csv')[0]
+  found = [float(row['eval/loss']), float(row['eval/accuracy'])]
+  np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_evaluation_against_numpy(done, data):
+  weights, row = runs.weights(done), runs.rows(done / 'metrics.csv')[-1]
+  for prefix, clients, examples in (
+    ('eval', data.test_clients, data.test),
+    ('held_out', data.held_out, data.held_out.pooled()),
+  ):
+    expected = loss_and_accuracy(weights, examples)
+    found = [float(row[f'{prefix}/{metric}']) for metric in ('loss', 'accuracy')]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    each = [clients.examples(p) for p in range(len(clients)) if clients.sizes[p]]
+    losses, accuracies = np.transpose([loss_and_accuracy(weights, e) for e in each])
+    for name, values, worst in (('loss', losses, max), ('accuracy', accuracies, min)):
+      found = lambda s, p=prefix, n=name: float(row[f'{p}_clients/{n}_{s}'])
+      np.testing.assert_allclose(found('mean'), values.mean(), rtol=1e-5)
+      np.testing.assert_allclose(found('sd'), values.std(), rtol=1e-4, atol=1e-7)
+      np.testing.assert_allclose(found('p90'), np.percentile(values, 90), rtol=1e-5)
+      np.testing.assert_allclose(found('worst10'), worst(values), rtol=1e-5)
+
+
+def test_clients_csv(done, data):
+  table = pd.read_csv(done / 'clients.csv', float_precision='round_trip')
+  assert list(table) == ['round', 'client_id', 'phase', 'num_examples', 'metric', 'value']
+  counts = table.groupby(['phase', 'round']).client_id.nunique()
+  assert counts['train'].to_dict() == dict.fromkeys(range(1, 7), 3)
+  assert set(counts['held_out']) == {1} and list(counts['eval'].index) == [0, 2, 4, 6]
+  last = table[(table['round'] == 6) & (table.phase == 'eval') & (table.metric == 'loss')]
+  by_id = {i: p for p, i in enumerate(data.test_clients.ids)}
+  for _, row in last.iterrows():
+    examples = data.test_clients.examples(by_id[row.client_id])
+    assert row.num_examples == len(examples['y'])
+    expected = loss_and_accuracy(runs.weights(done), examples)[0]
+    np.testing.assert_allclose(row.value, expected, rtol=1e-5)
+
+
+def test_manifest_and_hparams(done, data):
+  manifest = runs.manifest(done)
+  assert manifest['finished'] and manifest['rounds'] == 6 and manifest['stopped'] == ''
+  assert manifest['flags']['seed'] == 5
+  assert manifest['passport']['partition_sha256'] == data.passport['partition_sha256']
+  assert manifest['versions']['tensorflow-federated'] == '0.87.0'
+  assert manifest['sessions'][0]['command'] and manifest['machine']['cores'] >= 1
+  (row,) = runs.rows(done / 'hparams.csv')
+  assert (row['task'], row['seed'], row['client_batch_size']) == ('digits', '5', '50')
+
+
+def test_the_keras_file_predicts_the_same(done, data):
+  model = tf.keras.models.load_model(done / 'model.keras')
+  weights = runs.weights(done)
+  x = np.asarray(data.test['x'][:50])
+  expected = x.reshape(50, -1) @ weights[0] + weights[1]
+  np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5)
+
+
+def scalars(folder, tag):
+  """(step, value) of a tag in all files of a logdir."""
+  found = []
+  for path in sorted((folder / 'logdir').glob('events.out.tfevents.*')):
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+      event = tf.compat.v1.Event.FromString(record)
+      found += [
+        (event.step, float(tf.make_ndarray(value.tensor)))
+        for value in event.summary.value
+        if value.tag == tag
+      ]
+  return found
+
+
+def assert_tensorboard_shows_metrics_csv(folder):
+  for tag in ('eval/accuracy', 'train/loss'):
+    expected = [
+      (int(r['round']), float(r[tag])) for r in runs.rows(folder / 'metrics.csv') if r[tag]
+    ]
+    found = scalars(folder, tag)
+    assert [step for step, _ in found] == [step for step, _ in expected]
+    np.testing.assert_allclose([v for _, v in found], [v for _, v in expected], rtol=1e-6)
+
+
+def test_tensorboard_shows_metrics_csv(done):
+  assert_tensorboard_shows_metrics_csv(done)
+
+
+def test_evaluating_again_gives_the_last_row(done, capsys):
+  before = {p.name: p.read_bytes() for p in done.iterdir() if p.is_file()}
+  assert command_line.run(evaluate.main, ['evaluate.py', f'--run={done}']) == 0
+  assert 'eval/accuracy' in capsys.readouterr().out
+  (row,) = runs.rows(done / 'evaluation.csv')
+  last = runs.rows(done / 'metrics.csv')[-1]
+  assert len(row) > 20
+  assert row == {name: last[name] for name in row}
+  evaluated = runs.rows(done / 'evaluation_clients.csv')
+  clients = runs.rows(done / 'clients.csv')
+  assert evaluated == [r for r in clients if r['round'] == '6' and r['phase'] != 'train']
+  for name in ('evaluation.csv', 'evaluation_clients.csv'):
+    (done / name).unlink()
+  assert {p.name: p.read_bytes() for p in done.iterdir() if p.is_file()} == before
+
+
+def test_the_same_flags_give_the_same_numbers(done, tmp_path):
+  assert runs.start(tmp_path / 'run', *SOFTMAX, '--held_out_clients_fraction=0.2') == 0
+  runs.assert_same_results(done, tmp_path / 'run')
+
+
+def test_the_native_runtime_agrees(done, tmp_path):
+  native = ('--runtime=native', '--held_out_clients_fraction=0.2')
+  assert runs.start(tmp_path / 'run', *SOFTMAX, *native) == 0
+  for ours, theirs in zip(runs.weights(done), runs.weights(tmp_path / 'run'), strict=True):
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
+  one, other = (pd.read_csv(f / 'metrics.csv') for f in (done, tmp_path / 'run'))
+  pd.testing.assert_frame_equal(
+    one.drop(columns='seconds'), other.drop(columns='seconds'), rtol=1e-5, atol=1e-6
+  )
+  runtime.shutdown()
+
+
+class Pause:
+  """Asks to pause after so many questions."""
+
+  def __init__(self, questions):
+    self._left = questions
+
+  def __call__(self):
+    self._left -= 1
+    return 'tired' if self._left < 0 else ''
+
+
+@pytest.mark.parametrize('questions', [0, 1, 4])
+def test_a_paused_run_goes_on_as_if_nothing_had_been(questions, done, tmp_path, capsys):
+  folder = tmp_path / 'run'
+  flags = (*SOFTMAX, '--held_out_clients_fraction=0.2')
+  outcome = experiment.run(runs.settings(folder, *flags), Pause(questions))
+  assert outcome.reason == 'tired' and outcome.last_row['round'] == str(questions)
+  assert not runs.manifest(folder)['finished'] and (folder / 'model.keras').exists()
+  assert runs.start(folder, *flags) == 0
+  resumed = capsys.readouterr().err
+  assert resumed == (f'{folder}: resuming after round {questions}\n' if questions else '')
+  assert len(runs.manifest(folder)['sessions']) == 2
+  runs.assert_same_results(done, folder)
+  assert_tensorboard_shows_metrics_csv(folder)
+
+
+def test_damaged_checkpoints(done, tmp_path, capsys, monkeypatch):
+  warnings = []
+  monkeypatch.setattr(logging, 'warning', lambda text, *values: warnings.append(text % values))
+  folder = tmp_path / 'run'
+  flags = (*SOFTMAX, '--held_out_clients_fraction=0.2')
+  experiment.run(runs.settings(folder, *flags), Pause(5))
+  newest = max((folder / 'checkpoints').iterdir())
+  newest.write_bytes(newest.read_bytes()[:-100])
+  experiment.run(runs.settings(folder, *flags), Pause(0))
+  assert capsys.readouterr().err == f'{folder}: resuming after round 4\n'
+  assert len(warnings) == 1 and newest.name in warnings[0]
+  for path in (folder / 'checkpoints').iterdir():
+    path.write_bytes(b'')
+  warnings.clear()
+  assert runs.start(folder, *flags) == 0
+  assert (
+    len(warnings) == len(list(folder.glob('checkpoints/*'))) or 'from the start' in warnings[-1]
+  )
+  runs.assert_same_results(done, folder)
+
+
+def test_a_full_disk(done, tmp_path, capsys, monkeypatch):
+  folder = tmp_path / 'run'
+  flags = (*SOFTMAX, '--held_out_clients_fraction=0.2')
+  fsync = os.fsync
+
+  def refuse(descriptor):
+    path = os.readlink(f'/proc/self/fd/{descriptor}')
+    if path.endswith('metrics.csv') and os.fstat(descriptor).st_size > 2500:
+      raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    fsync(descriptor)
+
+  with monkeypatch.context() as patched:
+    patched.setattr(os, 'fsync', refuse)
+    assert runs.start(folder, *flags) == 1
+  line = capsys.readouterr().err
+  assert line.startswith(f'train.py: No space left on device ({folder}/metrics.csv); what was')
+  assert line.count('\n') == 1
+  kept = [row['round'] for row in runs.rows(folder / 'metrics.csv')]
+  assert kept == [str(r) for r in range(len(kept))] and 0 < len(kept) < 7
+  assert runs.start(folder, *flags) == 0
+  runs.assert_same_results(done, folder)
+
+
+def test_only_one_process_in_a_folder(done, tmp_path):
+  folder = tmp_path / 'run'
+  experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
+  before = (folder / 'metrics.csv').read_bytes()
+  descriptor = os.open(folder, os.O_RDONLY)
+  fcntl.flock(descriptor, fcntl.LOCK_EX)
+  with pytest.raises(UsageError, match='--experiment_name=run: another process is at work'):
+    experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
+  assert (folder / 'metrics.csv').read_bytes() == before
+  os.close(descriptor)
+  experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
+
+
+def test_a_target_ends_the_run(tmp_path):
+  folder = tmp_path / 'run'
+  target = ('--target_metric=eval/loss', '--target_value=2.2', '--total_rounds=50')
+  assert runs.start(folder, *SOFTMAX, *target) == 0
+  losses = [float(r['eval/loss']) for r in runs.rows(folder / 'metrics.csv') if r['eval/loss']]
+  assert losses[-1] <= 2.2 < min(losses[1:-1], default=9)
+  assert runs.manifest(folder)['finished']
+  assert runs.manifest(folder)['stopped'] == 'eval/loss reached 2.2'
+  # Killed before it was marked as finished, it does not train on.
+  before = (folder / 'metrics.csv').read_bytes()
+  runs.unfinish(folder)
+  assert runs.start(folder, *SOFTMAX, *target) == 0
+  assert (folder / 'metrics.csv').read_bytes() == before
+  assert runs.manifest(folder)['stopped'] == 'eval/loss reached 2.2'
+
+
+def test_updates_that_are_not_finite_and_patience(tmp_path):
+  folder = tmp_path / 'run'
+  flags = ('--client_learning_rate=1e38', '--total_rounds=50', '--rounds_per_evaluation=1')
+  patience = ('--target_metric=eval/accuracy', '--patience=3')
+  assert runs.start(folder, *SOFTMAX, *flags, *patience) == 0
+  table = runs.rows(folder / 'metrics.csv')
+  # The first evaluation is the best; three more without a better one end the run.
+  assert [row['round'] for row in table] == ['0', '1', '2', '3', '4']
+  assert runs.manifest(folder)['stopped'] == 'eval/accuracy has not improved for 3 evaluations'
+  assert {row['eval/loss'] for row in table} == {table[0]['eval/loss']}
+  for row in table[1:]:
+    assert row['dropped'] == '3' and len(row['dropped_clients'].split()) == 3
+    assert row['train/loss'] == '' and row['participants'] == '0'
+
+
+def sgd(weights, clients, position, rounds, rate, batch_size):
+  """Plain SGD on one client's examples over some rounds, in NumPy."""
+  examples = clients.examples(position)
+  flat = {'x': np.reshape(examples['x'], (len(examples['y']), -1)), 'y': examples['y']}
+  weights = [np.array(w, np.float64) for w in weights]
+  for number in range(1, rounds + 1):
+    d = client_data.client_data(
+      flat, batch_size=batch_size, epochs=1, seed=5, round_num=number, client=position
+    )
+    for x, y in softmax_regression.batches(d):
+      gradient = softmax_regression.gradient(weights, x, y)
+      weights = [w - rate * g for w, g in zip(weights, gradient)]
+  return weights
+
+
+def test_centralized_is_plain_sgd(tmp_path):
+  flags = (*SOFTMAX, '--centralized', '--total_rounds=2')
+  assert runs.start(tmp_path / 'run', *flags) == 0
+  settings = runs.settings(tmp_path / 'run', *flags)
+  data = run_data.load(settings)
+  assert len(data.train) == 1
+  initial = experiment.build_model(settings, data).initial_weights[0]
+  expected = sgd(initial, data.train, 0, 2, 0.1, 50)
+  for found, weights in zip(runs.weights(tmp_path / 'run'), expected, strict=True):
+    np.testing.assert_allclose(found, weights, atol=1e-5)
+
+
+def test_local_only_is_each_client_alone(tmp_path):
+  folder = tmp_path / 'run'
+  flags = (*SOFTMAX, '--local_only', '--total_rounds=3')
+  experiment.run(runs.settings(folder, *flags), Pause(2))
+  assert runs.start(folder, *flags) == 0
+  settings = runs.settings(folder, *flags)
+  data = run_data.load(settings)
+  initial = experiment.build_model(settings, data).initial_weights[0]
+  alone = [sgd(initial, data.train, p, 3, 0.1, 50) for p in range(6)]
+  row = runs.rows(folder / 'metrics.csv')[-1]
+  assert row['cohort_size'] == '6' and row['bytes_up'] == '0'
+  central = [loss_and_accuracy(weights, data.test)[0] for weights in alone]
+  np.testing.assert_allclose(float(row['eval/loss']), np.mean(central), rtol=1e-4)
+  clients = data.test_clients
+  own = [loss_and_accuracy(alone[p], clients.examples(p))[0] for p in range(6) if clients.sizes[p]]
+  np.testing.assert_allclose(float(row['eval_clients/loss_mean']), np.mean(own), rtol=1e-4)
+  assert command_line.run(evaluate.main, ['evaluate.py', f'--run={folder}']) == 0
+  (again,) = runs.rows(folder / 'evaluation.csv')
+  assert again == {name: row[name] for name in again}
+
+
+@pytest.mark.parametrize('runtime_name', ['fused', 'native'])
+def test_rounds_in_which_nobody_takes_part(runtime_name, tmp_path):
+  trace = tmp_path / 'trace.csv'
+  lines = [f'client_{i},{first},{last}' for i in (0, 3) for first, last in ((1, 1), (3, 3))]
+  trace.write_text('\n'.join(['client_id,first_round,last_round', *lines]))
+  availability = ('--cohort_sampling=availability', f'--availability_trace={trace}')
+  flags = (f'--runtime={runtime_name}', '--total_rounds=3', '--rounds_per_evaluation=1')
+  assert runs.start(tmp_path / 'run', *SOFTMAX, *availability, *flags) == 0
+  table = runs.rows(tmp_path / 'run' / 'metrics.csv')
+  assert [row['cohort_size'] for row in table[1:]] == ['2', '0', '2']
+  losses = [row['eval/loss'] for row in table]
+  assert losses[1] == losses[2] and len(set(losses)) == 3
+  runtime.shutdown()
+
+
+@pytest.mark.parametrize('sampling', ['by_size', 'with_replacement', 'poisson'])
+def test_every_sampling_trains(sampling, tmp_path):
+  flags = (
+    *SOFTMAX,
+    f'--cohort_sampling={sampling}',
+    '--total_rounds=4',
+    '--client_batch_size=full',
+  )
+  assert runs.start(tmp_path / 'run', *flags) == 0
+  table = runs.rows(tmp_path / 'run' / 'metrics.csv')
+  assert float(table[-1]['eval/loss']) < float(table[0]['eval/loss'])
