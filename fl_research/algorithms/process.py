@@ -253,9 +253,9 @@ def _check_private(parts: Parts, result_type: tff.StructType) -> None:
   """Under a private aggregator nothing but the update may leave a client."""
   if not isinstance(parts.aggregator, PrivateAggregator):
     return
-  if not parts.algorithm.shares_update:
+  if not parts.shared(parts.model.weight_names):
     raise registry.UsageError(
-      '--algorithm: differential privacy needs a method that shares updates; this one shares none'
+      '--algorithm: differential privacy needs a method that shares weights; this one shares none'
     )
   if _num_bytes(result_type['auxiliary']):
     raise registry.UsageError(

@@ -21,6 +21,8 @@ def print_outcome(outcome: experiment.Outcome) -> None:
   for name, value in row.items():
     if name.startswith(('train/', 'eval/')) and value:
       figures[name] = f'{float(value):.4f}'
+    if name.startswith('privacy/') and value:
+      figures[name] = f'{float(value):.4g}'
   for name in ('bytes_up', 'bytes_down'):
     if row.get(name):
       figures[f'{name} per round'] = f'{int(row[name]):,}'

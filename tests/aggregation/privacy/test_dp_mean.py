@@ -7,7 +7,7 @@ import tensorflow_federated as tff
 
 from fl_research import random_streams, registry, runtime
 from fl_research.aggregation.privacy import dp_mean
-from fl_research.algorithms import algorithm, client_work, fed_avg, local
+from fl_research.algorithms import algorithm, client_work, fed_avg, fed_per, local
 from tests.algorithms import harness
 from tests.oracles import dp_mean as oracle
 from tests.oracles import fed_avg as fed_avg_oracle
@@ -278,7 +278,11 @@ def test_the_server_is_not_told_how_many_took_part():
 
 @pytest.mark.parametrize(
   ('method', 'reason'),
-  [(_SendsMore(), 'more than their update'), (local.build(), 'shares none')],
+  [
+    (_SendsMore(), 'more than their update'),
+    (local.build(), 'shares none'),
+    (fed_per.build(private_layers='dense_1'), 'shares none'),
+  ],
 )
 def test_methods_that_noise_would_not_cover_are_refused(method, reason):
   with pytest.raises(registry.UsageError, match=reason):

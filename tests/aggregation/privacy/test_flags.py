@@ -1,5 +1,6 @@
 """Flags of differential privacy: each refusal names its flag and reason, in one line."""
 
+import numpy as np
 import pytest
 
 from fl_research import algorithms, registry, runtime
@@ -98,11 +99,12 @@ def test_count_noise(given, noise, expected):
 @pytest.mark.parametrize('name', algorithms.ALGORITHMS)
 def test_the_registry_knows_which_methods_noise_covers(name):
   method = algorithms.build(name, {})
-  factory = dp_mean.PrivateMean(1.0, 1.0, 3.0, [1, 2])
+  factory = dp_mean.PrivateMean(1.0, 1.0, 3.0, np.array([1, 2]))
+  model = harness.model(name='mlp', hidden_units=5, hidden_layers=1)
   refused = ''
   with runtime.use_context('fused'):
     try:
-      harness.build(method, aggregator=factory)
+      harness.build(method, aggregator=factory, model=model)
     except registry.UsageError as error:
       refused = str(error)
   assert bool(refused) == bool(algorithms.ALGORITHMS[name].not_private), refused
