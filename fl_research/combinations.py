@@ -1,4 +1,4 @@
-"""Which algorithm goes with which aggregator, compressor and privacy, asked of the checks themselves.
+"""Which algorithm goes with which aggregator, compressor and privacy, asked of the checks.
 
 `docs/combinations.md` is generated from here (`python -m fl_research.combinations`), so that the
 table says what `experiments.train` would: a cell *runs*, or holds the reason of the refusal.
@@ -10,7 +10,8 @@ import itertools
 import pathlib
 from typing import Any
 
-from fl_research import aggregation, algorithms, settings as settings_lib
+from fl_research import aggregation, algorithms
+from fl_research import settings as settings_lib
 from fl_research.aggregation import compression
 from fl_research.registry import UsageError
 

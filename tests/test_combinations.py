@@ -3,7 +3,6 @@
 import itertools
 
 import numpy as np
-import pytest
 
 from fl_research import client_data, combinations, runtime
 from fl_research.training import experiment, run_data
@@ -12,21 +11,18 @@ _ROUNDS = 2
 
 
 def _covering(cells):
-  """Cells such that every pair of choices that occurs in a cell occurs in one of them."""
-  pairs = lambda cell: set(
-    itertools.combinations(
-      enumerate((cell.algorithm, cell.aggregator, cell.compressor, cell.privacy)), 2
-    )
-  )
-  left = set().union(*(pairs(cell) for cell in cells))
-  chosen = []
-  # The cells that bring most new pairs first; near the end few do, so the order is renewed seldom.
+  """Few cells in which every pair of choices occurs that occurs in any cell, found greedily."""
+  numbers: dict[tuple, int] = {}
+  masks = {}
+  for cell in cells:
+    choices = (cell.algorithm, cell.aggregator, cell.compressor, cell.privacy)
+    pairs = itertools.combinations(enumerate(choices), 2)
+    masks[cell] = sum(1 << numbers.setdefault(pair, len(numbers)) for pair in pairs)
+  left, chosen = (1 << len(numbers)) - 1, []
   while left:
-    gains = sorted(cells, key=lambda cell: -len(pairs(cell) & left))
-    for cell in gains[:25]:
-      if len(pairs(cell) & left) >= len(pairs(gains[0]) & left):
-        chosen.append(cell)
-        left -= pairs(cell)
+    best = max(cells, key=lambda cell, left=left: (masks[cell] & left).bit_count())
+    chosen.append(best)
+    left &= ~masks[best]
   return chosen
 
 
@@ -68,6 +64,17 @@ def running():
   return [cell for cell in combinations.combinations() if not cell.refusal()]
 
 
+def pytest_generate_tests(metafunc):
+  if 'combination' in metafunc.fixturenames:
+    every = metafunc.config.getoption('--all-combinations')
+    cells = running() if every else _covering(running())
+    metafunc.parametrize('combination', cells, ids=_name)
+
+
+def _name(cell):
+  return '-'.join((cell.algorithm, cell.aggregator, cell.compressor or 'plain', cell.privacy))
+
+
 def test_page_is_up_to_date():
   assert combinations.PAGE.read_text() == combinations.page()
 
@@ -79,7 +86,6 @@ def test_unsound_combinations_are_refused_with_the_reason():
   assert 'rotation' in cell.refusal()
 
 
-@pytest.mark.parametrize('combination', _covering(running()), ids=str)
 def test_what_runs_runs(combination):
   with runtime.use_context('fused', client_parallelism=1):
     run_two_rounds(combination)
