@@ -61,7 +61,8 @@ def first_pass(data: Any) -> Any:
 
 def batch(data: Any, step: tf.Tensor) -> Batch:
   """Gathers the minibatch of one step."""
-  rows = data['batches'][step]
+  # Not `[step]`, which is four operations where this is one.
+  rows = tf.gather(data['batches'], step)
   inside = tf.maximum(rows, 0)
   examples = data['examples']
   mask = tf.cast(rows >= 0, tf.float32)
@@ -70,21 +71,27 @@ def batch(data: Any, step: tf.Tensor) -> Batch:
 
 def loss_gradient(
   model: model_lib.Model, weights: Weights, one_batch: Batch, seed: Optional[tf.Tensor]
-) -> tuple[Weights, collections.OrderedDict]:
-  """The gradient of the batch's mean loss, and the batch's metric columns summed.
+) -> tuple[Weights, tf.Tensor]:
+  """The gradient of the batch's mean loss, and its metric columns.
 
-  `seed`, int32 [2], is the source of dropout; None for models without.
+  `seed`, int32 [2], is the source of dropout; None for models without. The columns are float32
+  [k, n], a row for each of `metric_names` and a column for each example, zero for padding.
   """
   with tf.GradientTape() as tape:
     tape.watch(weights)
     output = model.predict_on_batch((weights, ()), one_batch.x, True, seed)
-    loss = model.loss(output, one_batch.y, one_batch.mask)
-  gradient = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-  gradient = tff.learning.optimizers.handle_indexed_slices_gradients(gradient)
-  columns = model.example_metrics(output, one_batch.y)
-  return gradient, collections.OrderedDict(
-    (name, tf.reduce_sum(columns[name] * one_batch.mask)) for name in metric_names(model)
+    columns = model.example_metrics(output, one_batch.y)
+  # The mean loss is the sum of every example's loss times its share, which no weight changes.
+  share = tf.math.divide_no_nan(one_batch.mask, tf.reduce_sum(columns['num'] * one_batch.mask))
+  gradient = tape.gradient(
+    columns['loss'],
+    weights,
+    output_gradients=share,
+    unconnected_gradients=tf.UnconnectedGradients.ZERO,
   )
+  gradient = tff.learning.optimizers.handle_indexed_slices_gradients(gradient)
+  stacked = tf.stack([columns[name] for name in metric_names(model)])
+  return gradient, stacked * one_batch.mask
 
 
 def step_seed(model: model_lib.Model, data: Any, step: tf.Tensor) -> Optional[tf.Tensor]:
@@ -99,12 +106,16 @@ def metric_names(model: model_lib.Model) -> tuple[str, ...]:
   return metrics.sum_names(model.spec.problem, model.spec.num_classes)
 
 
-def _zeros(names) -> collections.OrderedDict:
-  return collections.OrderedDict((name, tf.constant(0.0)) for name in names)
+def _no_columns(model: model_lib.Model, data: Any) -> tf.Tensor:
+  """The metric columns of a batch of padding."""
+  return tf.zeros([len(metric_names(model)), tf.shape(data['batches'])[1]])
 
 
-def _add(first, second):
-  return tf.nest.map_structure(tf.add, first, second)
+def _sums(model: model_lib.Model, columns: tf.Tensor) -> collections.OrderedDict:
+  """The sum of each metric column, by name."""
+  return collections.OrderedDict(
+    zip(metric_names(model), tf.unstack(tf.reduce_sum(columns, axis=1)))
+  )
 
 
 def train_locally(
@@ -131,7 +142,6 @@ def train_locally(
     passes: if above 0, so many passes over the client's examples are made, whatever the length of
       `data.batches`, which is read from its beginning again once it is used up.
   """
-  names = metric_names(model)
   chosen = [i for i in range(len(weights)) if trainable is None or trainable[i]]
   if isinstance(optimizer, restricted_optimizer.RestrictedOptimizer):
     optimizer = optimizer.for_weights(chosen)
@@ -142,11 +152,9 @@ def train_locally(
   available = num_steps(data)
   steps = passes * steps_per_pass(data) if passes else available
 
-  def step(index, weights, optimizer_state, sums):
+  def step(index, weights, optimizer_state, columns):
     row = index % available if passes else index
-    gradient, batch_sums = loss_gradient(
-      model, weights, batch(data, row), step_seed(model, data, index)
-    )
+    gradient, more = loss_gradient(model, weights, batch(data, row), step_seed(model, data, index))
     if adjust_gradient is not None:
       gradient = adjust_gradient(gradient, weights)
     optimizer_state, moved = optimizer.next(
@@ -154,15 +162,15 @@ def train_locally(
     )
     new = dict(zip(chosen, moved))
     weights = tuple(new.get(i, w) for i, w in enumerate(weights))
-    return index + 1, weights, optimizer_state, _add(sums, batch_sums)
+    return index + 1, weights, optimizer_state, columns + more
 
-  _, weights, _, sums = tf.while_loop(
+  _, weights, _, columns = tf.while_loop(
     lambda index, *_: index < steps,
     step,
-    (tf.constant(0), tuple(weights), optimizer_state, _zeros(names)),
+    (tf.constant(0), tuple(weights), optimizer_state, _no_columns(model, data)),
     parallel_iterations=1,
   )
-  return LocalResult(weights, steps, sums)
+  return LocalResult(weights, steps, _sums(model, columns))
 
 
 def mean_gradient(
@@ -175,19 +183,21 @@ def mean_gradient(
   zero = tuple(tf.zeros_like(w) for w in weights)
   steps = num_steps(data)
 
-  def step(index, total, sums):
-    gradient, batch_sums = loss_gradient(
+  def step(index, total, columns):
+    gradient, more = loss_gradient(
       model, weights, batch(data, index), step_seed(model, data, index)
     )
-    total = tuple(t + batch_sums['num'] * g for t, g in zip(total, gradient, strict=True))
-    return index + 1, total, _add(sums, batch_sums)
+    count = _sums(model, more)['num']
+    total = tuple(t + count * g for t, g in zip(total, gradient, strict=True))
+    return index + 1, total, columns + more
 
-  _, total, sums = tf.while_loop(
+  _, total, columns = tf.while_loop(
     lambda index, *_: index < steps,
     step,
-    (tf.constant(0), zero, _zeros(metric_names(model))),
+    (tf.constant(0), zero, _no_columns(model, data)),
     parallel_iterations=1,
   )
+  sums = _sums(model, columns)
   return tuple(tf.math.divide_no_nan(t, sums['num']) for t in total), sums
 
 
