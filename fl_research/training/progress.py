@@ -25,8 +25,12 @@ class ProgressBar:
     console = rich.console.Console(stderr=True)
     self._primary = primary
     self._progress = rich.progress.Progress(
-      rich.progress.TextColumn('round {task.completed:.0f}/{task.total:.0f}'),
-      rich.progress.BarColumn(),
+      rich.progress.TextColumn(
+        'round {task.completed:.0f}/{task.total:.0f}',
+        # On a narrow terminal others give way.
+        table_column=rich.table.Column(min_width=len(f'round {total_rounds}/{total_rounds}')),
+      ),
+      rich.progress.BarColumn(bar_width=12),
       rich.progress.TextColumn('{task.fields[figures]}'),
       _RoundsPerSecond(),
       rich.progress.TimeRemainingColumn(),
@@ -34,7 +38,7 @@ class ProgressBar:
       disable=not sys.stderr.isatty(),
     )
     self._task = self._progress.add_task('', total=total_rounds, completed=first_round, figures='')
-    self._shown: dict[str, float] = {}
+    self._figures: dict[str, str] = {}
 
   def __enter__(self) -> 'ProgressBar':
     self._progress.start()
@@ -45,10 +49,13 @@ class ProgressBar:
 
   def update(self, row: Mapping[str, Any]) -> None:
     """Shows a row of metrics.csv."""
-    for name in ('train/loss', f'train/{self._primary}', 'eval/loss', f'eval/{self._primary}'):
-      if isinstance(row.get(name), float):
-        self._shown[name] = row[name]
-    figures = '  '.join(f'{name} {value:.4f}' for name, value in self._shown.items())
+    for phase, word in (('train', 'training'), ('eval', 'test')):
+      names = dict.fromkeys(('loss', self._primary))
+      values = {name: row.get(f'{phase}/{name}') for name in names}
+      if all(isinstance(value, float) for value in values.values()):
+        figures = ', '.join(f'{name} {value:.4f}' for name, value in values.items())
+        self._figures[phase] = f'{word} {figures}'
+    figures = self._figures.get('eval') or self._figures.get('train', '')
     self._progress.update(self._task, completed=row['round'], figures=figures)
 
 
