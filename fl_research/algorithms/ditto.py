@@ -17,7 +17,7 @@ interleaves the two kinds of steps, batch by batch; as neither reads what the ot
 result is the same.
 """
 
-from fl_research.algorithms import algorithm, fed_avg, fed_prox
+from fl_research.algorithms import algorithm, fed_avg, fed_prox, restricted_optimizer
 from fl_research.algorithms import client_work as client_work_lib
 
 
@@ -41,9 +41,10 @@ class Ditto(fed_avg.FedAvg):
 
   def client_work(self, model, optimizer, broadcast, data, client_state):
     shared = super().client_work(model, optimizer, broadcast, data, ())
+    # A structured update restricts the steps of what is sent, and the personal model is not.
     personal = client_work_lib.train_locally(
       model,
-      optimizer,
+      restricted_optimizer.unrestricted(optimizer),
       tuple(client_state),
       data,
       learning_rate_factor=broadcast.learning_rate_factor,

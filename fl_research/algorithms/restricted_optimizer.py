@@ -19,6 +19,13 @@ def restrict(
   return RestrictedOptimizer(optimizer, projections)
 
 
+def unrestricted(
+  optimizer: tff.learning.optimizers.Optimizer,
+) -> tff.learning.optimizers.Optimizer:
+  """The optimiser without any restriction, for weights that are never sent."""
+  return optimizer.optimizer if isinstance(optimizer, RestrictedOptimizer) else optimizer
+
+
 class RestrictedOptimizer(tff.learning.optimizers.Optimizer):
   """Takes the steps P(s) in place of an optimiser's own steps s.
 
@@ -38,6 +45,11 @@ class RestrictedOptimizer(tff.learning.optimizers.Optimizer):
   ):
     self._optimizer = optimizer
     self._projections = tuple(projections)
+
+  @property
+  def optimizer(self) -> tff.learning.optimizers.Optimizer:
+    """The optimiser whose steps are projected."""
+    return self._optimizer
 
   def for_weights(self, positions: Sequence[int]) -> tff.learning.optimizers.Optimizer:
     """The same restriction for an optimiser that sees these weights only."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from fl_research import registry, runtime
+from fl_research.aggregation import compression
 from fl_research.algorithms import ditto, fed_avg, fed_per, fed_rep, local, private_layers
 from tests.algorithms import harness
 from tests.oracles import ditto as ditto_oracle
@@ -141,3 +142,14 @@ def test_personal_epochs_of_ditto_read_the_batches_again():
   _, second = harness.run_with_clients(given, twice)
   for k in range(3):
     harness.assert_same([first[k]['method']], [second[k]['method']], 0)
+
+
+def test_structured_updates_leave_the_personal_model_of_ditto_alone():
+  rounds = harness.cohorts(rounds=1)
+  method = ditto.build(regularization=0.5, personal_epochs=0)
+  masked = compression.build({'random_mask': {'fraction': 0.25}})
+  history, kept = harness.run_with_clients(harness.build(method, compressor=masked), rounds)
+  plain_history, plain = harness.run_with_clients(harness.build(method), rounds)
+  for k in range(3):
+    harness.assert_same([kept[k]['method']], [plain[k]['method']], 0)
+  assert any(np.any(a != b) for a, b in zip(history[0], plain_history[0]))
