@@ -40,8 +40,14 @@ def run_two_rounds(combination):
     assert measured['participants'] == len(clients)
   after = process.model_weights(state)
   assert all(np.all(np.isfinite(w)) for w in after)
-  if process.algorithm.shares_update:
+  if process.algorithm.shares_update and not _may_stand_still(combination):
     assert any(np.any(a != b) for a, b in zip(after, before))
+
+
+def _may_stand_still(combination):
+  """Where most clients send zero for a number, the middle of what they send is zero."""
+  sparse = any(name in combination.compressor for name in ('top_k', 'subsample', 'random_mask'))
+  return sparse and combination.aggregator in ('median', 'trimmed_mean')
 
 
 def _client(settings, process, data, round_num, position):
