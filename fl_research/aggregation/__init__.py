@@ -51,7 +51,7 @@ AGGREGATORS = {
     'RFA: the weighted geometric median (Pillutla et al. 2022)',
     {
       'iterations': Hyperparameter(
-        3, 'steps of the smoothed Weiszfeld algorithm', _is_count, 'an integer of at least 0'
+        10, 'steps of the smoothed Weiszfeld algorithm', _is_count, 'an integer of at least 0'
       ),
       'smoothing': Hyperparameter(
         1e-6, 'smallest distance that counts', _is_positive, 'a number above 0'

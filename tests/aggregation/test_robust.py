@@ -21,7 +21,12 @@ CASES = {
   'trimmed_mean': ('trimmed_mean', {'fraction': 0.3}, oracle.trimmed_mean(0.3)),
   'krum': ('krum', {'f': 2}, oracle.krum(2)),
   'multi_krum': ('multi_krum', {'f': 2, 'm': 3}, oracle.multi_krum(2, 3)),
-  'geometric_median': ('geometric_median', {}, oracle.geometric_median(3, 1e-6)),
+  'geometric_median': ('geometric_median', {}, oracle.geometric_median(10, 1e-6)),
+  'geometric_median, 3 steps': (
+    'geometric_median',
+    {'iterations': 3, 'smoothing': 0.5},
+    oracle.geometric_median(3, 0.5),
+  ),
   'norm_bounding': ('norm_bounding', {'bound': 0.05}, oracle.norm_bounding(0.05)),
   'norm_bounding, adaptive': (
     'norm_bounding',
