@@ -1,0 +1,51 @@
+"""Every command in README.md works: those of `make` are run by CI, all others here."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+_ROOT = pathlib.Path(__file__).parent.parent
+_DATA = _ROOT.parent / 'shared' / 'data'
+_BLOCKS = re.findall(r'```sh\n(.*?)```', (_ROOT / 'README.md').read_text(), re.DOTALL)
+_COMMANDS = [line.split('#')[0].strip() for block in _BLOCKS for line in block.splitlines()]
+
+
+def test_make_commands_are_those_of_ci():
+  ours = [command for command in _COMMANDS if command.startswith('make')]
+  ci = (_ROOT / '.ci' / 'run').read_text().splitlines()
+  assert ours == ['make demo', 'make test']
+  assert [line for line in ci if line.startswith('make')] == ours
+
+
+@pytest.mark.skipif(
+  not (_DATA / 'mnist').is_dir() and not os.environ.get('FL_RESEARCH_DATA_DIR'),
+  reason='needs the MNIST files in ../shared/data',
+)
+def test_the_other_commands_run_in_order(tmp_path):
+  (tmp_path / 'experiments').symlink_to(_ROOT / 'experiments')
+  commands = [command for command in _COMMANDS if not command.startswith('make')]
+  assert len(commands) >= 4
+  for command in commands:
+    words = command.replace('../shared/data', str(_DATA)).split()
+    assert words[0] == '.venv/bin/python'
+    result = subprocess.run(
+      [sys.executable, *words[1:]],
+      cwd=tmp_path,
+      env={**os.environ, 'PYTHONPATH': str(_ROOT)},
+      capture_output=True,
+      text=True,
+      timeout=600,
+      check=False,
+    )
+    assert result.returncode == 0, (command, result.stderr[-2000:])
+  table = pd.read_csv(tmp_path / 'results' / 'mcmahan_2nn' / 'metrics.csv')
+  expected = ['round', 'train/loss', 'train/accuracy', 'eval/loss', 'eval/accuracy', 'seconds']
+  assert set(expected) <= set(table.columns)
+  assert table['round'].tolist() == list(range(101))
+  # What README says it reaches.
+  assert table['eval/accuracy'].iloc[-5:].mean() == pytest.approx(0.94, abs=0.02)
