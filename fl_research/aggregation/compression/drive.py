@@ -34,8 +34,11 @@ class Drive(stage_lib.Stage):
 
   def encode(self, tensor, seed):
     rows = hadamard.rotate(tf.reshape(tensor, [-1]), seed)
-    absolute = tf.reduce_sum(tf.abs(rows), axis=1)
-    scales = tf.math.divide_no_nan(tf.reduce_sum(tf.square(rows), axis=1), absolute)
+    largest = tf.reduce_max(tf.abs(rows), axis=1, keepdims=True)
+    # Squares of large numbers would overflow.
+    parts = tf.math.divide_no_nan(tf.abs(rows), largest)
+    ratio = tf.math.divide_no_nan(tf.reduce_sum(tf.square(parts), 1), tf.reduce_sum(parts, 1))
+    scales = largest[:, 0] * ratio
     signs = wire.pack_bits(tf.reshape(tf.cast(rows >= 0.0, tf.uint8), [-1]))
     return stage_lib.Encoded((wire.to_bytes(scales), signs), stage_lib.no_values())
 

@@ -11,9 +11,9 @@ d1 ≤ k, have nothing to gain and are sent whole.
 
 The paper does not say how A is drawn. Here its columns are an orthonormal basis of a uniformly
 random subspace (Q of a Gaussian matrix's QR): of the same span as Gaussian columns, and with k = d1
-training is not restricted at all. Steps on B are the client optimiser's steps on H projected by
-A Aᵀ (see
-`fl_research.algorithms.restricted_optimizer`).
+training is not restricted at all. TFF's native runtime brings a TensorFlow of its own, whose QR
+differs from the Python package's in the last bit. Steps on B are the client optimiser's steps on H
+projected by A Aᵀ (see `fl_research.algorithms.restricted_optimizer`).
 
 `rank` below 1 is a share of d1, rounded up (the paper's "mode"); from 1 on it is k.
 """

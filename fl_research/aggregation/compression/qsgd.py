@@ -38,7 +38,9 @@ class Qsgd(stage_lib.Stage):
 
   def encode(self, tensor, seed):
     values = tf.reshape(tensor, [-1])
-    norm = tf.norm(values)
+    largest = tf.reduce_max(tf.abs(values))
+    # Squares of large numbers would overflow.
+    norm = largest * tf.norm(tf.math.divide_no_nan(values, largest))
     place = tf.math.divide_no_nan(tf.abs(values), norm) * self._levels
     below = tf.floor(place)
     draws = tf.random.stateless_uniform(tf.shape(values), seed)
