@@ -31,13 +31,14 @@ class Process:
     *arguments: its arguments.
 
   Attributes:
+    pid: its id, and that of its session.
     started: when it was started, by `time.monotonic()`.
     peak_bytes: the largest sum of the resident peaks of its processes at any answer so far.
   """
 
   def __init__(self, module: str, *arguments: str):
     self._name = ' '.join([module, *arguments])
-    self._errors = tempfile.TemporaryFile()
+    self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed by `close`
     self.started = time.monotonic()
     self.peak_bytes = 0
     self._process = subprocess.Popen(
@@ -49,6 +50,7 @@ class Process:
       text=True,
       start_new_session=True,
     )
+    self.pid = self._process.pid
 
   def __enter__(self) -> 'Process':
     return self
@@ -75,7 +77,7 @@ class Process:
     line = stdout.readline() if stdout is not None else ''
     if not line:
       raise ProcessError(f'{self._name}: {self._last_words()}')
-    self.peak_bytes = max(self.peak_bytes, sum(map(peak_bytes, family(self._process.pid))))
+    self.peak_bytes = max(self.peak_bytes, sum(map(peak_bytes, family(self.pid))))
     return json.loads(line)
 
   def close(self) -> None:
@@ -86,7 +88,7 @@ class Process:
     with contextlib.suppress(subprocess.TimeoutExpired):
       self._process.wait(_END_SECONDS)
     with contextlib.suppress(ProcessLookupError):
-      os.killpg(self._process.pid, signal.SIGKILL)
+      os.killpg(self.pid, signal.SIGKILL)
     self._process.wait()
     if self._process.stdout is not None:
       self._process.stdout.close()

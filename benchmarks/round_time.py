@@ -40,7 +40,10 @@ TOLERANCE = 1e-3
 WARM_UP = 2
 """Rounds before those that are timed: the first compiles, the second may still settle buffers."""
 
-_ALL = tuple(name for name in works.WORKS if name != 'tiny')
+_GROUPS = {
+  'all': [name for name in works.WORKS if name != 'tiny'],
+  'W6': [name for name in works.WORKS if name.startswith('W6')],
+}
 _NAMES = ('fused', 'native', 'tff_learning', 'tff_tutorial', 'plain_loop')
 
 
@@ -245,11 +248,8 @@ def save(results: Sequence[Mapping[str, Any]], described: Mapping[str, Any]) -> 
 def _works(given: Sequence[str]) -> list[str]:
   """The works that flags name, each once."""
   names = [name for text in given for name in text.split(',')]
-  if 'all' in names:
-    return list(_ALL)
-  for name in names:
-    registry.lookup('work', name, {**works.WORKS, 'all': None})
-  return list(dict.fromkeys(names))
+  known = {**{name: [name] for name in works.WORKS}, **_GROUPS}
+  return list(dict.fromkeys(one for name in names for one in registry.lookup('work', name, known)))
 
 
 def _competitors(given: Sequence[str]) -> list[str]:
@@ -281,7 +281,7 @@ def _missing(name: str) -> str:
 def _define(values: flags.FlagValues) -> dict[str, list[str]]:
   """Defines the flags; gives their lines for `--help`."""
   own: dict[str, Any] = {'flag_values': values}
-  flags.DEFINE_multi_string('work', ['all'], 'which works, repeatable or with commas', **own)
+  flags.DEFINE_multi_string('work', ['all'], 'which, repeatable or with commas', **own)
   flags.DEFINE_multi_string('competitor', list(_NAMES), 'which programs', **own)
   flags.DEFINE_integer('rounds', 10, 'timed rounds of each program', 1, **own)
   flags.DEFINE_integer('repetitions', 1, 'how often all is started anew', 1, **own)
@@ -289,15 +289,24 @@ def _define(values: flags.FlagValues) -> dict[str, list[str]]:
   flags.DEFINE_string('plain_configuration', 'fastest', 'how plain_loop is run', **own)
   flags.DEFINE_bool('json', False, 'one JSON object per work on stdout, nothing else', **own)
   flags.DEFINE_bool('save', False, 'write the results to benchmarks/results', **own)
-  own_flags = [values[name] for name in values if name not in ('help', 'helpfull')]
-  lines = [f'  --{flag.name} [{flag.default_as_str}]: {flag.help}' for flag in own_flags]
   return {
-    'Flags': lines,
+    'Flags': flag_lines(values),
     'Works': [f'  {name}: {work.summary}' for name, work in works.WORKS.items()],
     'Configurations of tff_learning and plain_loop, the fastest of a short trial unless named': [
       f'  {name}' for c in ('tff_learning', 'plain_loop') for name in _configurations(c)
     ],
   }
+
+
+def flag_lines(values: flags.FlagValues) -> list[str]:
+  """A line of help for each flag."""
+  lines = []
+  for name in values:
+    flag = values[name]
+    default = ','.join(flag.default) if isinstance(flag.default, list) else flag.default
+    text = flag.help.splitlines()[0].rstrip(';')
+    lines.append(f'  --{name} [{default}]: {text}')
+  return lines
 
 
 def _configurations(competitor: str) -> list[str]:

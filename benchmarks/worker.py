@@ -7,6 +7,7 @@ The first line out, {"ready": …}, says how long the start took. When its input
 ends, and whatever it has started with it.
 """
 
+import importlib
 import json
 import os
 import pathlib
@@ -24,11 +25,11 @@ def main(argv: list[str]) -> None:
   # Others that this process starts may write to what they take for our output.
   answers = os.fdopen(os.dup(1), 'w', buffering=1)
   os.dup2(2, 1)
+  # `works` imports our package, which makes settings that count before TensorFlow.
   from benchmarks import competitors, works
-  import fl_research  # noqa: F401  settings that count before TensorFlow
-  import tensorflow  # noqa: F401
-  import tensorflow_federated  # noqa: F401
 
+  for library in ('tensorflow', 'tensorflow_federated'):
+    importlib.import_module(library)
   imported = time.perf_counter()
   job = works.Job.load(work_name, pathlib.Path(path))
   loaded = time.perf_counter()

@@ -11,12 +11,12 @@ Importing this module does not import TensorFlow.
 from collections.abc import Callable, Mapping
 import dataclasses
 import pathlib
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
 from fl_research import client_data, random_streams
-from fl_research.datasets.federated_data import ContiguousClients, Problem
+from fl_research.datasets.federated_data import Clients, ContiguousClients, Problem
 from fl_research.models.specification import ModelSpec
 
 SEED = 1
@@ -187,20 +187,20 @@ class Job:
 
   Attributes:
     name: the work's name.
-    path: the file that its data came from.
     clients: the population.
+    path: the file that the data came from; None if from no file.
   """
 
   name: str
-  path: pathlib.Path
-  clients: ContiguousClients
+  clients: Clients
+  path: Optional[pathlib.Path] = None
 
   @classmethod
   def load(cls, name: str, path: pathlib.Path) -> 'Job':
     """The work of that name with the data of a file that `save` wrote."""
     with np.load(path) as arrays:
       pool = {'x': arrays['x'], 'y': arrays['y']}
-      return cls(name, path, ContiguousClients(pool, arrays['offsets']))
+      return cls(name, ContiguousClients(pool, arrays['offsets']), path)
 
   @property
   def work(self) -> Work:

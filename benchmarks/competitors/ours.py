@@ -4,8 +4,9 @@ A round is timed from asking for its cohort's data to having its results. As in 
 a thread prepares the next round's data meanwhile; the time ends only when both are done.
 """
 
+from collections.abc import Callable
 import concurrent.futures
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -27,13 +28,20 @@ class Ours:
   Args:
     job: what to train.
     runtime_name: one of `runtime.NAMES`.
+    cohort: positions of the clients of a round; those of the job when None.
   """
 
-  def __init__(self, job: works.Job, runtime_name: str):
-    defaults = {field.name: field.default for field in settings.fields()}
+  def __init__(
+    self,
+    job: works.Job,
+    runtime_name: str,
+    cohort: Optional[Callable[[int], np.ndarray]] = None,
+  ):
+    defaults: dict[str, Any] = {field.name: field.default for field in settings.fields()}
     parallelism = defaults['client_parallelism'] or None
     self._context = runtime.set_context(runtime_name, parallelism, defaults['jit'])
     self._job = job
+    self._cohort = cohort or job.cohort
     self._process = build_process(job)
     self._state = self._process.initialize()
     self._client_states: dict[int, Any] = {}
@@ -65,7 +73,7 @@ class Ours:
     return self._context.report()
 
   def _cohort_data(self, round_num: int) -> list:
-    clients = [self._job.client_data(round_num, int(k)) for k in self._job.cohort(round_num)]
+    clients = [self._job.client_data(round_num, int(k)) for k in self._cohort(round_num)]
     return clients if self._process.keeps_client_state else runtime.stack_clients(clients)
 
   def _with_states(self, clients: list) -> list:

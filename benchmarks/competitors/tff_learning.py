@@ -78,19 +78,19 @@ def tff_model(job: works.Job, kind: str):
   ours = job.build_model()
   if kind == 'functional':
     return ours
-  # Functions, as TFF's runtime wants losses and metrics made anew in each of its graphs.
-  loss = lambda: tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+  loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
   accuracy = tf.keras.metrics.SparseCategoricalAccuracy
   if kind == 'functional_keras':
+    metrics = lambda: collections.OrderedDict(accuracy=accuracy())
     return tff.learning.models.functional_model_from_keras(
-      ours.keras_model(), loss(), ours.input_spec, lambda: collections.OrderedDict(accuracy=accuracy())
+      ours.keras_model(), loss, ours.input_spec, metrics
     )
   keras_model = ours.keras_model()
 
   def model_fn():
     copy = tf.keras.models.clone_model(keras_model)
     return tff.learning.models.from_keras_model(
-      copy, loss=loss(), input_spec=ours.input_spec, metrics=[accuracy()]
+      copy, loss=loss, input_spec=ours.input_spec, metrics=[accuracy()]
     )
 
   return model_fn
