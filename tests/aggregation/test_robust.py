@@ -24,8 +24,8 @@ CASES = {
   'geometric_median': ('geometric_median', {}, oracle.geometric_median(10, 1e-6)),
   'geometric_median, 3 steps': (
     'geometric_median',
-    {'iterations': 3, 'smoothing': 0.5},
-    oracle.geometric_median(3, 0.5),
+    {'iterations': 3, 'smoothing': 0.1},
+    oracle.geometric_median(3, 0.1),
   ),
   'norm_bounding': ('norm_bounding', {'bound': 0.05}, oracle.norm_bounding(0.05)),
   'norm_bounding, adaptive': (
