@@ -40,6 +40,9 @@ _LINEAR_STEPS = registry.Requirement(
   ('sgd', 'momentum'),
   'trains in a random subspace, where only steps linear in the gradient stay the same',
 )
+_NO_XLA = registry.Requirement(
+  'jit', ('auto', 'off'), 'picks out numbers in a way that XLA does not compile'
+)
 _always = lambda hyperparameters: True
 _is_share = lambda value: 0 < value <= 1
 _SHARE = 'a share in (0, 1]'
@@ -64,7 +67,7 @@ COMPRESSORS: dict[str, StageEntry] = {
     'fl_research.aggregation.compression.random_mask',
     'train a random part of the weights (Konečný et al. 2016)',
     {'fraction': Hyperparameter(0.25, 'share of the weights trained', _is_share, _SHARE)},
-    requires=(_LINEAR_STEPS,),
+    requires=(_LINEAR_STEPS, _NO_XLA),
     kind=STRUCTURED,
     contracts=_always,
   ),
@@ -72,6 +75,7 @@ COMPRESSORS: dict[str, StageEntry] = {
     'fl_research.aggregation.compression.subsample',
     'send a random part of the numbers, scaled up (Konečný et al. 2016)',
     {'fraction': Hyperparameter(0.1, 'share of the numbers sent', _is_share, _SHARE)},
+    requires=(_NO_XLA,),
     kind=SKETCH,
   ),
   'rotation': StageEntry(
@@ -85,6 +89,7 @@ COMPRESSORS: dict[str, StageEntry] = {
     'fl_research.aggregation.compression.top_k',
     'send the largest numbers, remember the others (Seide et al. 2014, Stich et al. 2018)',
     {'fraction': Hyperparameter(0.01, 'share of the numbers sent', _is_share, _SHARE)},
+    requires=(_NO_XLA,),
     kind=SKETCH,
     feeds_back=True,
     contracts=_always,
@@ -103,6 +108,7 @@ COMPRESSORS: dict[str, StageEntry] = {
         16, 's, levels between 0 and the norm', lambda v: 1 <= v <= 2**15, 'an integer in [1, 2^15]'
       )
     },
+    requires=(_NO_XLA,),
   ),
   'drive': StageEntry(
     'fl_research.aggregation.compression.drive',

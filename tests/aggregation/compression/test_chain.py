@@ -81,6 +81,7 @@ def test_refused(text, reason):
   'given, reason',
   [
     ({'compressor': 'low_rank', 'client_optimizer': 'adam'}, '--client_optimizer=adam: not with'),
+    ({'compressor': 'rotation,qsgd:4', 'jit': 'on'}, '--jit=on: not with --compressor=qsgd'),
     ({'compressor': 'quantize:2', 'quantize_bits': 3}, 'also set by --quantize_bits'),
     ({'compressor': '', 'quantize_bits': 3}, 'not read by this run'),
     ({'compressor': 'drive', 'local_only': True}, 'not with --local_only'),
