@@ -44,8 +44,8 @@ HELP = {
   'select': 'what the best cell is best in: "COLUMN last N", "COLUMN final" or "COLUMN rounds to '
   'TARGET", of training (train/...) or held-out clients (held_out/...)',
   'allow_test_target': 'let --select="eval/... rounds to TARGET", or a --target_metric of the test '
-  'set, have a say in the choice. McMahan et al. 2017 and others chose learning rates so, and their '
-  'tables cannot be repeated otherwise; the result is then no estimate on unseen data',
+  'set, have a say in the choice. McMahan et al. 2017 and others chose learning rates so, and '
+  'their tables cannot be repeated otherwise; the result is then no estimate on unseen data',
   'parallel': 'runs at a time, each with --client_parallelism=1 where there are several; 0: one '
   'per core',
   'launch': 'local runs them here; print only prints the commands; slurm and ray submit a job per '
@@ -54,6 +54,7 @@ HELP = {
 }
 LAUNCHERS = ('local', 'print', 'slurm', 'ray')
 SUMMARY = 'summary.csv'
+TRAIN = 'experiments.train'
 _RESERVED = ('experiment_name', 'output_dir')
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _MOST_ROWS = 40
@@ -170,9 +171,7 @@ def _runs(
     selection.check_settings(measure, settings, values.allow_test_target)
     folder = run_folder.RunFolder(settings)
     folder.check()
-    runs.append(
-      Run(cell, settings, (sys.executable, '-m', 'experiments.train', *arguments), folder.path)
-    )
+    runs.append(Run(cell, settings, (sys.executable, '-m', TRAIN, *arguments), folder.path))
   return runs
 
 
@@ -288,9 +287,7 @@ def _cell_key(row: Mapping[str, Any], swept: Sequence[str]) -> tuple[str, ...]:
   return tuple(str(row.get(name, '')) for name in swept if name != selection.SEED)
 
 
-def _print_choice(
-  choice: selection.Choice, measure: analysis.Measure, path: pathlib.Path
-) -> None:
+def _print_choice(choice: selection.Choice, measure: analysis.Measure, path: pathlib.Path) -> None:
   table = choice.cells.copy()
   table.insert(0, ' ', np.where(table.pop('best'), '*', ''))
   if len(table) > _MOST_ROWS:

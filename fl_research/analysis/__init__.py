@@ -1,12 +1,12 @@
 """From folders of runs to tables, answers and figures, in pandas; TensorFlow is not needed.
 
-    runs = load_runs('results/**')
-    summarise(runs, parse_measure('eval/accuracy last 100').of(runs))
-    plot_curves(runs, 'eval/accuracy')
+runs = load_runs('results/**')
+summarise(runs, parse_measure('eval/accuracy last 100').of(runs))
+plot_curves(runs, 'eval/accuracy')
 """
 
 from fl_research.analysis.comparison import compare, Comparison
-from fl_research.analysis.fairness import fairness, gini
+from fl_research.analysis.inequality import fairness, gini
 from fl_research.analysis.intervals import bootstrap_interval, Interval, t_interval
 from fl_research.analysis.measures import (
   crossing,
@@ -25,3 +25,28 @@ from fl_research.analysis.plots import (
 )
 from fl_research.analysis.runs import concatenate, load_runs, Runs
 from fl_research.analysis.summaries import summarise
+
+__all__ = [
+  'Comparison',
+  'Interval',
+  'Measure',
+  'Runs',
+  'bootstrap_interval',
+  'compare',
+  'concatenate',
+  'crossing',
+  'fairness',
+  'final',
+  'gini',
+  'last_n_mean',
+  'load_runs',
+  'lower_is_better',
+  'parse_measure',
+  'plot_clients',
+  'plot_curves',
+  'plot_rounds_to_target',
+  'plot_tradeoff',
+  'rounds_to_target',
+  'summarise',
+  't_interval',
+]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from fl_research.analysis import intervals
 from fl_research.analysis.measures import Measure
-from fl_research.analysis.runs import NAME, SEED, Runs
+from fl_research.analysis.runs import NAME, Runs, SEED
 from fl_research.registry import UsageError
 
 
@@ -108,17 +108,20 @@ def _by_seed(runs: Runs, measure: Measure, name: str) -> pd.Series:
   runs.check_setting(SEED)
   seeds = runs.settings[SEED]
   if seeds.duplicated().any():
-    twice = seeds[seeds.duplicated(keep=False)]
-    raise UsageError(f'{name} has the seed {twice.iloc[0]} in {" and ".join(twice.index[:2])}')
+    twice = seeds[seeds.duplicated()].iloc[0]
+    where = ' and '.join(seeds.index[seeds == twice][:2])
+    raise UsageError(f'{name} has the seed {twice} in {where}')
   for run, finished in runs.facts['finished'].items():
     if finished is False:
       raise UsageError(
         f'{name}: the run {run} is unfinished, at round {runs.facts.loc[run, "last_round"]}; '
         'run its command again, or leave it out'
       )
-  values = measure.of(runs)
+  values: pd.Series = measure.of(runs)
   if values.isna().any():
-    raise UsageError(f'{name}: the run {values[values.isna()].index[0]} has no value of "{measure}"')
+    raise UsageError(
+      f'{name}: the run {values[values.isna()].index[0]} has no value of "{measure}"'
+    )
   return values.set_axis(seeds)
 
 

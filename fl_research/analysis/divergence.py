@@ -128,7 +128,8 @@ def _explain(runs: list[Runs]) -> tuple[_Rows, _Rows]:
   identity = {name for manifest in manifests for name in manifest.get('identity', {})}
   identity |= {name for manifest in manifests for name in manifest.get('method_flags', {})}
   known_to_matter = identity or {name for both in flags for name in dict(both)}
-  mattering, harmless = [], []
+  mattering: _Rows = []
+  harmless: _Rows = []
   for what, x, y in _unequal(dict(flags[0]), dict(flags[1])):
     if what != NAME:
       (mattering if what in known_to_matter else harmless).append((f'--{what}', x, y))

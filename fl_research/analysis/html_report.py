@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from fl_research.analysis import plots
-from fl_research.analysis.fairness import fairness
+from fl_research.analysis.inequality import fairness
 from fl_research.analysis.measures import Measure, rounds_to_target
 from fl_research.analysis.runs import CLIENTS, Runs, SEED
 from fl_research.analysis.summaries import summarise
@@ -53,7 +53,7 @@ th, td { padding: .3rem .7rem; border-bottom: 1px solid var(--line); text-align:
 th { color: var(--soft); font-weight: 600; border-bottom-width: 2px; }
 th.text, td.text { text-align: left; }
 tr.best td { background: var(--best); font-weight: 600; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(30rem, 100%), 1fr));
+.figures { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(30rem, 100%), 1fr));
   gap: 1.2rem; }
 figure { margin: 0; background: var(--panel); border: 1px solid var(--line); border-radius: .5rem;
   padding: .6rem; break-inside: avoid; }
@@ -185,8 +185,7 @@ def _results(summary: pd.DataFrame, by: Sequence[str], measure: Measure) -> str:
   direction = 'lower' if measure.falls else 'higher'
   table = table.sort_values('mean', ascending=measure.falls).drop(columns=['low', 'high'])
   return (
-    f'<p>{_text(measure)}: mean over seeds, {direction} is better.</p>'
-    f'{_table(table, by, best)}'
+    f'<p>{_text(measure)}: mean over seeds, {direction} is better.</p>{_table(table, by, best)}'
   )
 
 
@@ -346,7 +345,7 @@ def _figure(draw: Callable[[axes_lib.Axes], Any], caption: str) -> str:
     ('text.color', 'axes.labelcolor', 'axes.edgecolor', 'xtick.color', 'ytick.color', 'grid.color'),
     _INK,
   )
-  options = {**inks, 'svg.fonttype': 'none', 'svg.hashsalt': caption, 'font.size': 10}
+  options: Any = {**inks, 'svg.fonttype': 'none', 'svg.hashsalt': caption, 'font.size': 10}
   with matplotlib.rc_context(options):
     figure, axes = plots.new_figure()
     figure.patch.set_alpha(0)
@@ -365,11 +364,11 @@ def byte_count(count: float) -> str:
   """A number of bytes for readers: 26 kB, 1.2 GB."""
   if not np.isfinite(count):
     return '–'
-  for unit in ('B', 'kB', 'MB', 'GB', 'TB'):
-    if abs(count) < 1000:
-      break
+  units = ['B', 'kB', 'MB', 'GB', 'TB']
+  while abs(count) >= 999.5 and len(units) > 1:
     count /= 1000
-  return f'{count:.3g} {unit}'
+    units.pop(0)
+  return f'{count:.3g} {units[0]}'
 
 
 def duration(seconds: float) -> str:

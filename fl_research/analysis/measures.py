@@ -70,7 +70,7 @@ def parse_measure(text: str) -> Measure:
     number = int(count) if last else float(target)
   except ValueError as error:
     raise UsageError(f'{text!r}: {count or target} is not a number; {accepted}') from error
-  if last and number < 1 or not np.isfinite(number):
+  if (last and number < 1) or not np.isfinite(number):
     raise UsageError(f'{text!r}: {number} is not accepted; {accepted}')
   return Measure(column, LAST if last else ROUNDS_TO, number)
 
@@ -185,10 +185,14 @@ def _reach(
   x = rounds[known]
   where = crossing(x, run[column][known], target, falls) if len(x) else np.nan
   result = {'reached': bool(np.isfinite(where)), 'rounds': where}
-  for name in ('bytes_up', 'bytes_down'):
+  # Bytes are per round, hours count from the start of the run.
+  for name, total in (
+    ('bytes_up', np.cumsum),
+    ('bytes_down', np.cumsum),
+    ('simulated_hours', None),
+  ):
     if name in run:
-      result[name] = float(np.interp(where, rounds, np.nan_to_num(run[name]).cumsum()))
-  if 'simulated_hours' in run:
-    hours = np.nan_to_num(run['simulated_hours'])
-    result['simulated_hours'] = float(np.interp(where, rounds, hours))
+      spent = np.nan_to_num(run[name])
+      spent = total(spent) if total else spent
+      result[name] = float(np.interp(where, rounds, spent)) if result['reached'] else np.nan
   return {**result, 'last_evaluated': x[-1] if len(x) else np.nan}

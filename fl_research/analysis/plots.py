@@ -41,7 +41,8 @@ def plot_curves(
     confidence: of the bands. A cell with one run has none.
 
   Raises:
-    UsageError: there is no such column or setting, no value of it, or more than `MOST_CELLS` cells.
+    UsageError: there is no such column or setting, no run has a value of it, or there are more than
+      `MOST_CELLS` cells.
   """
   runs.check_column(column)
   axes = _axes(axes)
@@ -49,13 +50,15 @@ def plot_curves(
     table = runs.metrics[runs.metrics['run'].isin(members)]
     values = table.pivot(index='round', columns='run', values=column).dropna(how='all')
     if not len(values):
-      raise UsageError(f'{column}: has no values in {cell}')
+      continue
     # Only where every seed still runs: else the mean would jump when one ends early.
     values = values[members].dropna() if len(values.dropna()) else values[members]
     every = max(1, len(values) // 8)
     axes.plot(values.index, values.mean(axis=1), label=cell, markevery=every, **style)
     low, high = _bounds(values.to_numpy(), confidence)
     axes.fill_between(values.index, low, high, color=style['color'], alpha=0.18, linewidth=0)
+  if not axes.has_data():
+    raise UsageError(f'{column}: has no values in any of the runs')
   _finish(axes, 'round', column)
   return axes
 
@@ -247,9 +250,13 @@ def _sign(column: str) -> str:
 def _finish(axes: axes_lib.Axes, x: str, y: str, legend: bool = True) -> None:
   axes.set_xlabel(x)
   axes.set_ylabel(y)
-  axes.grid(alpha=0.3)
+  axes.grid(alpha=0.25, linewidth=0.6)
   axes.spines[['top', 'right']].set_visible(False)
   if legend:
     # Above the axes, where it hides nothing.
-    place = {'loc': 'lower left', 'bbox_to_anchor': (0.0, 1.0), 'borderaxespad': 0.2}
+    place: dict[str, Any] = {
+      'loc': 'lower left',
+      'bbox_to_anchor': (0.0, 1.0),
+      'borderaxespad': 0.2,
+    }
     axes.legend(frameon=False, fontsize='small', handlelength=3.5, **place)

@@ -36,6 +36,7 @@ FACTS = ('path', 'finished', 'last_round', 'seconds', 'parameters', 'commit', 'd
 _TEXT_COLUMNS = frozenset({'dropped_clients'})
 _CLIENT_COLUMNS = ('round', 'client_id', 'phase', 'num_examples', 'metric', 'value')
 _GLOB = re.compile(r'[*?\[]')
+_NO_NUMBER = re.compile(r'CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: (.*)')
 _TORN_ROW = re.compile(r'Row #(\d+): Expected (\d+) columns, got (\d+)')
 
 
@@ -180,14 +181,16 @@ class Runs:
     if not by:
       return pd.Series('all runs', self.settings.index, name='cell')
     columns = [[f'{name}={_key(v) or "-"}' for v in self.settings[name]] for name in by]
-    return pd.Series([', '.join(parts) for parts in zip(*columns)], self.settings.index, name='cell')
+    return pd.Series(
+      [', '.join(parts) for parts in zip(*columns)], self.settings.index, name='cell'
+    )
 
   @functools.cached_property
   def clients(self) -> pd.DataFrame:
-    """Last known value of every client: `run, phase, metric, client_id, round, num_examples, value`.
+    """Last known values of every client, from the clients.csv of those runs that have one.
 
-    From the clients.csv of those runs that have one: for every run and phase, the rows of the last
-    round in which it was measured.
+    For every run and phase, the rows of the last round in which it was measured: `run`, `phase`,
+    `metric`, `client_id`, `round`, `num_examples`, `value`.
 
     Raises:
       UsageError: no run has one, or one cannot be read.
@@ -280,6 +283,8 @@ def find_runs(pattern: str) -> list[pathlib.Path]:
   Raises:
     UsageError: nothing matches.
   """
+  if not pattern:
+    raise UsageError('no folder was given')
   base = re.sub(r'(?<=.)(/\*\*?)+/?$', '', pattern)
   starts = sorted(glob.glob(base, recursive=True)) if _GLOB.search(base) else [base]
   starts = [start for start in starts if os.path.isdir(start)]
@@ -392,7 +397,7 @@ class _Sheet:
 
   def parse(self, kept: Optional[Sequence[str]]) -> pyarrow.Table:
     try:
-      return _parse(self.columns(), [self.rows], kept, newlines=self.quoted)
+      return _parse(self.columns(), [self.rows], kept, newlines=self.quoted, alone=True)
     except pyarrow.ArrowInvalid as error:
       raise UsageError(f'{self.path}: {_complaint(error)}') from error
 
@@ -403,18 +408,26 @@ def _complaint(error: pyarrow.ArrowInvalid) -> str:
   if torn:
     row, expected, got = torn.groups()
     return f'row {row} has {got} values for {expected} columns (half-written?)'
-  return str(error).splitlines()[0].removeprefix('CSV conversion error to double: ').strip()
+  wrong = _NO_NUMBER.search(str(error))
+  if wrong:
+    column, row, reason = wrong.groups()
+    return f'row {row}, column {int(column) + 1}: {reason}'
+  return str(error).splitlines()[0]
 
 
 def _parse(
-  names: Sequence[str], rows: Sequence[bytes], kept: Optional[Sequence[str]], newlines: bool
+  names: Sequence[str],
+  rows: Sequence[bytes],
+  kept: Optional[Sequence[str]],
+  newlines: bool = False,
+  alone: bool = False,
 ) -> pyarrow.Table:
-  """The rows of one or more files with the same columns."""
+  """The rows of one or more files with the same columns; alone, errors tell the row."""
   types = {name: pyarrow.string() if name in _TEXT_COLUMNS else pyarrow.float64() for name in names}
   wanted = None if kept is None else ['round', *(n for n in kept if n in names and n != 'round')]
   return pyarrow.csv.read_csv(
     pyarrow.py_buffer(b''.join(rows)),
-    pyarrow.csv.ReadOptions(column_names=list(names), block_size=1 << 24),
+    pyarrow.csv.ReadOptions(use_threads=not alone, column_names=list(names), block_size=1 << 24),
     pyarrow.csv.ParseOptions(newlines_in_values=newlines),
     pyarrow.csv.ConvertOptions(column_types=types, include_columns=wanted),
   )
@@ -456,7 +469,7 @@ def _parse_batch(
   counts = [sheet.rows.count(b'\n') for sheet in sheets]
   if len(sheets) > 1:
     try:
-      table = _parse(sheets[0].columns(), [sheet.rows for sheet in sheets], kept, newlines=False)
+      table = _parse(sheets[0].columns(), [sheet.rows for sheet in sheets], kept)
       if len(table) == sum(counts):
         return table, counts
     except pyarrow.ArrowInvalid:

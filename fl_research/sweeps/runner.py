@@ -52,9 +52,7 @@ class Ended:
     return lines[-1].strip() if lines else f'exit code {self.code}'
 
 
-def run_jobs(
-  jobs: Sequence[Job], parallel: int, environment: Mapping[str, str]
-) -> Iterator[Ended]:
+def run_jobs(jobs: Sequence[Job], parallel: int, environment: Mapping[str, str]) -> Iterator[Ended]:
   """Runs jobs, so many at a time, and yields each as it ends.
 
   Whenever the iteration ends early (an exception, SIGTERM or Ctrl-C as exceptions, `close()`), the

@@ -99,7 +99,9 @@ def choose(cells: Sequence[Mapping[str, str]], values: Sequence[float], measure:
   warnings = _edges(table, names, best) if best >= 0 else ['no cell has a value from all its runs']
   incomplete = int((table['missing'] > 0).sum())
   if incomplete and best >= 0:
-    warnings.append(f'{incomplete} of {len(table)} cells lack a value of a run and were passed over')
+    warnings.append(
+      f'{incomplete} of {len(table)} cells lack a value of a run and were passed over'
+    )
   if table['runs'].max() == 1:
     warnings.append('one seed per cell: nothing is known of the spread; sweep seed=0,1,2 as well')
   return Choice(table, best, tuple(warnings))

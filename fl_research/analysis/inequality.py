@@ -35,7 +35,8 @@ def fairness(runs: Runs, metric: str, phase: str = 'eval') -> pd.DataFrame:
 
   Returns:
     One row per run that has such values: `clients`, `mean`, `sd`, `p10`, `p50`, `p90` and `worst10`
-    (the mean of the worst tenth) as in `fl_research.metrics.distribution`, `variance` = sd², `gini`.
+    (the mean of the worst tenth) as in `fl_research.metrics.distribution`; `variance` = sd²; and
+    `gini`.
 
   Raises:
     UsageError: no run has clients.csv, or none has that metric in that phase.
