@@ -35,7 +35,10 @@ RESULTS = processes.ROOT / 'benchmarks' / 'results'
 """Where `--save` puts what was measured."""
 
 TOLERANCE = 1e-3
-"""How far the final losses may lie apart, relative to the plain loop's (or the native one's)."""
+"""How far the final losses may lie apart, relative to the first program's."""
+
+TOLERANCE_OF_FALL = 0.05
+"""How far they may lie apart, relative to how much training has lowered the loss."""
 
 WARM_UP = 2
 """Rounds before those that are timed: the first compiles, the second may still settle buffers."""
@@ -62,7 +65,7 @@ class Measured:
     first_round_seconds: the first round, from the start of the process.
     start: seconds the start took, by part.
     peak_bytes: peak memory of its processes.
-    loss: at the end.
+    initial_loss, loss: before and after training.
     facts: what it says about itself.
   """
 
@@ -72,6 +75,7 @@ class Measured:
   first_round_seconds: float = 0.0
   start: dict[str, float] = dataclasses.field(default_factory=dict)
   peak_bytes: int = 0
+  initial_loss: float = float('nan')
   loss: float = float('nan')
   facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -122,8 +126,9 @@ class Runner:
             measured[name].seconds.append(seconds)
       for name, process in running.items():
         answer = process.ask({'finish': True})
-        measured[name].loss, measured[name].facts = answer['loss'], answer['facts']
-        measured[name].peak_bytes = process.peak_bytes
+        result = measured[name]
+        result.initial_loss, result.loss = answer['initial_loss'], answer['loss']
+        result.facts, result.peak_bytes = answer['facts'], process.peak_bytes
     return measured
 
   def _start(self, competitor: str, configuration: str) -> processes.Process:
@@ -182,13 +187,15 @@ def _summary(
   }
   seconds = of_all('median', min)
   losses = of_all('loss', list)
+  initial_loss = runs[-1][names[0]].initial_loss
   return {
     'work': name,
     'summary': works.WORKS[name].summary,
     'seconds_per_round': seconds,
     'times_fused': {n: seconds[n] / seconds['fused'] for n in names if 'fused' in seconds},
     'final_loss': {n: values[-1] for n, values in losses.items()},
-    'losses_agree': _agree([loss for values in losses.values() for loss in values]),
+    'initial_loss': initial_loss,
+    'losses_agree': _agree([loss for own in losses.values() for loss in own], initial_loss),
     'rounds': len(runs[0][names[0]].seconds),
     'repetitions': len(runs),
     'all_seconds': of_all('seconds', list),
@@ -202,8 +209,10 @@ def _summary(
   }
 
 
-def _agree(losses: Sequence[float]) -> bool:
-  return max(losses) - min(losses) <= TOLERANCE * abs(losses[0])
+def _agree(losses: Sequence[float], initial: float) -> bool:
+  difference = max(losses) - min(losses)
+  fall = abs(initial - losses[0])
+  return difference <= TOLERANCE * abs(losses[0]) and difference <= TOLERANCE_OF_FALL * fall
 
 
 def print_table(results: Sequence[Mapping[str, Any]], file: Any) -> None:
@@ -339,8 +348,8 @@ def main(argv: Sequence[str]) -> int:
       return 1
     if values.json:
       print(json.dumps({**results[-1], 'machine': described}), flush=True)
-  if not values.json:
-    print_table(results, sys.stdout)
+    else:
+      print_table(results[-1:], sys.stdout)
   if values.save:
     _note(f'written to {save(results, described).relative_to(processes.ROOT)}')
   return _verdict(results)

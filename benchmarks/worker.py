@@ -48,7 +48,13 @@ def main(argv: list[str]) -> None:
 
 def _answer(request: dict[str, Any], job: Any, program: Any) -> dict[str, Any]:
   if 'finish' in request:
-    return {'loss': job.loss(job.build_model(), program.weights()), 'facts': program.facts()}
+    model = job.build_model()
+    initial, final = model.initial_weights[0], program.weights()
+    return {
+      'initial_loss': job.loss(model, initial),
+      'loss': job.loss(model, final),
+      'facts': program.facts(),
+    }
   program.prepare(request['round'])
   begin = time.perf_counter()
   program.round(request['round'])
