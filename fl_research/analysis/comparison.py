@@ -117,12 +117,10 @@ def _by_seed(runs: Runs, measure: Measure, name: str) -> pd.Series:
         f'{name}: the run {run} is unfinished, at round {runs.facts.loc[run, "last_round"]}; '
         'run its command again, or leave it out'
       )
-  values: pd.Series = measure.of(runs)
-  if values.isna().any():
-    raise UsageError(
-      f'{name}: the run {values[values.isna()].index[0]} has no value of "{measure}"'
-    )
-  return values.set_axis(seeds)
+  found = measure.of(runs)
+  if found.isna().any():
+    raise UsageError(f'{name}: the run {found[found.isna()].index[0]} has no value of "{measure}"')
+  return found.set_axis(seeds)
 
 
 def _differences(a: Runs, b: Runs) -> dict[str, tuple[str, str]]:

@@ -6,6 +6,7 @@ dark and print.
 
 from collections.abc import Callable, Iterable, Sequence
 import datetime
+import functools
 import html
 import io
 import re
@@ -198,7 +199,7 @@ def _curves(runs: Runs, by: Sequence[str], column: str) -> str:
   wanted = dict.fromkeys((column, f'{phase}/loss', f'train/{metric}', 'train/loss'))
   figures = [
     _figure(
-      lambda axes, name=name: plots.plot_curves(runs, name, by, axes),
+      functools.partial(plots.plot_curves, runs, name, by),
       f'{name} against rounds: mean over seeds with 95 % t interval',
     )
     for name in wanted
@@ -347,7 +348,7 @@ def _figure(draw: Callable[[axes_lib.Axes], Any], caption: str) -> str:
   )
   options: Any = {**inks, 'svg.fonttype': 'none', 'svg.hashsalt': caption, 'font.size': 10}
   with matplotlib.rc_context(options):
-    figure, axes = plots.new_figure()
+    figure, axes = plots.new_figure(height=4.2)
     figure.patch.set_alpha(0)
     axes.patch.set_alpha(0)
     draw(axes)

@@ -59,7 +59,7 @@ def plot_curves(
     axes.fill_between(values.index, low, high, color=style['color'], alpha=0.18, linewidth=0)
   if not axes.has_data():
     raise UsageError(f'{column}: has no values in any of the runs')
-  _finish(axes, 'round', column)
+  _finish(axes, 'round', column, _heading(runs, by))
   return axes
 
 
@@ -96,7 +96,8 @@ def plot_rounds_to_target(
   axes.set_yticks(range(len(names)), names)
   axes.set_ylim(len(names) - 0.5, -0.5)
   axes.set_xlim(left=0)
-  _finish(axes, f'rounds to {column} {_sign(column)} {target:g}', '', legend=False)
+  axes.set_title(_heading(runs, by), loc='left', fontsize='small')
+  _finish(axes, f'rounds to {column} {_sign(column)} {target:g}', '', legend=None)
   return axes
 
 
@@ -132,7 +133,9 @@ def plot_clients(
     every = max(1, len(values) // 6)
     axes.step(values, shares, where='post', label=cell, markevery=every, **style)
   axes.set_ylim(0, 1.02)
-  _finish(axes, f'{phase}/{metric} of a client', 'share of clients with at most this')
+  _finish(
+    axes, f'{phase}/{metric} of a client', 'share of clients with at most this', _heading(runs, by)
+  )
   return axes
 
 
@@ -182,7 +185,7 @@ def plot_tradeoff(
   if len(front) > 1:
     x_front, y_front = zip(*front)
     axes.step(x_front, y_front, where='post', color='#888888', linewidth=1, zorder=0)
-  _finish(axes, f'{cost}, all rounds', str(measure))
+  _finish(axes, f'{cost}, all rounds', str(measure), _heading(runs, by))
   return axes
 
 
@@ -219,7 +222,19 @@ def _cells(
       'markersize': 4.5,
       'linewidth': 1.6,
     }
-    yield style, str(cell), list(members.index)
+    yield style, _short(str(cell)), list(members.index)
+
+
+def _short(cell: str) -> str:
+  """A cell without the settings' names, where it has several: the heading has them once."""
+  parts = cell.split(', ')
+  return cell if len(parts) == 1 else ', '.join(part.partition('=')[2] for part in parts)
+
+
+def _heading(runs: Runs, by: Optional[Sequence[str]]) -> str:
+  """The settings that short names of cells are values of; empty where these are not short."""
+  names = runs.varying() if by is None else by
+  return ', '.join(names) if len(names) > 1 else ''
 
 
 def _bounds(values: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
@@ -247,16 +262,13 @@ def _sign(column: str) -> str:
   return '≤' if Measure(column, 'final').falls else '≥'
 
 
-def _finish(axes: axes_lib.Axes, x: str, y: str, legend: bool = True) -> None:
+def _finish(axes: axes_lib.Axes, x: str, y: str, legend: Optional[str]) -> None:
   axes.set_xlabel(x)
   axes.set_ylabel(y)
   axes.grid(alpha=0.25, linewidth=0.6)
   axes.spines[['top', 'right']].set_visible(False)
-  if legend:
+  if legend is not None:
     # Above the axes, where it hides nothing.
-    place: dict[str, Any] = {
-      'loc': 'lower left',
-      'bbox_to_anchor': (0.0, 1.0),
-      'borderaxespad': 0.2,
-    }
-    axes.legend(frameon=False, fontsize='small', handlelength=3.5, **place)
+    place: dict[str, Any] = {'loc': 'lower left', 'bbox_to_anchor': (0.0, 1.0)}
+    look: dict[str, Any] = {'frameon': False, 'fontsize': 'small', 'title_fontsize': 'small', 'handlelength': 3.5}
+    axes.legend(title=legend, alignment='left', **look, **place)
