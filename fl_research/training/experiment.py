@@ -202,7 +202,9 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
   begin = time.monotonic()
   folder = run_folder.RunFolder(settings)
   folder.check()
-  context = runtime.set_context(settings.runtime, settings.client_parallelism or None, settings.jit)
+  context = runtime.set_context(
+    settings.runtime, settings.client_parallelism or None, _jit(settings, folder)
+  )
   data = run_data.load(settings)
   model = build_model(settings, data)
   process = build_process(settings, model, data)
@@ -218,7 +220,8 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
     resolved.update(guarantee.resolved())
   folder.start(facts, resolved)
   with contextlib.closing(folder):
-    progress = _train(settings, folder, process, data, loop, interrupted)
+    remember = lambda: folder.finish({'runtime': context.report()})
+    progress = _train(settings, folder, process, data, loop, interrupted, remember)
     _save_model(folder, model, process.model_weights(progress.state))
     learning_curve.save(folder.metrics, folder.path / 'learning_curve.png', data.problem)
     folder.finish(
@@ -231,6 +234,17 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
     )
   reason = progress.stopped or progress.interrupted
   return Outcome(folder, tables.last_row(folder.metrics), reason, time.monotonic() - begin)
+
+
+def _jit(settings: Settings, folder: run_folder.RunFolder) -> str:
+  """`--jit`; where that is auto and the run is resumed, what its first session found faster.
+
+  Another choice would end in other last digits than the uninterrupted run.
+  """
+  choices = folder.manifest().get('runtime', {}).get('jit_choices')
+  if settings.jit != 'auto' or not choices:
+    return settings.jit
+  return 'on' if any(choice['jit'] for choice in choices) else 'off'
 
 
 def _check_target(settings: Settings, loop: loop_lib.Loop) -> None:
@@ -246,8 +260,12 @@ def _train(
   data: run_data.RunData,
   loop: loop_lib.Loop,
   interrupted: Callable[[], str],
+  remember: Callable[[], None],
 ) -> loop_lib.Progress:
-  """Runs the loop from where the folder stands, everything it tells going to the folder."""
+  """Runs the loop from where the folder stands, everything it tells going to the folder.
+
+  `remember` is called before each checkpoint.
+  """
   store = checkpoints.CheckpointStore(folder.checkpoints, settings.checkpoints_to_keep)
   store.remove_partial()
   checkpoint = store.newest(tables.last_round(folder.metrics))
@@ -261,6 +279,7 @@ def _train(
 
     def save(progress: loop_lib.Progress) -> None:
       writer.flush()
+      remember()
       store.save(loop_lib.to_checkpoint(progress))
 
     observers = loop_lib.Observers(
