@@ -184,10 +184,15 @@ def _results(summary: pd.DataFrame, by: Sequence[str], measure: Measure) -> str:
   means = table['mean']
   best = (means.idxmin() if measure.falls else means.idxmax()) if means.notna().any() else None
   direction = 'lower' if measure.falls else 'higher'
-  table = table.sort_values('mean', ascending=measure.falls).drop(columns=['low', 'high'])
-  return (
-    f'<p>{_text(measure)}: mean over seeds, {direction} is better.</p>{_table(table, by, best)}'
+  looked = measure.column.startswith('eval') and best is not None
+  caution = (
+    ' The row set off is best on the test set; settings chosen by it would make it too good.'
+    if looked and len(table) > 1
+    else ''
   )
+  table = table.sort_values('mean', ascending=measure.falls).drop(columns=['low', 'high'])
+  introduction = f'{_text(measure)}: mean over seeds, {direction} is better.{caution}'
+  return f'<p>{introduction}</p>{_table(table, by, best)}'
 
 
 def _interval(low: float, high: float) -> str:

@@ -270,5 +270,11 @@ def _finish(axes: axes_lib.Axes, x: str, y: str, legend: Optional[str]) -> None:
   if legend is not None:
     # Above the axes, where it hides nothing.
     place: dict[str, Any] = {'loc': 'lower left', 'bbox_to_anchor': (0.0, 1.0)}
-    look: dict[str, Any] = {'frameon': False, 'fontsize': 'small', 'title_fontsize': 'small', 'handlelength': 3.5}
-    axes.legend(title=legend, alignment='left', **look, **place)
+    look: dict[str, Any] = {
+      'frameon': False,
+      'fontsize': 'small',
+      'title_fontsize': 'small',
+      'handlelength': 3.5,
+    }
+    columns = 2 if len(axes.get_legend_handles_labels()[1]) > 4 else 1
+    axes.legend(title=legend, alignment='left', ncols=columns, **look, **place)

@@ -67,6 +67,7 @@ def test_page_stands_alone_and_holds_the_numbers(folder, tmp_path):
   assert page.count('<svg') >= 5
   assert 'prefers-color-scheme: dark' in page and '@media print' in page
   assert '#010203' not in page
+  assert 'best on the test set; settings chosen by it' in text
   best = re.search(r'<tr class="best"><td[^>]*>([^<]*)<', page)
   assert best and best[1] == '1'
 

@@ -11,7 +11,8 @@ import time
 
 import pytest
 
-from experiments import command_line, sweep
+from experiments import command_line, report, sweep
+from fl_research.analysis import load_runs
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FAKE = 'tests.experiments.fake_train'
@@ -184,6 +185,21 @@ def test_help(capsys):
   assert command_line.run(sweep.main, ['sweep.py', '--help']) == 0
   out = capsys.readouterr().out
   assert '--allow_test_target' in out and '--client_learning_rate' in out
+
+
+def test_sweep_and_report_of_a_real_run(tmp_path):
+  arguments = ['--num_clients=20', '--clients_per_round=2', '--clients_csv', '--tensorboard=false']
+  assert run(tmp_path, '--grid=seed=3', *arguments) == 0
+  (row,) = summary(tmp_path)
+  runs = load_runs(tmp_path)
+  assert (row['status'], row['rounds']) == ('finished', '2')
+  assert float(row['value']) == runs.metrics['train/accuracy'][1:].mean()
+  assert runs.facts['finished'].tolist() == [True]
+  assert set(runs.clients.groupby('phase')['client_id'].nunique()) == {2, 20}
+  page = tmp_path / 'page.html'
+  argv = ['report.py', str(tmp_path), f'--out={page}', '--measure=eval/accuracy final']
+  assert command_line.run(report.main, argv) == 0
+  assert page.read_text().count('<svg') == 6
 
 
 # What is given beside BASE and --output_dir, and what the line must say.
