@@ -1,5 +1,10 @@
 """Options of the test suite."""
 
+import signal
+
+# A shell starts background jobs deaf to Ctrl-C, and programs that tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 def pytest_addoption(parser):
   parser.addoption(
