@@ -16,7 +16,7 @@ from absl import flags
 import numpy as np
 
 from experiments import command_line
-from fl_research import analysis
+from fl_research import analysis, validation
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
 from fl_research.sweeps import grid, runner, selection
@@ -194,7 +194,7 @@ def _settings(argv: Sequence[str]) -> settings_lib.Settings:
   command_line.define_settings_flags(values)
   command_line.parse(values, argv)
   settings = command_line.to_settings(values)
-  settings_lib.validate(settings)
+  validation.validate(settings)
   return settings
 
 

@@ -9,6 +9,7 @@ from absl import flags
 
 from experiments import command_line
 from fl_research import settings as settings_lib
+from fl_research import validation
 
 INTRODUCTION = """
 Trains a model by simulated federated learning. Results go to <output_dir>/<experiment_name>/:
@@ -76,7 +77,7 @@ def main(argv: Sequence[str]) -> int:
   command_line.define_settings_flags(flag_values)
   command_line.parse(flag_values, argv)
   settings = command_line.to_settings(flag_values)
-  settings_lib.validate(settings)
+  validation.validate(settings)
   return train(settings)
 
 

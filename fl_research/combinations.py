@@ -10,7 +10,7 @@ import itertools
 import pathlib
 from typing import Any
 
-from fl_research import aggregation, algorithms
+from fl_research import aggregation, algorithms, validation
 from fl_research import settings as settings_lib
 from fl_research.aggregation import compression
 from fl_research.registry import UsageError
@@ -27,7 +27,7 @@ PRIVACIES: Mapping[str, Mapping[str, Any]] = {
 }
 """Kinds of differential privacy, as settings."""
 
-_BASE = {
+_BASE: Mapping[str, Any] = {
   'experiment_name': 'combination',
   'task': 'digits',
   'model': 'mlp',
@@ -68,7 +68,7 @@ class Combination:
   def refusal(self) -> str:
     """Why it is refused, as the user would read it; empty when it runs."""
     try:
-      settings_lib.validate(self.settings())
+      validation.validate(self.settings())
     except UsageError as error:
       return str(error)
     return ''

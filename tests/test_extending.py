@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from experiments import train
-from fl_research import aggregation, algorithms, datasets, registry, runtime, tasks
+from fl_research import aggregation, algorithms, datasets, registry, runtime, tasks, validation
 from fl_research import settings as settings_lib
 
 _PAGE = pathlib.Path(__file__).parent.parent / 'docs' / 'extending.md'
@@ -62,7 +62,7 @@ def _train(tmp_path, **flags):
     tensorboard=False,
     **flags,
   )
-  settings_lib.validate(settings)
+  validation.validate(settings)
   assert train.train(settings) == 0
   return pd.read_csv(tmp_path / 'extended' / 'metrics.csv')
 

@@ -8,6 +8,7 @@ import pytest
 
 from experiments import command_line
 from fl_research import settings as settings_lib
+from fl_research import validation
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
 
@@ -15,7 +16,7 @@ GOOD = {'task': 'digits', 'experiment_name': 'x'}
 
 
 def check(**changes):
-  settings_lib.validate(Settings(**{**GOOD, **changes}))
+  validation.validate(Settings(**{**GOOD, **changes}))
 
 
 def test_defaults_are_valid():
@@ -120,8 +121,8 @@ def test_flags_and_settings_are_the_same_words():
 
 def test_checking_imports_no_tensorflow():
   program = (
-    'import sys; from fl_research import settings as s; '
-    's.validate(s.Settings(task="mnist", experiment_name="x")); '
+    'import sys; from fl_research import settings as s, validation as v; '
+    'v.validate(s.Settings(task="mnist", experiment_name="x")); '
     'print([m for m in ("tensorflow", "sklearn", "matplotlib") if m in sys.modules])'
   )
   output = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)

@@ -192,7 +192,7 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
   """Runs, or resumes, the experiment that the settings describe.
 
   Args:
-    settings: checked settings (see `fl_research.settings.validate`).
+    settings: checked settings (see `fl_research.validation.validate`).
     interrupted: asked after each round; a reason to stop now, or nothing.
 
   Raises:

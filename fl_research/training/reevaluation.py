@@ -8,8 +8,7 @@ import zipfile
 
 import numpy as np
 
-from fl_research import runtime
-from fl_research import settings as settings_lib
+from fl_research import runtime, validation
 from fl_research.registry import UsageError
 from fl_research.training import (
   checkpoints,
@@ -58,7 +57,7 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
     experiment_name=path.name,
     **changes,
   )
-  settings_lib.validate(settings)
+  validation.validate(settings)
   runtime.set_context(settings.runtime, settings.client_parallelism or None, settings.jit)
   data = run_data.load(settings)
   run_folder.RunFolder(settings).check_data({'sources': data.sources, 'passport': data.passport})

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fl_research import algorithms, settings
+from fl_research import algorithms, settings, validation
 from fl_research.registry import UsageError
 
 STATEFUL = ('local', 'scaffold', 'feddyn', 'fedper', 'fedrep', 'ditto')
@@ -14,26 +14,26 @@ def _settings(algorithm, **given):
 
 @pytest.mark.parametrize('name', algorithms.ALGORITHMS)
 def test_defaults_are_accepted(name):
-  settings.validate(_settings(name))
+  validation.validate(_settings(name))
 
 
 @pytest.mark.parametrize('name', ['fedavgm', 'fedadagrad', 'fedadam', 'fedyogi', 'feddyn'])
 def test_methods_with_a_server_step_refuse_server_optimizers(name):
-  settings.validate(_settings(name, server_learning_rate=0.01))
+  validation.validate(_settings(name, server_learning_rate=0.01))
   with pytest.raises(UsageError, match=f'--server_optimizer=adam: not with --algorithm={name}, wh'):
-    settings.validate(_settings(name, server_optimizer='adam'))
+    validation.validate(_settings(name, server_optimizer='adam'))
 
 
 @pytest.mark.parametrize('name', STATEFUL)
 def test_methods_with_client_state_refuse_drawing_twice(name):
   with pytest.raises(UsageError, match=f'--cohort_sampling=with_replacement: .*{name}'):
-    settings.validate(_settings(name, cohort_sampling='with_replacement'))
+    validation.validate(_settings(name, cohort_sampling='with_replacement'))
 
 
 @pytest.mark.parametrize(('name', 'optimizer'), [('scaffold', 'momentum'), ('fednova', 'adam')])
 def test_methods_that_presume_a_client_optimizer_refuse_others(name, optimizer):
   with pytest.raises(UsageError, match=f'--client_optimizer={optimizer}: not with .*{name}'):
-    settings.validate(_settings(name, client_optimizer=optimizer))
+    validation.validate(_settings(name, client_optimizer=optimizer))
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_methods_that_presume_a_client_optimizer_refuse_others(name, optimizer):
 def test_values_outside_the_domain_are_refused(flag, value):
   name = flag.split('_')[0]
   with pytest.raises(UsageError, match=f'--{flag}={value}: accepted is '):
-    settings.validate(_settings(name, method_flags={flag: value}))
+    validation.validate(_settings(name, method_flags={flag: value}))
 
 
 def test_weighting_left_empty_is_the_papers():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fl_research import client_data, metrics, runtime, settings
+from fl_research import client_data, metrics, runtime, settings, validation
 from fl_research.datasets import federated_data
 from fl_research.registry import UsageError
 from fl_research.training import fine_tuning
@@ -110,7 +110,7 @@ def test_columns_are_those_that_are_promised(tuned):
 @pytest.mark.parametrize('flags', [{'fine_tune_fraction': 1.0}, {'fine_tune_epochs': -1}])
 def test_bad_values_are_refused(flags):
   with pytest.raises(UsageError, match=f'--{next(iter(flags))}='):
-    settings.validate(settings.Settings(task='digits', experiment_name='x', **flags))
+    validation.validate(settings.Settings(task='digits', experiment_name='x', **flags))
 
 
 def _run_data(**given):

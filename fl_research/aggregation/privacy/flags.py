@@ -1,14 +1,11 @@
 """Refuses flags with which a run could not keep, or could not state, its privacy guarantee."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 from fl_research import algorithms
 from fl_research.aggregation import privacy
 from fl_research.registry import UsageError
-
-if TYPE_CHECKING:
-  from fl_research.settings import Settings
+from fl_research.settings import Settings
 
 _ADAPTIVE_ONLY = (
   'dp_target_quantile',
@@ -18,7 +15,7 @@ _ADAPTIVE_ONLY = (
 )
 
 
-def check(settings: 'Settings') -> None:
+def check(settings: Settings) -> None:
   """Checks the flags of differential privacy against each other and against all others.
 
   Raises:
@@ -42,13 +39,13 @@ def check(settings: 'Settings') -> None:
   _check_population(settings)
 
 
-def _asked_by(settings: 'Settings') -> str:
+def _asked_by(settings: Settings) -> str:
   """The flag that asks for differential privacy, as it was given."""
   name = 'dp_noise_multiplier' if settings.target_epsilon is None else 'target_epsilon'
   return f'--{name}={getattr(settings, name)}'
 
 
-def _check_clipping(settings: 'Settings') -> None:
+def _check_clipping(settings: Settings) -> None:
   adaptive = settings.dp_clipping == 'adaptive'
   if adaptive and settings.dp_clip_norm is not None:
     raise UsageError(
@@ -67,14 +64,14 @@ def _check_clipping(settings: 'Settings') -> None:
     check_count_noise(settings, settings.dp_noise_multiplier)
 
 
-def count_noise(settings: 'Settings', noise_multiplier: float) -> float:
+def count_noise(settings: Settings, noise_multiplier: float) -> float:
   """σ_b: as given, else a twentieth of the cohort, as in Andrew et al. 2021; 0 without noise."""
   if settings.dp_count_noise is not None:
     return settings.dp_count_noise
   return settings.clients_per_round / 20 if noise_multiplier else 0.0
 
 
-def check_count_noise(settings: 'Settings', noise_multiplier: float) -> None:
+def check_count_noise(settings: Settings, noise_multiplier: float) -> None:
   """Raises `UsageError` when the count alone would use more than the whole privacy budget."""
   sigma = count_noise(settings, noise_multiplier)
   if noise_multiplier > 0 and 2 * sigma <= noise_multiplier:
@@ -85,7 +82,7 @@ def check_count_noise(settings: 'Settings', noise_multiplier: float) -> None:
     )
 
 
-def _check_method(settings: 'Settings') -> None:
+def _check_method(settings: Settings) -> None:
   asked = _asked_by(settings)
   for flag in ('centralized', 'local_only'):
     if getattr(settings, flag):
@@ -105,7 +102,7 @@ def _check_method(settings: 'Settings') -> None:
     )
 
 
-def _check_population(settings: 'Settings') -> None:
+def _check_population(settings: Settings) -> None:
   asked = _asked_by(settings)
   reason = privacy.UNACCOUNTED_SAMPLINGS.get(settings.cohort_sampling)
   if reason:

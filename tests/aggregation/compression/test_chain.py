@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from fl_research import settings as settings_lib
+from fl_research import validation
 from fl_research.aggregation import compression
 from fl_research.aggregation.compression import chain
 from fl_research.registry import UsageError
@@ -32,13 +33,13 @@ def test_stages_in_order_with_defaults():
 
 def test_hyperparameters_from_flags():
   checked = settings('rotation,quantize', quantize_bits=3)
-  settings_lib.validate(checked)
+  validation.validate(checked)
   assert checked.compressor_stages() == {'rotation': {}, 'quantize': {'bits': 3}}
 
 
 @pytest.mark.parametrize('name', compression.COMPRESSORS)
 def test_each_stage_alone_is_accepted(name):
-  settings_lib.validate(settings(name))
+  validation.validate(settings(name))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +72,7 @@ def test_each_stage_alone_is_accepted(name):
 )
 def test_refused(text, reason):
   with pytest.raises(UsageError) as refusal:
-    settings_lib.validate(settings(text))
+    validation.validate(settings(text))
   line = str(refusal.value)
   assert reason in line
   assert line.startswith('--') and '\n' not in line
@@ -90,12 +91,12 @@ def test_refused(text, reason):
 )
 def test_refused_together(given, reason):
   with pytest.raises(UsageError, match=reason):
-    settings_lib.validate(settings(**given))
+    validation.validate(settings(**given))
 
 
 @pytest.mark.parametrize('optimizer', ['sgd', 'momentum'])
 def test_structured_updates_with_linear_optimisers(optimizer):
-  settings_lib.validate(settings('random_mask:0.1,rotation,quantize:2', client_optimizer=optimizer))
+  validation.validate(settings('random_mask:0.1,rotation,quantize:2', client_optimizer=optimizer))
 
 
 def test_error_feedback_needs_clients_that_come_back():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fl_research import algorithms, registry, runtime
+from fl_research import algorithms, registry, runtime, validation
 from fl_research import settings as settings_lib
 from fl_research.aggregation.privacy import dp_mean, flags
 from tests.algorithms import harness
@@ -32,7 +32,7 @@ def settings(**given):
   ],
 )
 def test_accepted(given):
-  settings_lib.validate(settings(**given))
+  validation.validate(settings(**given))
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_accepted(given):
 )
 def test_refused(given, message):
   with pytest.raises(registry.UsageError) as caught:
-    settings_lib.validate(settings(**given))
+    validation.validate(settings(**given))
   assert str(caught.value).startswith(message)
   assert '\n' not in str(caught.value)
 

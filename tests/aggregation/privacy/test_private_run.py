@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from fl_research import registry
+from fl_research import registry, validation
 from fl_research import settings as settings_lib
 from fl_research.aggregation.privacy import accountant
 from fl_research.training import experiment
@@ -31,7 +31,7 @@ def run(folder, name, interrupted=lambda: '', **given):
     runtime='fused',
     **{'total_rounds': 6, **given},
   )
-  settings_lib.validate(settings)
+  validation.validate(settings)
   experiment.run(settings, interrupted)
   with open(folder / name / 'metrics.csv', newline='') as file:
     rows = list(csv.DictReader(file))

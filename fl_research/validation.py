@@ -1,0 +1,137 @@
+"""The refusal of settings that make no sense, before any data are read.
+
+Nothing here imports TensorFlow. What can only be known from the data (the number of clients, the
+shape of an image) is checked when they have been read, also before training.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+from fl_research import registry, tasks
+from fl_research import settings as settings_lib
+from fl_research.aggregation.privacy import flags as privacy_flags
+from fl_research.algorithms import optimizers
+from fl_research.datasets import partition as partition_lib
+from fl_research.population import attacks
+from fl_research.registry import UsageError
+from fl_research.settings import Settings
+
+
+def validate(settings: Settings) -> None:
+  """Checks all that can be checked before any data are read.
+
+  Raises:
+    UsageError: one line that names the first flag that is wrong, and what it accepts.
+  """
+  for field in settings_lib.fields():
+    _check_field(field, getattr(settings, field.name))
+  if not settings.task:
+    raise UsageError(f'--task: must be given; accepted are {", ".join(tasks.NAMES)}')
+  name = settings.experiment_name
+  if not name.isprintable() or '/' in name or name in ('', '.', '..'):
+    raise UsageError(f'--experiment_name={name}: must be given, and be the name of a folder')
+  _check_method_flags(settings)
+  settings.compressor_stages()
+  _check_requirements(settings)
+  _check_attackers(settings)
+  privacy_flags.check(settings)
+  _check_together(settings)
+
+
+def _check_field(field: dataclasses.Field, value: Any) -> None:
+  metadata = field.metadata
+  if metadata['choices'] and value != field.default:
+    registry.lookup(field.name, value, dict.fromkeys(metadata['choices']()))
+  if value is not None and metadata['valid'] and not metadata['valid'](value):
+    raise UsageError(f'--{field.name}={value}: accepted is {metadata["domain"]}')
+  if isinstance(value, float) and not math.isfinite(value):
+    raise UsageError(f'--{field.name}={value}: accepted is a finite number')
+
+
+def _chosen(settings: Settings) -> dict[str, tuple[str, ...]]:
+  """Prefix -> the hyperparameters that the run reads, for everything the flags choose."""
+  scheme = partition_lib.SCHEMES.get(settings.partition or 'iid')
+  return {
+    'partition': scheme.parameters if scheme else (),
+    'client': optimizers.OPTIMIZERS[settings.client_optimizer].hyperparameters,
+    'server': optimizers.OPTIMIZERS[settings.server_optimizer].hyperparameters,
+    **{
+      name: tuple(entry.hyperparameters) for _, name, entry in settings_lib.chosen_entries(settings)
+    },
+  }
+
+
+def _check_method_flags(settings: Settings) -> None:
+  """Every hyperparameter that was set is in its domain, and is read by something chosen."""
+  flags, chosen = settings_lib.registry_flags(), _chosen(settings)
+  for flag, value in settings.method_flags.items():
+    entry = registry.lookup('flag', flag, flags) if flag not in flags else flags[flag]
+    if entry.name not in chosen.get(entry.prefix, ()):
+      raise UsageError(
+        f'--{flag}={value}: not read by this run '
+        f'({_choice_behind(settings, entry.prefix)}); leave it out'
+      )
+    entry.hyperparameter.check(flag, value)
+
+
+def _choice_behind(settings: Settings, prefix: str) -> str:
+  """The flag whose choice decides whether hyperparameters with this prefix are read."""
+  if prefix in ('client', 'server'):
+    name = f'{prefix}_optimizer'
+    return f'--{name}={getattr(settings, name)}'
+  if prefix == 'partition':
+    return f'--partition={settings.partition or "natural or iid"}'
+  flag = next(flag for flag, table, _ in settings_lib.registries() if prefix in table)
+  return f'--{flag}={getattr(settings, flag) or "default"}'
+
+
+def _check_requirements(settings: Settings) -> None:
+  """What the chosen entries of the registries ask of other settings."""
+  for flag, name, entry in settings_lib.chosen_entries(settings):
+    for requirement in entry.requires:
+      requirement.check(flag, name, getattr(settings, requirement.setting))
+
+
+def _check_attackers(settings: Settings) -> None:
+  """Attackers, and defences against them, are part of a federation."""
+  if settings.attacker_fraction and not settings.attack:
+    raise UsageError(
+      f'--attacker_fraction={settings.attacker_fraction}: needs --attack; accepted are '
+      f'{", ".join(attacks.ATTACKS)}'
+    )
+  alone = '--centralized' if settings.centralized else '--local_only'
+  if settings.centralized or settings.local_only:
+    if settings.attack:
+      raise UsageError(f'--attack={settings.attack}: not with {alone}, which has no federation')
+    if settings.aggregator != 'mean':
+      raise UsageError(
+        f'--aggregator={settings.aggregator}: not with {alone}, which has nothing to combine'
+      )
+    if settings.compressor:
+      raise UsageError(f'--compressor={settings.compressor}: not with {alone}, which sends nothing')
+
+
+def _check_together(settings: Settings) -> None:
+  """Flags that only make sense together, or never."""
+  if settings.centralized and settings.local_only:
+    raise UsageError('--centralized and --local_only: at most one of them')
+  if settings.local_only and settings.algorithm not in ('fedavg', 'local'):
+    raise UsageError(f'--local_only: not with --algorithm={settings.algorithm}')
+  if settings.target_value is not None and not settings.target_metric:
+    raise UsageError('--target_value: needs --target_metric, a column of metrics.csv')
+  if settings.patience and not settings.target_metric:
+    raise UsageError(
+      f'--patience={settings.patience}: needs --target_metric, a column of metrics.csv'
+    )
+  if settings.cohort_sampling == 'availability' and not settings.availability_trace:
+    raise UsageError('--cohort_sampling=availability: needs --availability_trace, a CSV file')
+  if settings.availability_trace and settings.cohort_sampling != 'availability':
+    raise UsageError('--availability_trace: only read with --cohort_sampling=availability')
+  for name in ('data_file', 'client_column', 'label_column'):
+    readers = ('tabular', 'npz') if name == 'data_file' else ('tabular',)
+    given = getattr(settings, name)
+    if settings.task in readers and not given:
+      raise UsageError(f'--{name}: must be given for --task={settings.task}')
+    if given and settings.task not in readers:
+      raise UsageError(f'--{name}={given}: only read with --task={" or ".join(readers)}')
