@@ -39,7 +39,7 @@ class Ours:
   ):
     defaults: dict[str, Any] = {field.name: field.default for field in settings.fields()}
     parallelism = defaults['client_parallelism'] or None
-    self._context = runtime.set_context(runtime_name, parallelism, defaults['jit'])
+    self._context = runtime.set_context(runtime_name, parallelism, 'auto')
     self._job = job
     self._cohort = cohort or job.cohort
     self._process = build_process(job)

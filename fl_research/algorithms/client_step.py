@@ -21,8 +21,20 @@ def report_columns(model: model_lib.Model) -> tuple[str, ...]:
 
 
 def choose(condition: tf.Tensor, new: Any, old: Any) -> Any:
-  """`new` where the condition holds, else `old`, for structures of tensors."""
-  return tf.nest.map_structure(lambda n, o: tf.where(condition, n, o), new, old)
+  """`new` if the condition (bool []) holds, else `old`: structures of tensors, not copied."""
+  if not tf.nest.flatten(new):
+    return new
+  flat = lambda structure: lambda: [tf.identity(leaf) for leaf in tf.nest.flatten(structure)]
+  return tf.nest.pack_sequence_as(new, tf.cond(condition, flat(new), flat(old)))
+
+
+def _zeros_unless(condition: tf.Tensor, structure: Any) -> Any:
+  """The structure if the condition (bool []) holds, else zeros."""
+  if not tf.nest.flatten(structure):
+    return structure
+  same = lambda: [tf.identity(leaf) for leaf in tf.nest.flatten(structure)]
+  zeros = lambda: [tf.zeros_like(leaf) for leaf in tf.nest.flatten(structure)]
+  return tf.nest.pack_sequence_as(structure, tf.cond(condition, same, zeros))
 
 
 def is_attacker(parts, clients: tf.Tensor) -> tf.Tensor:
@@ -50,13 +62,13 @@ def client_step(parts, broadcast: Any, inputs: Any) -> collections.OrderedDict:
   weight = _client_weight(parts.client_weighting, data)
   update = _poisoned_update(parts, data, tuple(parts.shared(result.update)), weight)
   finite = client_work.all_finite((update, result.auxiliary, result.client_state))
-  sent = (update, result.auxiliary)
-  update, auxiliary = choose(finite, sent, tf.nest.map_structure(tf.zeros_like, sent))
+  update, auxiliary = _zeros_unless(finite, (update, result.auxiliary))
   update, num_bytes, compressor_state = _transmit(parts, data, update, auxiliary, state)
-  # Finite numbers near the largest float can overflow in a compressor.
-  decodable = client_work.all_finite(update)
-  finite = tf.logical_and(finite, decodable)
-  update = choose(decodable, update, tf.nest.map_structure(tf.zeros_like, update))
+  if parts.compressor is not None:
+    # Finite numbers near the largest float can overflow in a compressor.
+    decodable = client_work.all_finite(update)
+    finite = tf.logical_and(finite, decodable)
+    update = _zeros_unless(decodable, update)
   weight = tf.where(finite, weight, 0.0)
   row = [data['num_examples'], weight, finite, result.num_steps, num_bytes]
   row.extend(result.sums[name] for name in client_work.metric_names(parts.model))
