@@ -1,4 +1,4 @@
-"""This library, as `experiments.train` runs it with its default flags, on either runtime.
+"""This library, as `experiments.train` runs it with `--jit=auto`, on either runtime.
 
 A round is timed from asking for its cohort's data to having its results. As in the training loop,
 a thread prepares the next round's data meanwhile; the time ends only when both are done.
