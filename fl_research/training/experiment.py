@@ -13,6 +13,7 @@ import numpy as np
 
 from fl_research import aggregation, algorithms, metrics, models, registry, runtime, tasks
 from fl_research.aggregation import compression, stacked
+from fl_research.aggregation import sums as sums_lib
 from fl_research.aggregation.compression import chain
 from fl_research.aggregation.privacy import guarantee as guarantee_lib
 from fl_research.algorithms import optimizers, schedules
@@ -85,6 +86,7 @@ def build_process(
       client_optimizer=client_optimizer,
       server_optimizer=server_optimizer,
       aggregator=build_aggregator(settings, data),
+      sums=build_sums(settings, data),
       compressor=build_compressor(settings, data),
       attack=build_attack(settings, model.spec),
       attackers=attackers.draw_attackers(
@@ -110,12 +112,27 @@ def build_guarantee(
   return guarantee_lib.build(settings, int(np.count_nonzero(data.train.sizes)))
 
 
+def build_sums(settings: Settings, data: run_data.RunData) -> sums_lib.Sums:
+  """How sums over clients are taken."""
+  if not settings.secure_aggregation:
+    return sums_lib.CLEAR
+  selected = math.ceil(settings.clients_per_round * settings.over_selection)
+  # A Poisson cohort may be anybody, and a modulus must be large enough for the largest cohort.
+  largest = len(data.train) if settings.cohort_sampling == 'poisson' else selected
+  return sums_lib.SecureSums(settings.secure_sum_bound, largest)
+
+
 def build_aggregator(settings: Settings, data: run_data.RunData):
   """The aggregator that the settings name, checked against the size of the cohorts."""
+  sums = build_sums(settings, data)
   guarantee = build_guarantee(settings, data)
   if guarantee is not None:
-    return guarantee.aggregator()
-  aggregator = aggregation.build(settings.aggregator, settings.hyperparameters(settings.aggregator))
+    return guarantee.aggregator(sums)
+  aggregator = aggregation.build(
+    settings.aggregator,
+    settings.hyperparameters(settings.aggregator),
+    sums if sums.are_secure else None,
+  )
   if isinstance(aggregator, stacked.StackedAggregator):
     aggregator.check_cohort(settings.clients_per_round)
   return aggregator
@@ -142,10 +159,13 @@ def build_evaluation(
 ) -> model_evaluation.ModelEvaluation:
   """How the model is evaluated; attacks may bring example sets of their own."""
   attack = process.parts.attack
+  further = dict(attack.evaluation_sets(data.test)) if attack else {}
+  if settings.evaluate_train:
+    further['train_set'] = data.train.pooled()
   return model_evaluation.ModelEvaluation(
     evaluation.Evaluator(process.parts.model),
     data,
-    attack.evaluation_sets(data.test) if attack else None,
+    further,
     fine_tuning.build(settings, process.parts.model, data),
   )
 

@@ -5,7 +5,9 @@
 - `held_out/<metric>`, `held_out_clients/…`: the clients that never train, for validation.
 - `before_fine_tuning_clients/…`, `fine_tuned_clients/…`: clients that adapt the model (see
   `fl_research.training.fine_tuning`).
-- `<name>/<metric>`: further example sets, such as an attack's triggered test examples.
+- `<name>/<metric>`: further example sets, such as an attack's triggered test examples, or
+  `train_set`, all training examples: the global objective, where `train/` is what the cohort saw
+  while it trained.
 
 Statistics are those of `fl_research.metrics.distribution`; every client counts the same.
 """

@@ -15,15 +15,13 @@ import io
 import json
 import os
 import pathlib
-import platform
-import subprocess
 import sys
 from typing import Any, Optional
 
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
-from fl_research.training import checkpoints
+from fl_research.training import checkpoints, provenance
 
 MANIFEST = 'manifest.json'
 _LONGEST_NAME = 255
@@ -99,7 +97,9 @@ class RunFolder:
     before = self.manifest().get('identity')
     if before is None:
       return {}
-    now = json.loads(json.dumps(self._settings.flag_values(identity_only=True)))
+    # A run that began before a flag was there had its default.
+    before = {**_identity(Settings()), **before}
+    now = _identity(self._settings)
     return {
       flag: (before.get(flag, 'its default'), now.get(flag, 'its default'))
       for flag in {**now, **before}
@@ -137,7 +137,7 @@ class RunFolder:
         'identity': self._settings.flag_values(identity_only=True),
         'method_flags': dict(self._settings.method_flags),
         'versions': {name: importlib.metadata.version(name) for name in _VERSIONS},
-        'machine': _machine(),
+        'machine': provenance.machine(),
         **facts,
         'sessions': sessions,
         'finished': False,
@@ -194,6 +194,11 @@ class RunFolder:
   def _write(self, manifest: Mapping[str, Any]) -> None:
     content = json.dumps(manifest, indent=2, default=str) + '\n'
     checkpoints.write_atomically(self.path / MANIFEST, content.encode())
+
+
+def _identity(settings: Settings) -> dict[str, Any]:
+  """The settings that matter, as they are read back from a manifest."""
+  return json.loads(json.dumps(settings.flag_values(identity_only=True)))
 
 
 def read_manifest(folder: pathlib.Path) -> dict[str, Any]:
@@ -261,28 +266,5 @@ def _session() -> dict[str, Any]:
   return {
     'started': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
     'command': [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
-    'commit': _commit(),
-  }
-
-
-def _commit() -> str:
-  """The commit of the source tree, with `+` when it has changes; empty outside a repository."""
-  here = pathlib.Path(__file__).parent
-  git = lambda *words: subprocess.run(
-    ['git', '-C', str(here), *words], capture_output=True, text=True, check=False
-  )
-  try:
-    head = git('rev-parse', 'HEAD')
-    changed = git('status', '--porcelain', '--untracked-files=no').stdout.strip()
-  except OSError:
-    return ''
-  return head.stdout.strip() + ('+' if changed else '') if head.returncode == 0 else ''
-
-
-def _machine() -> dict[str, Any]:
-  return {
-    'system': platform.system(),
-    'processor': platform.processor() or platform.machine(),
-    'cores': len(os.sched_getaffinity(0)),
-    'python': platform.python_version(),
+    'commit': provenance.commit(),
   }

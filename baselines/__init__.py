@@ -1,0 +1,1 @@
+"""Published results, and what was measured here beside them."""
