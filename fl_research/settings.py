@@ -323,6 +323,9 @@ class Settings:
   rounds_per_evaluation: int = _field(
     1, 'evaluate every so many rounds, and after the last', 'Evaluation', **_at_least_one
   )
+  evaluate_train: bool = _field(
+    False, 'also evaluate on the training examples of all clients: train_set/...', 'Evaluation'
+  )
   clients_csv: bool = _field(
     False, 'write clients.csv: metrics of every client', 'Evaluation', identity=False
   )

@@ -12,7 +12,7 @@ from fl_research.analysis.measures import LAST, Measure, ROUNDS_TO
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
 
-_ALLOWED = ('train', 'held_out', 'held_out_clients')
+_ALLOWED = ('train', 'train_set', 'held_out', 'held_out_clients')
 SEED = 'seed'
 
 

@@ -3,6 +3,7 @@
 import fl_research.environment  # noqa: F401, I001  before TensorFlow
 import errno
 import fcntl
+import json
 import os
 
 from absl import logging
@@ -18,7 +19,7 @@ from fl_research.training import experiment, run_data
 from tests.oracles import softmax_regression
 from tests.training import runs
 
-SOFTMAX = ('--model=softmax',)
+SOFTMAX = ('--model=softmax', '--evaluate_train')
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -105,6 +106,23 @@ def test_evaluation_against_numpy(done, data):
       np.testing.assert_allclose(found('sd'), values.std(), rtol=1e-4, atol=1e-7)
       np.testing.assert_allclose(found('p90'), np.percentile(values, 90), rtol=1e-5)
       np.testing.assert_allclose(found('worst10'), worst(values), rtol=1e-5)
+
+
+def test_all_training_examples_against_numpy(done, data):
+  row = runs.rows(done / 'metrics.csv')[-1]
+  found = [float(row[f'train_set/{metric}']) for metric in ('loss', 'accuracy')]
+  expected = loss_and_accuracy(runs.weights(done), data.train.pooled())
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_a_run_from_before_a_flag_was_there_is_resumed(tmp_path):
+  folder = tmp_path / 'run'
+  assert runs.start(folder, '--model=softmax') == 0
+  manifest = runs.manifest(folder)
+  del manifest['identity']['evaluate_train']
+  (folder / 'manifest.json').write_text(json.dumps(manifest))
+  assert runs.start(folder, '--model=softmax') == 0
+  assert runs.start(folder, *SOFTMAX) == 2
 
 
 def test_clients_csv(done, data):
