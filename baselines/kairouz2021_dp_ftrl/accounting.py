@@ -50,7 +50,7 @@ def epsilon_with_restarts(
 
 
 def zero_concentrated(rounds: int, separation: int, most: int, noise_multiplier: float) -> float:
-  """ρ of zero-concentrated differential privacy of one tree, S / (2 z²); see `separated_sensitivity`."""
+  """ρ of zero-concentrated privacy: S / (2 z²), with S of `separated_sensitivity`."""
   return separated_sensitivity(rounds, separation, most) / (2 * noise_multiplier**2)
 
 

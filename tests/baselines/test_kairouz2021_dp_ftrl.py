@@ -22,7 +22,7 @@ def _sensitivity(rounds, leaves):
 def _patterns(rounds, separation, most):
   for count in range(1, most + 1):
     for leaves in itertools.combinations(range(rounds), count):
-      if all(b - a >= separation for a, b in zip(leaves, leaves[1:])):
+      if all(b - a >= separation for a, b in itertools.pairwise(leaves)):
         yield leaves
 
 
