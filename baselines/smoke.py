@@ -63,7 +63,7 @@ def _trained(folder: pathlib.Path, row: dict[str, str], data_dir: str) -> list[s
       '--experiment_name=smoke',
       '--tensorboard=false',
       '--allow_test_target',
-      '--select=train/loss final',
+      f'--select={_select(row["measure"])}',
       '--grid=seed=1',
       *row['flags'].split(),
       *([f'--data_dir={data_dir}'] if data_dir else []),
@@ -73,6 +73,11 @@ def _trained(folder: pathlib.Path, row: dict[str, str], data_dir: str) -> list[s
     value = float(analysis.parse_measure(row['measure']).of(analysis.load_runs(runs)).iloc[0])
   what = f'{row["study"]} {row["flags"]}: {row["measure"]}'
   return _line(what, float(row['low']), float(row['high']), value)
+
+
+def _select(measure: str) -> str:
+  """What the table of runs shows; there is one run, and nothing is chosen."""
+  return measure if measure.startswith('train/') else 'train/loss final'
 
 
 def _computed(folder: pathlib.Path, claim: claims.Claim) -> list[str]:

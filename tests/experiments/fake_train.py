@@ -38,7 +38,13 @@ def main() -> int:
   command_line.define_settings_flags(values)
   command_line.parse(values, sys.argv)
   identity = command_line.to_settings(values).flag_values(identity_only=True)
-  manifest = {'finished': True, 'flags': given, 'identity': identity, 'method_flags': {}}
+  manifest = {
+    'finished': True,
+    'flags': given,
+    'identity': identity,
+    'method_flags': {},
+    'machine': {'cores': 1, 'processor': 'pretended'},
+  }
   (folder / 'manifest.json').write_text(json.dumps(manifest))
   (folder / 'starts').write_text('once')
   return 0

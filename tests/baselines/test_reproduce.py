@@ -1,0 +1,166 @@
+"""Measuring a paper's claims again, on a paper made up for it."""
+
+import csv
+import pathlib
+
+import pytest
+
+from baselines import claims, reproduce
+from experiments import command_line, sweep
+
+# fake_train: train/accuracy is 0.9 + seed / 1000 at rate 0.3, a tenth less per factor of ten.
+HEAD = ['claim', 'study', 'grid', 'select', 'seeds', 'measure', 'expected', 'tolerance', 'tier']
+MEASURE = 'train/accuracy final'
+ROWS = [
+  ['rate', 'arm', 'client_learning_rate=0.1,0.3,1', MEASURE, '0,1,2', MEASURE, '0.9', '±0.01'],
+  ['order', 'arm - other', 'arm: client_learning_rate=0.3', MEASURE, '0,1', MEASURE, '> 0.01', ''],
+  ['draw', 'numbers:draw(3)', '', '', '5,6,7', '', '< 3', ''],
+  ['exact', 'numbers:half(3)', '', '', '', '', '1.5', '×1.01'],
+  ['wrong', 'numbers:half(5)', '', '', '', '', '1.5', '×1.01'],
+  ['large', 'arm', '', '', '0,1', MEASURE, '1', '±1'],
+]
+
+
+@pytest.fixture
+def paper(tmp_path, monkeypatch):
+  folder = tmp_path / 'baselines' / 'doe2020'
+  folder.mkdir(parents=True)
+  monkeypatch.setattr(reproduce, 'HERE', folder.parent)
+  monkeypatch.setattr(sweep, 'TRAIN', 'tests.experiments.fake_train')
+  (folder / '__init__.py').write_text('"""Doe 2020, On Numbers\n\nA paper made up."""\n')
+  head = '# What Doe did.\n--task=digits\n--total_rounds=2\n'
+  (folder / 'arm.flags').write_text(f'{head}--client_learning_rate=7\n')
+  (folder / 'other.flags').write_text(f'{head}--client_learning_rate=0.1\n')
+  rest = {'source': 'table 1', 'certainty': 'R', 'statement': 'so it is', 'scale': 'exact'}
+  rows = []
+  for row in ROWS:
+    row = dict(zip(HEAD, [*row, 'cpu'])) | rest
+    row['not_run'] = 'would take 9 hours' if row['claim'] == 'large' else ''
+    rows.append(claims.Claim(**dict.fromkeys(claims.WRITTEN, '') | row))
+  (folder / 'claims.csv').write_text(claims.to_csv(rows))
+  (folder / 'numbers.py').write_text('')
+  monkeypatch.setattr(reproduce.computations, 'importlib', _Numbers)
+  return folder
+
+
+class _Numbers:
+  """Stands in for the modules of the paper's folder."""
+
+  @staticmethod
+  def import_module(name):
+    assert name == 'baselines.doe2020.numbers'
+    return _Numbers
+
+  @staticmethod
+  def half(number):
+    return number / 2
+
+  @staticmethod
+  def draw(number, seed):
+    return number - 1 - (seed - 5) / 10
+
+
+def run(folder, *arguments):
+  argv = ['reproduce.py', f'--output_dir={folder.parent.parent / "runs"}', *arguments]
+  return command_line.run(reproduce.main, argv)
+
+
+def ledger(folder):
+  with open(folder / 'claims.csv', newline='') as file:
+    return {row['claim']: row for row in csv.DictReader(file)}
+
+
+def test_from_runs_to_verdicts(paper, capsys):
+  assert run(paper, '--tier=paper', '--write') == 0
+  rows = ledger(paper)
+  assert rows['rate']['ours'] == '0.901'
+  assert (rows['rate']['chosen'], rows['rate']['n_seeds']) == ('client_learning_rate=0.3', '3')
+  assert (rows['rate']['low'], rows['rate']['high']) == ('0.8985', '0.9035')
+  assert rows['order']['ours'] == '0.04771'
+  assert rows['draw']['ours'] == '1.9'
+  assert (rows['exact']['ours'], rows['exact']['low'], rows['exact']['n_seeds']) == ('1.5',) * 2 + (
+    '',
+  )
+  verdicts = {name: row['verdict'] for name, row in rows.items()}
+  assert verdicts == {
+    'rate': 'reproduced',
+    'order': 'reproduced',
+    'draw': 'reproduced',
+    'exact': 'reproduced',
+    'wrong': 'differs',
+    'large': 'not run',
+  }
+  assert rows['rate']['machine'] == '1 cores, pretended'
+  assert rows['rate']['minutes'] == f'{5 * 3 / 60:.1f}'
+  page = (paper / 'README.md').read_text()
+  assert page.startswith('# Doe 2020, On Numbers\n\nA paper made up.')
+  assert '4 reproduced, 1 differs, 1 not run' in page
+  assert '- `large`: would take 9 hours' in page
+  assert '| 1.9 (1.652 to 2.148) |' in page
+  assert 'doe2020/README.md' in (paper.parent / 'README.md').read_text()
+  flags = (paper / 'arm.flags').read_text().splitlines()
+  assert flags[1] == '# Expected: train/accuracy final: 0.901 (mean of 3 seeds), 0.1 minutes a run.'
+  assert '--client_learning_rate=0.3' in flags
+  for path, text in reproduce.refreshed(paper).items():
+    assert path.read_text() == text
+
+
+def test_the_ledger_stays_as_it_is_unless_told(paper, capsys):
+  before = {path: path.read_bytes() for path in paper.iterdir()}
+  assert run(paper, '--claim=rate,exact') == 0
+  out = capsys.readouterr().out
+  assert '| rate | 0.9 | – | 0.901 (0.8985 to 0.9035) | reproduced |' in out
+  assert '| exact | 1.5 | – | 1.5 | reproduced |' in out
+  assert {path: path.read_bytes() for path in paper.iterdir()} == before
+
+
+def test_finished_runs_are_not_repeated(paper, capsys):
+  assert run(paper, '--claim=rate') == 0
+  assert run(paper, '--claim=rate') == 0
+  assert '2 of 2 runs are finished already' in capsys.readouterr().out
+
+
+def test_changed_results_change_the_verdict(paper, capsys):
+  assert run(paper, '--claim=rate', '--write') == 0
+  path = paper / 'results' / 'arm.csv'
+  path.write_text(path.read_text().replace('0.90', '0.80'))
+  assert run(paper, '--refresh') == 0
+  assert ledger(paper)['rate']['verdict'] == 'differs'
+
+
+@pytest.mark.parametrize(
+  ('arguments', 'complaint'),
+  [
+    (['--paper=smith2021'], '--paper=smith2021: accepted are doe2020'),
+    (['--claim=nothing'], '--claim=nothing: doe2020 has rate, order'),
+    (['--claim=large'], '--claim=large: cannot be run: would take 9 hours'),
+    (['--tier=huge'], '--tier=huge: accepted are smoke, cpu, paper'),
+    (['--papers=doe2020'], '--papers: there is no such flag; did you mean --paper?'),
+  ],
+)
+def test_bad_input_is_one_line(paper, capsys, arguments, complaint):
+  assert run(paper, *arguments) == 2
+  error = capsys.readouterr().err
+  assert complaint in error
+  assert error.count('\n') == 1
+
+
+@pytest.mark.parametrize('study', ['numbers:half', 'numbers:half(x)', 'numbers:', 'numbers:none()'])
+def test_computation_that_there_is_not(paper, capsys, study):
+  path = paper / 'claims.csv'
+  path.write_text(path.read_text().replace('numbers:half(3)', study))
+  assert run(paper, '--claim=exact') == 2
+  assert study in capsys.readouterr().err
+
+
+def test_quick_look_against_its_band(paper, capsys):
+  path: pathlib.Path = paper / 'smoke.csv'
+  text = 'study,flags,measure,low,high\narm,--client_learning_rate=0.3,train/accuracy final,{}\n'
+  path.write_text(text.format('0.9,0.91'))
+  assert run(paper, '--tier=smoke') == 0
+  assert '| 0.9 to 0.91 | 0.901 | yes |' in capsys.readouterr().out
+  path.write_text(text.format('0.8,0.9'))
+  assert run(paper, '--tier=smoke') == 1
+  assert '| 0.8 to 0.9 | 0.901 | NO |' in capsys.readouterr().out
+  path.write_text(text.format('0.9,little'))
+  assert run(paper, '--tier=smoke') == 2
