@@ -5,7 +5,7 @@ import collections
 from collections.abc import Mapping, Sequence
 import pathlib
 
-from baselines import claims
+from baselines import claims, figures
 from baselines.claims import Claim
 
 _SPOKEN = {
@@ -15,7 +15,6 @@ _SPOKEN = {
   'M+': 'remembered, beside values of the same table that were read',
   'X': 'the paper gives no number; the claim is ours to state',
 }
-_PICTURE = 'results/curves.png'
 _HEAD = 'claim|where|what|expected|ours (interval)|seeds|scale|verdict|minutes'
 
 
@@ -36,7 +35,7 @@ def render(folder: pathlib.Path, ledger: Sequence[Claim]) -> str:
     'an interval is the 95 % t interval over seeds, a verdict is computed. '
     f'{_counts(ledger)}',
     _table(ledger),
-    *([f'![Curves]({_PICTURE})'] if (folder / _PICTURE).exists() else []),
+    *_pictures(folder),
     *_details(ledger),
     _how(folder, ledger),
   ]
@@ -89,6 +88,11 @@ def _ours(claim: Claim) -> str:
   if not claim.ours:
     return 'not reached'
   return f'{claim.ours} ({claim.low} to {claim.high})' if claim.n_seeds else claim.ours
+
+
+def _pictures(folder: pathlib.Path) -> list[str]:
+  drawn = [(row, figures.file(folder, row)) for row in figures.rows(folder)]
+  return [f'![{row["title"]}]({path.relative_to(folder)})' for row, path in drawn if path.exists()]
 
 
 def _details(ledger: Sequence[Claim]) -> list[str]:

@@ -6,7 +6,7 @@ import shutil
 
 from absl import flags
 
-from baselines import claims, computations, flag_files, measurement, readme, smoke, studies
+from baselines import claims, computations, figures, flag_files, measurement, readme, smoke, studies
 from baselines.claims import Claim
 from baselines.studies import Study
 from experiments import command_line
@@ -156,7 +156,8 @@ def _comparison(wanted: Sequence[Claim], measured: dict[str, Claim]) -> str:
 
 
 def refresh(folder: pathlib.Path) -> None:
-  """Computes claims, README and the expectations of flag files again from committed results."""
+  """Makes claims, README, figures and the expectations of flag files again from the results."""
+  figures.draw(folder, ledger(folder))
   for path, text in refreshed(folder).items():
     _write(path, text)
 

@@ -1,0 +1,71 @@
+"""The figures of a paper's README, drawn from its committed curves.
+
+`figures.csv` of a paper has a row per figure: `figure`, the name of its file; `title`; `column` of
+the curves; and `studies`, with blanks between. Each study is drawn in the cell that a claim chose.
+"""
+
+from collections.abc import Sequence
+import csv
+import io
+import pathlib
+
+from baselines import measurement, studies
+from baselines.claims import Claim
+from baselines.studies import Study
+from fl_research import analysis
+from fl_research.analysis import plots
+from fl_research.registry import UsageError
+
+FILE = 'figures.csv'
+COLUMNS = ['figure', 'title', 'column', 'studies']
+
+
+def rows(folder: pathlib.Path) -> list[dict[str, str]]:
+  """The figures of a paper.
+
+  Raises:
+    UsageError: the file has other columns.
+  """
+  path = folder / FILE
+  if not path.exists():
+    return []
+  found = list(csv.DictReader(io.StringIO(path.read_text(encoding='utf-8'), newline='')))
+  for line, row in enumerate(found, 2):
+    if list(row) != COLUMNS or None in row.values():
+      raise UsageError(f'{path}:{line}: its columns are not {", ".join(COLUMNS)}')
+  return found
+
+
+def file(folder: pathlib.Path, row: dict[str, str]) -> pathlib.Path:
+  """Where a figure lies."""
+  return folder / studies.RESULTS / f'{row["figure"]}.png'
+
+
+def draw(folder: pathlib.Path, ledger: Sequence[Claim]) -> None:
+  """Draws a paper's figures, as far as all their studies have results."""
+  for row in rows(folder):
+    try:
+      parts = [_runs(Study(folder, name), ledger) for name in row['studies'].split()]
+    except UsageError:
+      continue  # A study that was not run yet.
+    figure, axes = plots.new_figure()
+    analysis.plot_curves(analysis.concatenate(parts), row['column'], ['study'], axes)
+    axes.set_title(row['title'])
+    figure.savefig(file(folder, row), dpi=120, bbox_inches='tight')
+
+
+def _runs(study: Study, ledger: Sequence[Claim]) -> analysis.Runs:
+  """The runs of a study in the cell that the first of its claims chose."""
+  claim = next((c for c in ledger if not c.computed and study.name in c.arms[0]), None)
+  if claim is None:
+    raise UsageError(f'{study.name}: no claim is about it')
+  runs = studies.load(study)
+  axes = measurement.own_axes(study, claim)
+  best = studies.best_cell(runs, axes, claim.seed_list[0], claim.select)
+  chosen = studies.take(runs, [best], claim.seed_list)
+  names = {name: f'{study.name}/{name}' for name in chosen.settings.index}
+  return analysis.Runs(
+    chosen.settings[['seed']].assign(study=study.name).rename(index=names),
+    chosen.facts.assign(path=list(names.values())).rename(index=names),
+    chosen.metrics.assign(run=chosen.metrics['run'].astype(str).map(names).astype('category')),
+  )
