@@ -35,7 +35,7 @@ _GIGABYTE = 1e9
 _MEMORY_NEEDED = 1.0 * _GIGABYTE
 _DISK_NEEDED = 0.1 * _GIGABYTE
 
-GENERATED = ('digits', 'leaf_synthetic', 'synthetic', 'synthetic_iid')
+GENERATED = ('digits', 'feddyn_synthetic', 'leaf_synthetic', 'synthetic', 'synthetic_iid')
 """Data sets that need no files."""
 
 OWN_FILES = ('npz', 'tabular')

@@ -136,6 +136,7 @@ TASKS = _table(
   _task('movielens', 'matrix_factorization', ('matrix_factorization',), 'film ratings, by user'),
   _task('synthetic', 'softmax', _DENSE, 'synthetic(alpha, beta) of FedProx'),
   _task('synthetic_iid', 'softmax', _DENSE, 'synthetic IID of FedProx'),
+  _task('feddyn_synthetic', 'softmax', _DENSE, 'synthetic data of FedDyn'),
   _task('leaf_synthetic', 'softmax', _DENSE, 'synthetic data of LEAF'),
   _task('tabular', 'mlp', _DENSE, 'your own CSV or Parquet file (--data_file)'),
   _task(

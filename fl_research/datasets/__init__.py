@@ -19,6 +19,7 @@ MODULES = {
   'digits': 'fl_research.datasets.digits',
   'emnist': 'fl_research.datasets.emnist',
   'fashion_mnist': 'fl_research.datasets.fashion_mnist',
+  'feddyn_synthetic': 'fl_research.datasets.feddyn_synthetic',
   'heart_disease': 'fl_research.datasets.heart_disease',
   'leaf_synthetic': 'fl_research.datasets.leaf_synthetic',
   'mnist': 'fl_research.datasets.mnist',

@@ -59,6 +59,12 @@ PARAMETERS: Mapping[str, Hyperparameter] = {
   'labels_per_client': Hyperparameter(
     2, 'labels: labels that each client has', _is_count, 'an integer of at least 1'
   ),
+  'similarity': Hyperparameter(
+    0.1,
+    'similarity: share of each client that is IID, the rest being sorted by label',
+    lambda v: 0 <= v <= 1,
+    'a number in [0, 1]',
+  ),
   'sigma': Hyperparameter(
     1.0,
     'quantity: sizes are proportional to exp(sigma z), z normal',
@@ -113,6 +119,28 @@ def shards(
   owners = np.empty(len(labels), np.int64)
   order = np.argsort(labels, kind='stable')
   owners[order] = np.repeat(owner_of_shard, _even_sizes(len(labels), count))
+  return owners
+
+
+def similarity(
+  labels: np.ndarray, num_clients: int, generator: np.random.Generator, similarity: float
+) -> np.ndarray:
+  """A share of every client is IID, the rest comes from the pool sorted by label.
+
+  Karimireddy et al. 2020 ("SCAFFOLD", section 7), "s % similarity": clients have the same size n;
+  round(s n) examples of each are drawn at random from the pool, and what is left is sorted by label
+  and cut into one piece for every client, dealt out at random. s = 1 is IID; s = 0 is `shards` with
+  one shard for each client. The paper says nothing of ties; here they keep the pool's order.
+  """
+  sizes = _even_sizes(len(labels), num_clients)
+  drawn = np.round(similarity * sizes).astype(np.int64)
+  order = generator.permutation(len(labels))
+  owners = np.empty(len(labels), np.int64)
+  owners[order[: drawn.sum()]] = np.repeat(np.arange(num_clients), drawn)
+  rest = np.sort(order[drawn.sum() :])
+  clients = generator.permutation(num_clients)
+  by_label = rest[np.argsort(labels[rest], kind='stable')]
+  owners[by_label] = np.repeat(clients, (sizes - drawn)[clients])
   return owners
 
 
@@ -285,6 +313,11 @@ SCHEMES: Mapping[str, Scheme] = {
     'sorted by label, cut into shards, some shards for each client (McMahan et al. 2017)',
     ('shards_per_client',),
     lambda pool, *rest, **parameters: shards(pool.labels, *rest, **parameters),
+  ),
+  'similarity': Scheme(
+    'a share of each client IID, the rest sorted by label (Karimireddy et al. 2020)',
+    ('similarity',),
+    lambda pool, *rest, **parameters: similarity(pool.labels, *rest, **parameters),
   ),
   'dirichlet': Scheme(
     "equal sizes, each client's label shares from a Dirichlet (Hsu et al. 2019)",

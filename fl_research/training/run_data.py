@@ -19,7 +19,7 @@ from fl_research.registry import UsageError
 from fl_research.settings import Settings
 
 _DEFAULT_NUM_CLIENTS = 100
-_GENERATED = ('synthetic', 'synthetic_iid', 'leaf_synthetic')
+_GENERATED = ('synthetic', 'synthetic_iid', 'feddyn_synthetic', 'leaf_synthetic')
 
 
 @dataclasses.dataclass(frozen=True)

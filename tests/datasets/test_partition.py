@@ -48,6 +48,7 @@ def _cases(draw):
     'alpha': draw(strategies.sampled_from([1e-3, 0.1, 1.0, 100.0])),
     'shards_per_client': draw(strategies.integers(1, 3)),
     'labels_per_client': draw(strategies.integers(1, 4)),
+    'similarity': draw(strategies.floats(0, 1)),
     'sigma': draw(strategies.floats(0, 1000)),
     'power': draw(strategies.floats(0, 10)),
     'noise': 0.0,
@@ -94,6 +95,21 @@ def test_iid_sizes_and_labels():
   assert sorted(clients.sizes.tolist()) == [857] * 6 + [858]
   # 600 of each label over 7 clients: 85.7 expected, standard deviation 8.6.
   assert np.abs(_counts(clients) - 6000 / 70).max() < 5 * 8.6
+
+
+@pytest.mark.parametrize('share', [0.0, 0.1, 1.0])
+def test_similarity_of_scaffold(share):
+  clients = partition(_balanced(), 'similarity', 20, 1, similarity=share)
+  counts = _counts(clients)
+  assert clients.sizes.tolist() == [300] * 20
+  # Sorted by label, what is not IID is of one label, or of two where the cut falls between them:
+  # without an IID part every label of 600 fills two clients.
+  assert np.sum(counts > 0) == 20 if share == 0 else np.sum(counts > 0) > 100
+  # 30 IID examples per label and client are expected at s = 1, standard deviation 5.2; else share
+  # times as many, beside the labels of the sorted part.
+  iid = np.sort(counts, axis=1)[:, :8]
+  assert abs(iid.mean() - 30 * share) < 3
+  assert (counts.max(axis=1) > 120).all() == (share < 1)
 
 
 def test_shards_of_mcmahan():
