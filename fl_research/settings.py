@@ -146,6 +146,22 @@ class Settings:
     **_fraction,
   )
 
+  own_test_fraction: float = _field(
+    0.0,
+    "share of each training client's examples, the last ones of each label, that it is tested on "
+    "in place of the data set's test examples; personal models need it where those are of other "
+    'people',
+    'Data',
+    **_fraction,
+  )
+  label_namings: int = _field(
+    1,
+    'so many groups of clients, each with a permutation of the labels of its own; 1: all name them '
+    'as the data set does',
+    'Data',
+    **_at_least_one,
+  )
+
   algorithm: str = _field(
     'fedavg', 'the federated optimisation method', 'Method', choices=lambda: algorithms.ALGORITHMS
   )

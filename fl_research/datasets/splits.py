@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fl_research.datasets.federated_data import ContiguousClients, Examples
+from fl_research.datasets.federated_data import Clients, ContiguousClients, Examples
 
 TEST_FRACTION = 0.2
 
@@ -33,8 +33,18 @@ def held_out_rows(
   Returns:
     bool [n], True where the row is a test row.
   """
+  return _first_rows(groups, rng.random(len(groups)), fraction)
+
+
+def last_rows(groups: np.ndarray, fraction: float = TEST_FRACTION) -> np.ndarray:
+  """As `held_out_rows`, but holds out the last rows of each group instead of drawing them."""
+  return _first_rows(groups, -np.arange(len(groups)), fraction)
+
+
+def _first_rows(groups: np.ndarray, keys: np.ndarray, fraction: float) -> np.ndarray:
+  """Holds out the rows of each group that have the smallest keys."""
   _, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-  order = np.lexsort((rng.random(len(group)), group))
+  order = np.lexsort((keys, group))
   rank = np.empty(len(group), np.int64)
   rank[order] = np.arange(len(group)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
   return rank < held_out_counts(sizes, fraction)[group]
@@ -57,3 +67,31 @@ def clients_by_owner(arrays: Examples, owner: np.ndarray, ids: Sequence[str]) ->
   return ContiguousClients(
     {key: array[order] for key, array in arrays.items()}, offsets, [ids[k] for k in present]
   )
+
+
+def own_tests(
+  clients: Clients, fraction: float, by_label: bool
+) -> tuple[ContiguousClients, ContiguousClients]:
+  """Keeps the last examples of every client from training, to test it on.
+
+  Last, because neighbouring examples of one person are often nearly the same: overlapping windows
+  of a signal, lines of one scene.
+
+  Args:
+    clients: the clients.
+    fraction: of a client's examples, as `held_out_counts` rounds it.
+    by_label: whether this is done for each of a client's labels, so that both parts have all of
+      them; y are class labels then.
+
+  Returns:
+    The clients as they train, and as they are tested. Who has too few examples has no test part.
+  """
+  arrays = clients.pooled()
+  owner = np.repeat(np.arange(len(clients)), clients.sizes)
+  labels = np.asarray(arrays['y'], np.int64) if by_label else np.zeros(len(owner), np.int64)
+  last = last_rows(owner * (labels.max() + 1) + labels, fraction)
+  train, test = (
+    clients_by_owner({key: array[rows] for key, array in arrays.items()}, owner[rows], clients.ids)
+    for rows in (~last, last)
+  )
+  return train, test

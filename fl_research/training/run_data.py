@@ -7,18 +7,20 @@ import numpy as np
 
 from fl_research import random_streams, tasks
 from fl_research import settings as settings_lib
-from fl_research.datasets import federated_data, files, partition, passport
+from fl_research.datasets import federated_data, files, partition, passport, relabelled, splits
 from fl_research.datasets.federated_data import (
   Clients,
   ContiguousClients,
   FederatedData,
   PooledData,
+  Problem,
 )
 from fl_research.models.specification import ModelSpec
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
 
 _DEFAULT_NUM_CLIENTS = 100
+_LABELLED = (Problem.CLASSIFICATION, Problem.BINARY)
 _GENERATED = ('synthetic', 'synthetic_iid', 'feddyn_synthetic', 'leaf_synthetic')
 
 
@@ -56,7 +58,7 @@ def load(settings: Settings) -> RunData:
   """
   task = tasks.get_task(settings.task)
   data = task.load(_options(settings))
-  clients = _deal_out(data, settings)
+  clients = _rename_labels(_test_on_own(_deal_out(data, settings), settings), settings)
   train, held_out = _hold_out(clients.train, settings)
   passport_of_split = passport.passport(train, data.problem)
   if settings.centralized:
@@ -120,6 +122,47 @@ def _deal_out(data: tasks.Data, settings: Settings) -> FederatedData:
 
 def _as_pool(data: FederatedData) -> PooledData:
   return PooledData(data.train.pooled(), data.test, data.problem, data.num_classes, data.sources)
+
+
+def _test_on_own(data: FederatedData, settings: Settings) -> FederatedData:
+  """Tests the training clients on examples of their own, where the settings say so."""
+  if not settings.own_test_fraction:
+    return data
+  by_label = data.problem in _LABELLED
+  train, test_clients = splits.own_tests(data.train, settings.own_test_fraction, by_label)
+  if not len(test_clients):
+    raise UsageError(
+      f'--own_test_fraction={settings.own_test_fraction}: no client has two examples to divide'
+    )
+  return dataclasses.replace(
+    data, train=train, test=test_clients.pooled(), test_clients=test_clients
+  )
+
+
+def _rename_labels(data: FederatedData, settings: Settings) -> FederatedData:
+  """Lets groups of clients name the labels differently, where the settings say so."""
+  count = settings.label_namings
+  if count == 1:
+    return data
+  if data.problem not in _LABELLED:
+    raise UsageError(f'--label_namings={count}: {settings.task} has no class labels')
+  position = {client_id: k for k, client_id in enumerate(data.train.ids)}
+  if data.test_clients is None or not set(data.test_clients.ids) <= set(position):
+    raise UsageError(
+      f'--label_namings={count}: the test examples of {settings.task} are not those of the clients '
+      'that train, so nobody knows how they name them; set --own_test_fraction or --partition'
+    )
+  num_labels = 2 if data.problem is Problem.BINARY else data.num_classes
+  names = relabelled.namings(count, num_labels, settings.seed)
+  naming_of = np.arange(len(data.train)) % count
+  tested = naming_of[[position[client_id] for client_id in data.test_clients.ids]]
+  test_clients = relabelled.Relabelled(data.test_clients, tested, names)
+  return dataclasses.replace(
+    data,
+    train=relabelled.Relabelled(data.train, naming_of, names),
+    test=test_clients.pooled(),
+    test_clients=test_clients,
+  )
 
 
 def _hold_out(clients: Clients, settings: Settings) -> tuple[Clients, Optional[Clients]]:

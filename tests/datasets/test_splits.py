@@ -31,3 +31,21 @@ def test_clients_by_owner_keep_order_and_leave_out_owners_without_rows():
   assert list(clients.ids) == ['a', 'c']
   np.testing.assert_array_equal(clients.examples(0)['x'], [20, 40])
   np.testing.assert_array_equal(clients.examples(1)['y'], [1, 3])
+
+
+def test_own_tests_are_the_last_examples_of_each_label():
+  y = np.array([0, 0, 0, 1, 1, 0, 0, 1, 1, 1, 0])
+  arrays = {'x': np.arange(11), 'y': y}
+  clients = splits.clients_by_owner(arrays, np.repeat([0, 1, 2], [8, 2, 1]), ['a', 'b', 'c'])
+  train, test = splits.own_tests(clients, 0.4, by_label=True)
+  assert list(train.ids) == ['a', 'b', 'c'] and list(test.ids) == ['a', 'b']
+  assert [train.examples(k)['x'].tolist() for k in range(3)] == [[0, 1, 2, 3, 4], [8], [10]]
+  assert [test.examples(k)['x'].tolist() for k in range(2)] == [[5, 6, 7], [9]]
+
+
+def test_own_tests_without_labels_are_the_last_examples():
+  x = np.arange(10)
+  clients = splits.clients_by_owner({'x': x, 'y': x / 2}, np.repeat([0, 1], 5), ['a', 'b'])
+  train, test = splits.own_tests(clients, 0.2, by_label=False)
+  assert train.pooled()['x'].tolist() == [0, 1, 2, 3, 5, 6, 7, 8]
+  assert test.pooled()['y'].tolist() == [2.0, 4.5]

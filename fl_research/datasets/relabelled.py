@@ -1,0 +1,49 @@
+"""Clients that name the labels differently: the same inputs, conflicting answers.
+
+With n namings, the clients k with the same k mod n have one permutation of the labels in common;
+the first naming is the data's own, so n = 1 changes nothing. No single model can serve clients of
+different namings. Sattler, Müller, Samek 2021, "Clustered Federated Learning: Model-Agnostic
+Distributed Multitask Optimization under Privacy Constraints", section VI, make groups of clients
+with incongruent data in this way.
+"""
+
+import numpy as np
+
+from fl_research import random_streams
+from fl_research.datasets.federated_data import Clients, Examples
+
+
+def namings(count: int, num_classes: int, seed: int) -> np.ndarray:
+  """What each naming calls each label: int32 [count, num_classes], rows drawn independently."""
+  draws = [
+    random_streams.generator(seed, 'label naming', naming).permutation(num_classes)
+    for naming in range(1, count)
+  ]
+  return np.array([np.arange(num_classes), *draws], np.int32)
+
+
+class Relabelled(Clients):
+  """Other clients, each with the labels as one of the namings has them.
+
+  Args:
+    clients: the clients, whose y are class labels.
+    naming_of: int [num_clients], which naming each of them has.
+    names: as `namings` gives them.
+  """
+
+  def __init__(self, clients: Clients, naming_of: np.ndarray, names: np.ndarray):
+    self._clients = clients
+    self._naming_of = naming_of
+    self._names = names
+
+  @property
+  def ids(self):
+    return self._clients.ids
+
+  @property
+  def sizes(self) -> np.ndarray:
+    return self._clients.sizes
+
+  def examples(self, position: int) -> Examples:
+    examples = self._clients.examples(position)
+    return {**examples, 'y': self._names[self._naming_of[position]][examples['y']]}

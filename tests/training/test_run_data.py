@@ -1,0 +1,91 @@
+"""Options that change what the clients of a run have: tests of their own, names of their own."""
+
+import numpy as np
+import pytest
+
+from fl_research import tasks
+from fl_research.datasets import splits
+from fl_research.datasets.federated_data import FederatedData, Problem
+from fl_research.registry import UsageError
+from fl_research.settings import Settings
+from fl_research.training import run_data
+
+_DIGITS = {'task': 'digits', 'num_clients': 6, 'partition': 'iid', 'clients_per_round': 2}
+
+
+@pytest.fixture
+def make_task(monkeypatch):
+  """Makes a task of clients: (x, y) by id, and those of people who are tested."""
+
+  def make(train, test, problem=Problem.CLASSIFICATION):
+    people = FederatedData(_clients(train), _clients(test).pooled(), problem, 3, _clients(test))
+    task = tasks.Task('people', 'digits', 'softmax', ('softmax',), '', lambda data: people)
+    monkeypatch.setitem(tasks.TASKS, 'people', task)
+    return {'task': 'people', 'clients_per_round': 1}
+
+  return make
+
+
+def _clients(ys):
+  y = np.concatenate(list(ys.values()))
+  owner = np.repeat(np.arange(len(ys)), [len(own) for own in ys.values()])
+  x = np.arange(len(y), dtype=np.float32)[:, np.newaxis]
+  return splits.clients_by_owner({'x': x, 'y': y}, owner, list(ys))
+
+
+def _load(**settings):
+  return run_data.load(Settings(**settings))
+
+
+def test_training_clients_are_tested_on_their_own_last_examples():
+  plain, own = _load(**_DIGITS), _load(**_DIGITS, own_test_fraction=0.25)
+  assert list(own.train.ids) == list(own.test_clients.ids)
+  for k in range(6):
+    parts = own.train.examples(k), own.test_clients.examples(k)
+    before = plain.train.examples(k)
+    assert len(parts[1]['y']) == pytest.approx(0.25 * len(before['y']), abs=5)
+    assert set(parts[1]['y']) == set(before['y'])
+    together = np.concatenate([part['x'].reshape(len(part['x']), -1) for part in parts])
+    np.testing.assert_array_equal(
+      np.sort(together, axis=0), np.sort(before['x'].reshape(len(before['x']), -1), axis=0)
+    )
+  assert len(own.test['y']) == own.test_clients.sizes.sum()
+
+
+def test_groups_of_clients_name_the_labels_alike_in_training_and_test():
+  plain, renamed = _load(**_DIGITS, seed=2), _load(**_DIGITS, seed=2, label_namings=3)
+  names = []
+  for k in range(6):
+    meant, called = plain.train.examples(k)['y'], renamed.train.examples(k)['y']
+    names.append(dict(zip(meant, called)))
+    np.testing.assert_array_equal([names[k][y] for y in meant], called)
+    np.testing.assert_array_equal(renamed.train.examples(k)['x'], plain.train.examples(k)['x'])
+    tested = plain.test_clients.examples(k)['y']
+    np.testing.assert_array_equal(
+      renamed.test_clients.examples(k)['y'], [names[k][y] for y in tested]
+    )
+  assert names[0] == names[3] and names[1] == names[4] and names[2] == names[5]
+  assert all(meant == called for meant, called in names[0].items())
+  assert names[1] != names[0] != names[2] != names[1]
+  np.testing.assert_array_equal(renamed.test['y'], renamed.test_clients.pooled()['y'])
+
+
+def test_labels_of_people_who_do_not_train_have_no_names(make_task):
+  labels = np.arange(9, dtype=np.int32) % 3
+  people = make_task({'a': labels, 'b': labels}, {'c': labels})
+  with pytest.raises(UsageError, match='--label_namings=2: the test examples of people are not'):
+    _load(**people, label_namings=2)
+  renamed = _load(**people, label_namings=2, own_test_fraction=0.4)
+  assert list(renamed.train.ids) == list(renamed.test_clients.ids) == ['a', 'b']
+
+
+def test_only_classes_can_be_renamed(make_task):
+  people = make_task({'a': np.linspace(0, 1, 4)}, {'a': np.ones(1)}, Problem.REGRESSION)
+  with pytest.raises(UsageError, match='--label_namings=2: people has no class labels'):
+    _load(**people, label_namings=2)
+
+
+def test_clients_of_one_example_cannot_be_divided(make_task):
+  one = np.zeros(1, np.int32)
+  with pytest.raises(UsageError, match=r'--own_test_fraction=0\.5: no client has two examples'):
+    _load(**make_task({'a': one, 'b': one}, {'a': one}), own_test_fraction=0.5)
