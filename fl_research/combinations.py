@@ -24,8 +24,14 @@ PRIVACIES: Mapping[str, Mapping[str, Any]] = {
   'none': {},
   'fixed clip': {'dp_noise_multiplier': 0.1, 'dp_clip_norm': 1.0},
   'adaptive clip': {'dp_noise_multiplier': 0.1, 'dp_clipping': 'adaptive'},
+  'secure sums': {'secure_aggregation': True},
+  'secure, fixed clip': {
+    'secure_aggregation': True,
+    'dp_noise_multiplier': 0.1,
+    'dp_clip_norm': 1.0,
+  },
 }
-"""Kinds of differential privacy, as settings."""
+"""Kinds of privacy, differential and by secure aggregation, as settings."""
 
 _BASE: Mapping[str, Any] = {
   'experiment_name': 'combination',

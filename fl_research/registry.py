@@ -49,16 +49,21 @@ class Requirement:
   """
 
   setting: str
-  accepted: tuple[str, ...]
+  accepted: tuple[Any, ...]
   reason: str
 
   def check(self, flag: str, name: str, value: Any) -> None:
     """Raises `UsageError` unless the setting's value is accepted by `--<flag>=<name>`."""
     if value not in self.accepted:
       raise UsageError(
-        f'--{self.setting}={value}: not with --{flag}={name}, which {self.reason}; accepted is '
-        f'{" or ".join(value or "none" for value in self.accepted)}'
+        f'--{self.setting}={_word(value)}: not with --{flag}={name}, which {self.reason}; accepted '
+        f'is {" or ".join(_word(value) for value in self.accepted)}'
       )
+
+
+def _word(value: Any) -> str:
+  """A setting's value as it is written in a message."""
+  return str(value).lower() if isinstance(value, bool) else str(value or 'none')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +78,8 @@ class Entry:
     defaults: what settings that are left empty mean with this entry, where that differs.
     not_private: for a method: why noise on its updates cannot make it differentially private, as
       the end of a sentence whose subject is the entry; empty when it can.
+    is_sum: for an aggregator: whether all it needs of the clients are sums over them, which can
+      then be secure ones.
   """
 
   module: str
@@ -81,6 +88,7 @@ class Entry:
   requires: tuple[Requirement, ...] = ()
   defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   not_private: str = ''
+  is_sum: bool = False
 
   def load(self) -> Any:
     """Imports the module."""

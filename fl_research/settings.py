@@ -178,6 +178,17 @@ class Settings:
     'Method',
     choices=lambda: aggregation.AGGREGATORS,
   )
+  secure_aggregation: bool = _field(
+    False,
+    'take sums over clients so that the server sees no single update (Bonawitz et al. 2017)',
+    'Privacy',
+  )
+  secure_sum_bound: float = _field(
+    1e4,
+    "secure aggregation: greatest entry of a client's weight times its update; beyond it is cut",
+    'Privacy',
+    **_positive,
+  )
   compressor: str = _field(
     '',
     'how updates are encoded: stages in order, such as rotation,quantize:2, or '

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import Any
 
-from fl_research import registry, tasks
+from fl_research import aggregation, registry, tasks
 from fl_research import settings as settings_lib
 from fl_research.aggregation.privacy import flags as privacy_flags
 from fl_research.algorithms import optimizers
@@ -36,6 +36,7 @@ def validate(settings: Settings) -> None:
   _check_requirements(settings)
   _check_attackers(settings)
   privacy_flags.check(settings)
+  _check_secure_aggregation(settings)
   _check_together(settings)
 
 
@@ -110,6 +111,33 @@ def _check_attackers(settings: Settings) -> None:
       )
     if settings.compressor:
       raise UsageError(f'--compressor={settings.compressor}: not with {alone}, which sends nothing')
+
+
+def _check_secure_aggregation(settings: Settings) -> None:
+  """Secure sums show the server no single client's message, which not everything can do without."""
+  default = Settings().secure_sum_bound
+  read = settings.secure_aggregation and not settings.is_private
+  if settings.secure_sum_bound != default and not read:
+    raise UsageError(
+      f'--secure_sum_bound={settings.secure_sum_bound}: only read with --secure_aggregation and '
+      'without differential privacy, whose clipping bounds the terms'
+    )
+  if not settings.secure_aggregation:
+    return
+  if settings.centralized or settings.local_only:
+    alone = 'centralized' if settings.centralized else 'local_only'
+    raise UsageError(f'--secure_aggregation=true: not with --{alone}, which sends nothing')
+  if not aggregation.AGGREGATORS[settings.aggregator].is_sum:
+    sums = [name for name, entry in aggregation.AGGREGATORS.items() if entry.is_sum]
+    raise UsageError(
+      f'--aggregator={settings.aggregator}: not with --secure_aggregation; it looks at single '
+      f'updates, and secure sums show none; accepted is {" or ".join(sums)}'
+    )
+  if settings.compressor:
+    raise UsageError(
+      f'--compressor={settings.compressor}: not with --secure_aggregation; the server decodes '
+      "each client's message by itself, and secure sums show it none"
+    )
 
 
 def _check_together(settings: Settings) -> None:

@@ -18,7 +18,7 @@ _F = Hyperparameter(
 )
 
 AGGREGATORS = {
-  'mean': registry.Entry('fl_research.aggregation.mean', 'the weighted mean'),
+  'mean': registry.Entry('fl_research.aggregation.mean', 'the weighted mean', is_sum=True),
   'median': registry.Entry(
     'fl_research.aggregation.median', 'coordinate-wise median, unweighted (Yin et al. 2018)'
   ),
@@ -73,6 +73,7 @@ AGGREGATORS = {
       ),
       'learning_rate': _QUANTILE_RATE,
     },
+    is_sum=True,
   ),
   'zeroing': registry.Entry(
     'fl_research.aggregation.zeroing',
@@ -95,26 +96,27 @@ AGGREGATORS = {
         1.0, 'plus this', lambda v: math.isfinite(v) and v >= 0, 'a number of at least 0'
       ),
     },
-  ),
-  'secure_mean': registry.Entry(
-    'fl_research.aggregation.secure_mean',
-    'the weighted mean by secure sums of 32-bit integers (Bonawitz et al. 2017)',
-    {
-      'bound': Hyperparameter(
-        1e4, 'greatest entry of weight times update', _is_positive, 'a number above 0'
-      )
-    },
+    is_sum=True,
   ),
 }
 """Every aggregator: the name users type, its module, its hyperparameters.
 
 The module has `build(**hyperparameters)`, which returns a `tff.aggregators` factory (weighted or
 not) or a `fl_research.aggregation.stacked.StackedAggregator`. A factory whose rule has a stacked
-form too has a method `stacked()` that gives it.
+form too has a method `stacked()` that gives it. The `build` of an entry that `is_sum` also takes
+`sums`, a `fl_research.aggregation.sums.Sums`: sums in the clear when it is left out.
 """
 
 
-def build(name: str, hyperparameters: Mapping[str, Any]):
-  """Builds an aggregator; hyperparameters not given have their defaults."""
+def build(name: str, hyperparameters: Mapping[str, Any], sums: Any = None):
+  """Builds an aggregator; hyperparameters not given have their defaults.
+
+  Args:
+    name: its name in `AGGREGATORS`.
+    hyperparameters: those that were set.
+    sums: how it takes sums over clients (see `fl_research.aggregation.sums`); in the clear when
+      None. Only for entries that are sums.
+  """
   entry = registry.lookup('aggregator', name, AGGREGATORS)
-  return entry.load().build(**entry.settings(name, hyperparameters))
+  settings = entry.settings(name, hyperparameters)
+  return entry.load().build(**settings, **({} if sums is None else {'sums': sums}))

@@ -4,10 +4,13 @@
 where all updates must be seen at once, as attackers who collude do.
 """
 
+from typing import Optional
+
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research.aggregation import stacked as stacked_lib
+from fl_research.aggregation import sums as sums_lib
 
 
 class StackedMean(stacked_lib.StackedAggregator):
@@ -17,17 +20,24 @@ class StackedMean(stacked_lib.StackedAggregator):
     return stacked_lib.weighted_sum(updates, weights / tf.reduce_sum(weights))
 
 
-class MeanFactory(tff.aggregators.MeanFactory):
-  """TFF's weighted mean, which knows its stacked form."""
+class Mean(tff.aggregators.WeightedAggregationFactory):
+  """TFF's weighted mean, which knows its stacked form.
 
-  def __init__(self):
-    super().__init__(no_nan_division=True)
+  Args:
+    sums: how sums over clients are taken.
+  """
 
-  def stacked(self) -> stacked_lib.StackedAggregator:
-    """The same rule over stacked updates."""
-    return StackedMean()
+  def __init__(self, sums: sums_lib.Sums):
+    self._sums = sums
+
+  def create(self, value_type, weight_type):
+    return self._sums.mean().create(value_type, weight_type)
+
+  def stacked(self) -> Optional[stacked_lib.StackedAggregator]:
+    """The same rule over stacked updates; None where secure sums hide them."""
+    return None if self._sums.are_secure else StackedMean()
 
 
-def build() -> tff.aggregators.WeightedAggregationFactory:
+def build(sums: sums_lib.Sums = sums_lib.CLEAR) -> tff.aggregators.WeightedAggregationFactory:
   """The registry's entry point."""
-  return MeanFactory()
+  return Mean(sums)

@@ -16,7 +16,8 @@ that starts from it (Andrew et al. 2021; see `fl_research.aggregation.norm_quant
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.aggregation import mean, norm_quantile, stacked
+from fl_research.aggregation import norm_quantile, stacked
+from fl_research.aggregation import sums as sums_lib
 
 # Entries beyond this make the squared norm of an update overflow float32, and clipping by an
 # infinite norm would give NaN. Such an update is nobody's work and is zeroed.
@@ -47,25 +48,30 @@ class NormBounding(tff.aggregators.WeightedAggregationFactory):
     bound: M, or where the estimate of it starts.
     quantile: γ; 0 for a fixed M.
     learning_rate: η of the estimate.
+    sums: how sums over clients are taken.
   """
 
-  def __init__(self, bound: float, quantile: float, learning_rate: float):
+  def __init__(self, bound: float, quantile: float, learning_rate: float, sums: sums_lib.Sums):
     self._bound = bound
-    self._adaptive = quantile > 0
-    limit = norm_quantile.build(bound, quantile, learning_rate) if self._adaptive else bound
-    clipping = tff.aggregators.clipping_factory(limit, mean.build())
-    self._factory = tff.aggregators.zeroing_factory(_LARGEST_ENTRY, clipping)
+    self._has_stacked_form = quantile == 0 and not sums.are_secure
+    limit = norm_quantile.build(bound, quantile, learning_rate, sums=sums) if quantile else bound
+    clipping = tff.aggregators.clipping_factory(limit, sums.mean(), sums.count())
+    self._factory = tff.aggregators.zeroing_factory(
+      _LARGEST_ENTRY, clipping, zeroed_count_sum_factory=sums.count()
+    )
 
   def create(self, value_type, weight_type):
     return self._factory.create(value_type, weight_type)
 
   def stacked(self):
-    """The same rule over stacked updates; None where the bound adapts, which takes a state."""
-    return None if self._adaptive else StackedNormBounding(self._bound)
+    """The same rule over stacked updates; None where secure sums hide them, and where the bound
+    adapts, which takes a state.
+    """
+    return StackedNormBounding(self._bound) if self._has_stacked_form else None
 
 
 def build(
-  bound: float, quantile: float, learning_rate: float
+  bound: float, quantile: float, learning_rate: float, sums: sums_lib.Sums = sums_lib.CLEAR
 ) -> tff.aggregators.WeightedAggregationFactory:
   """The registry's entry point."""
-  return NormBounding(bound, quantile, learning_rate)
+  return NormBounding(bound, quantile, learning_rate, sums)

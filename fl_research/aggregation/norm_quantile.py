@@ -4,6 +4,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from fl_research.aggregation import sums as sums_lib
+
 
 def build(
   initial: float,
@@ -11,6 +13,7 @@ def build(
   learning_rate: float,
   multiplier: float = 1.0,
   increment: float = 0.0,
+  sums: sums_lib.Sums = sums_lib.CLEAR,
 ) -> tff.templates.EstimationProcess:
   """The estimate C of Andrew, Thakkar, McMahan, Ramaswamy 2021, section 2.1, without noise.
 
@@ -28,6 +31,7 @@ def build(
     quantile: γ, in [0, 1].
     learning_rate: η, above 0.
     multiplier, increment: the process reports multiplier * C + increment.
+    sums: how the norms below C are counted.
 
   Returns:
     A process of the state float32 that takes {float32}@CLIENTS.
@@ -42,21 +46,23 @@ def build(
     )
   return tff.templates.EstimationProcess(
     tff.federated_computation(lambda: tff.federated_value(float(initial), tff.SERVER)),
-    _next(quantile, learning_rate),
+    _next(quantile, learning_rate, sums),
     _report(multiplier, increment),
   )
 
 
-def _next(quantile: float, learning_rate: float) -> tff.Computation:
+def _next(quantile: float, learning_rate: float, sums: sums_lib.Sums) -> tff.Computation:
   @tff.tensorflow.computation(np.float32, np.float32)
   def count(bound, norm):
     counts = norm > 0.0
     below = tf.logical_and(counts, norm <= bound)
-    return tf.cast(tf.stack([below, counts]), tf.float32)
+    return tf.cast(tf.stack([below, counts]), tf.int32)
 
-  @tff.tensorflow.computation(np.float32, tff.TensorType(np.float32, (2,)))
+  counting = sums.count().create(count.type_signature.result)
+
+  @tff.tensorflow.computation(np.float32, count.type_signature.result)
   def adapt(bound, counts):
-    below, clients = counts[0], counts[1]
+    below, clients = tf.unstack(tf.cast(counts, tf.float32))
     step = learning_rate * (tf.math.divide_no_nan(below, clients) - quantile)
     return tf.where(clients > 0.0, bound * tf.exp(-step), bound)
 
@@ -65,7 +71,8 @@ def _next(quantile: float, learning_rate: float) -> tff.Computation:
   )
   def next_fn(bound, norms):
     counted = tff.federated_map(count, (tff.federated_broadcast(bound), norms))
-    return tff.federated_map(adapt, (bound, tff.federated_sum(counted)))
+    total = counting.next(counting.initialize(), counted).result
+    return tff.federated_map(adapt, (bound, total))
 
   return next_fn
 

@@ -17,14 +17,20 @@ bound that nothing exceeds gives the weighted mean.
 
 import tensorflow_federated as tff
 
-from fl_research.aggregation import mean, norm_quantile
+from fl_research.aggregation import norm_quantile
+from fl_research.aggregation import sums as sums_lib
 
 
 def build(
-  bound: float, quantile: float, learning_rate: float, multiplier: float, increment: float
+  bound: float,
+  quantile: float,
+  learning_rate: float,
+  multiplier: float,
+  increment: float,
+  sums: sums_lib.Sums = sums_lib.CLEAR,
 ) -> tff.aggregators.WeightedAggregationFactory:
   """The registry's entry point."""
   limit = bound
   if quantile:
-    limit = norm_quantile.build(bound, quantile, learning_rate, multiplier, increment)
-  return tff.aggregators.zeroing_factory(limit, mean.build())
+    limit = norm_quantile.build(bound, quantile, learning_rate, multiplier, increment, sums)
+  return tff.aggregators.zeroing_factory(limit, sums.mean(), zeroed_count_sum_factory=sums.count())

@@ -68,6 +68,7 @@ ALGORITHMS = {
       _ONE_STATE_PER_CLIENT,
       registry.Requirement('aggregator', ('mean',), 'has nothing to combine'),
       registry.Requirement('compressor', ('',), 'sends nothing'),
+      registry.Requirement('secure_aggregation', (False,), 'sends nothing'),
       registry.Requirement('attack', ('',), 'has no federation to attack'),
     ),
     not_private='sends no updates that noise could hide',

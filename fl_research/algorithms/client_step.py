@@ -134,9 +134,13 @@ def _transmit(parts, data: Any, update: client_work.Weights, auxiliary: Any, sta
   """The update as the server will see it, the bytes it took, and the compressor's next state."""
   if not parts.algorithm.shares_update:
     return update, tf.constant(0.0, tf.float64), state['compressor']
-  others = 4 + sum(t.dtype.size * t.shape.num_elements() for t in tf.nest.flatten(auxiliary))
+  others = 1 + _num_elements(auxiliary)  # The weight goes along.
   if parts.compressor is None:
-    size = sum(t.dtype.size * t.shape.num_elements() for t in update)
-    return update, tf.constant(size + others, tf.float64), ()
+    size = parts.sums.num_bytes(_num_elements(update) + others)
+    return update, tf.constant(size, tf.float64), ()
   sent = parts.compressor.transmit(tuple(update), data['seed'], state['compressor'])
-  return sent.update, sent.num_bytes + others, sent.client_state
+  return sent.update, sent.num_bytes + parts.sums.num_bytes(others), sent.client_state
+
+
+def _num_elements(structure: Any) -> int:
+  return sum(tensor.shape.num_elements() for tensor in tf.nest.flatten(structure))

@@ -25,6 +25,7 @@ import tensorflow_federated as tff
 
 from fl_research import registry
 from fl_research.aggregation import mean, stacking
+from fl_research.aggregation import sums as sums_lib
 from fl_research.aggregation.compression import compressor as compressor_lib
 from fl_research.aggregation.private import PrivateAggregator
 from fl_research.aggregation.stacked import StackedAggregator
@@ -69,6 +70,7 @@ class Parts:
     server_optimizer: optimiser of the server's step.
     aggregator: any `tff.aggregators` factory, weighted or not, or a `StackedAggregator`; the
       weighted mean when None.
+    sums: how sums over clients are taken that are not the aggregator's own.
     compressor: how updates are sent; as they are when None.
     attack: what the attackers do; nobody lies when None.
     attackers: positions of the attackers.
@@ -85,6 +87,7 @@ class Parts:
   client_optimizer: tff.learning.optimizers.Optimizer
   server_optimizer: tff.learning.optimizers.Optimizer
   aggregator: Union[tff.aggregators.AggregationFactory, StackedAggregator, None] = None
+  sums: sums_lib.Sums = sums_lib.CLEAR
   compressor: Optional[compressor_lib.Compressor] = None
   attack: Optional[attack_lib.Attack] = None
   attackers: tuple[int, ...] = ()
@@ -219,7 +222,7 @@ def build_process(parts: Parts) -> FederatedProcess:
     broadcast = tff.federated_broadcast(tff.federated_map(broadcast_computation, state['server']))
     result = tff.federated_map(work, (broadcast, clients))
     combined = aggregate.next(state['aggregator'], result)
-    auxiliary = _mean_auxiliary(result, parts.algorithm.auxiliary_weighting)
+    auxiliary = _mean_auxiliary(parts, result)
     participants = tff.federated_sum(result['finite'])
     server = tff.federated_map(
       server_step, (state['server'], combined.result, auxiliary, participants)
@@ -314,7 +317,7 @@ def _aggregation(parts: Parts, update_type: tff.Type) -> _Aggregation:
   """The aggregator, whatever its kind, over the results of the clients."""
   # Where clients share nothing there is nothing to combine, which not every rule can do.
   nothing_shared = not parts.shared(parts.model.weight_names)
-  aggregator = mean.build() if nothing_shared else parts.aggregator or mean.build()
+  aggregator = mean.build() if nothing_shared else parts.aggregator or mean.build(parts.sums)
   if parts.attack is not None and parts.attack.colludes:
     aggregator = _stacked_form(aggregator)
   if isinstance(aggregator, StackedAggregator):
@@ -454,10 +457,13 @@ def _with_zeros(parts: Parts, update: Any) -> client_work.Weights:
   )
 
 
-def _mean_auxiliary(result: tff.Value, weighting: str) -> tff.Value:
+def _mean_auxiliary(parts: Parts, result: tff.Value) -> tff.Value:
   """The mean over clients of their auxiliary tensors; zeros where no client is left."""
   auxiliary = result['auxiliary']
-  factory = mean.build()
-  process = factory.create(auxiliary.type_signature.member, tff.TensorType(np.float32))
-  weight = result['weight'] if weighting == 'update' else result['finite']
+  auxiliary_type = auxiliary.type_signature.member
+  # A secure sum of no tensors at all cannot be had.
+  sums = parts.sums if _num_bytes(auxiliary_type) else sums_lib.CLEAR
+  process = sums.mean().create(auxiliary_type, tff.TensorType(np.float32))
+  by_update = parts.algorithm.auxiliary_weighting == 'update'
+  weight = result['weight'] if by_update else result['finite']
   return process.next(process.initialize(), auxiliary, weight).result

@@ -43,7 +43,6 @@ CASES = {
     {'bound': 0.04, 'quantile': 0.0},
     oracle.zeroing(0.04, 0.0, 1.0, 2.0, 1.0),
   ),
-  'secure_mean': ('secure_mean', {'bound': 0.3}, oracle.secure_mean(0.3)),
 }
 
 
@@ -75,7 +74,6 @@ REDUCTIONS = {
   ),
   'a bound that nothing reaches': ('norm_bounding', {'bound': 1e6}, 'num_examples'),
   'nothing to zero': ('zeroing', {}, 'num_examples'),
-  'secure sums of a wide range': ('secure_mean', {}, 'num_examples'),
 }
 
 
@@ -238,7 +236,6 @@ def test_multi_krum_cannot_average_more_than_there_are():
     ('norm_bounding', 'bound', 0.0),
     ('norm_bounding', 'quantile', 1.1),
     ('zeroing', 'bound', float('inf')),
-    ('secure_mean', 'bound', -1.0),
   ],
 )
 def test_bad_hyperparameters_are_refused(name, key, value):

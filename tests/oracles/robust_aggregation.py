@@ -8,8 +8,12 @@ import math
 import numpy as np
 
 
+def weighted_mean(updates, weights):
+  return weights @ updates / weights.sum()
+
+
 def mean():
-  return lambda updates, weights: weights @ updates / weights.sum()
+  return weighted_mean
 
 
 def median():
@@ -77,7 +81,7 @@ class _Quantile:
       self.value *= math.exp(-self.rate * (b - self.quantile))
 
 
-def norm_bounding(bound, quantile=0.0, rate=0.2):
+def norm_bounding(bound, quantile=0.0, rate=0.2, average=weighted_mean):
   """Sun et al. 2019, section 3."""
   estimate = _Quantile(bound, quantile, rate)
 
@@ -85,12 +89,12 @@ def norm_bounding(bound, quantile=0.0, rate=0.2):
     norms = np.linalg.norm(updates, axis=1)
     clipped = updates / np.maximum(1.0, norms / estimate.value)[:, None]
     estimate.update(norms)
-    return weights @ clipped / weights.sum()
+    return average(clipped, weights)
 
   return rule
 
 
-def zeroing(bound, quantile, rate, multiplier, increment):
+def zeroing(bound, quantile, rate, multiplier, increment, average=weighted_mean):
   """TFF's zeroing: entries beyond the bound make an update zero; its weight still counts."""
   estimate = _Quantile(bound, quantile, rate)
 
@@ -99,7 +103,7 @@ def zeroing(bound, quantile, rate, multiplier, increment):
     limit = multiplier * estimate.value + increment if quantile else bound
     kept = np.where((largest <= limit)[:, None], updates, 0.0)
     estimate.update(largest)
-    return weights @ kept / weights.sum()
+    return average(kept, weights)
 
   return rule
 

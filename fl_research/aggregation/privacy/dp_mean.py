@@ -22,6 +22,10 @@ as much privacy as one Gaussian of noise multiplier z when the update is given (
 
     z_Δ = ( z⁻² - (2 σ_b)⁻² )^(-1/2),    defined for z < 2 σ_b.
 
+With secure sums the server adds the noise to a sum of whose terms it sees none. Terms are sent in
+units of C, and so need no other bound than 1; rounding them to 32 bits adds at most √d 2^-32 of C
+to what one client can change, d being the number of weights.
+
 All noise is a function of the aggregator's state (a seed and the number of the round), so that a
 resumed run, or another runtime, draws the same. It is float32 and pseudo-random: right for
 simulation, not for a deployment (Mironov 2012, "On Significance of the Least Significant Bits for
@@ -37,6 +41,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from fl_research.aggregation import sums as sums_lib
 from fl_research.aggregation.private import PrivateAggregator
 
 # Named, because the automatic choice may differ between devices and compilers.
@@ -90,6 +95,7 @@ class PrivateMean(PrivateAggregator):
     expected_participants: m > 0.
     seed: int32 [2], the run's seed for this purpose.
     adaptive: how C adapts; it stays when None.
+    sums: how sums over clients are taken.
 
   Raises:
     ValueError: an argument is outside its domain.
@@ -102,15 +108,20 @@ class PrivateMean(PrivateAggregator):
     expected_participants: float,
     seed: np.ndarray,
     adaptive: Optional[AdaptiveClipping] = None,
+    sums: sums_lib.Sums = sums_lib.CLEAR,
   ):
-    if not clip_norm > 0 or (math.isinf(clip_norm) and noise_multiplier > 0):
-      raise ValueError(f'clip_norm is {clip_norm}; with noise it must be positive and finite')
+    must_be_finite = noise_multiplier > 0 or sums.are_secure
+    if not clip_norm > 0 or (math.isinf(clip_norm) and must_be_finite):
+      raise ValueError(
+        f'clip_norm is {clip_norm}; with noise or secure sums it must be positive and finite'
+      )
     if not noise_multiplier >= 0 or not expected_participants > 0:
       raise ValueError('noise_multiplier must be at least 0 and expected_participants above 0')
     self.expected_participants = float(expected_participants)
     self._clip_norm = clip_norm
     self._seed = np.asarray(seed, np.int32)
     self._adaptive = adaptive
+    self._sums = sums
     self._multiplier = (
       update_noise_multiplier(noise_multiplier, adaptive.count_noise)
       if adaptive
@@ -127,7 +138,8 @@ class PrivateMean(PrivateAggregator):
       raise TypeError(f'only floats can be clipped and noised, found {value_type}')
     initial = tff.tensorflow.computation(self._initial_state)
     state_type = initial.type_signature.result
-    clip = tff.tensorflow.computation(clip_by_norm, [value_type, np.float32])
+    clip = tff.tensorflow.computation(self._contribution, [value_type, np.float32])
+    summing = self._sums.unit_sum().create(clip.type_signature.result)
     get_norm = tff.tensorflow.computation(lambda state: state['clip_norm'], state_type)
     release = tff.tensorflow.computation(self._release, [state_type, clip.type_signature.result])
 
@@ -140,7 +152,8 @@ class PrivateMean(PrivateAggregator):
     )
     def next_round(state, value):
       clip_norm = tff.federated_broadcast(tff.federated_map(get_norm, state))
-      total = tff.federated_sum(tff.federated_map(clip, (value, clip_norm)))
+      clipped = tff.federated_map(clip, (value, clip_norm))
+      total = summing.next(summing.initialize(), clipped).result
       return tff.templates.MeasuredProcessOutput(*tff.federated_map(release, (state, total)))
 
     return tff.templates.AggregationProcess(initialize, next_round)
@@ -152,16 +165,24 @@ class PrivateMean(PrivateAggregator):
       seed=tf.constant(self._seed),
     )
 
+  def _contribution(self, update: Any, clip_norm: tf.Tensor) -> collections.OrderedDict:
+    """What one client adds to the sum: for a secure one its update in units of the norm."""
+    clipped = clip_by_norm(update, clip_norm)
+    if self._sums.are_secure:
+      clipped['update'] = tf.nest.map_structure(lambda t: t / clip_norm, clipped['update'])
+    return clipped
+
   def _release(self, state: Any, total: Any):
     """From the sum over clients to the next state, the noisy mean, and measurements."""
     clip_norm = state['clip_norm']
+    unit = clip_norm if self._sums.are_secure else tf.constant(1.0)
     stddev = tf.constant(0.0)
     if self._multiplier:
       stddev = self._multiplier * clip_norm / self.expected_participants
     tensors = tf.nest.flatten(total['update'])
     seed = _fold_in(state['seed'], state['round_num'])
     noisy = [
-      tensor / self.expected_participants
+      tensor * tf.cast(unit, tensor.dtype) / self.expected_participants
       + tf.cast(stddev, tensor.dtype) * _normal(tensor.shape, _fold_in(seed, i), tensor.dtype)
       for i, tensor in enumerate(tensors)
     ]

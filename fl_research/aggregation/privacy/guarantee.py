@@ -16,6 +16,7 @@ from fl_research.aggregation.privacy import flags
 from fl_research.registry import UsageError
 
 if TYPE_CHECKING:
+  from fl_research.aggregation import sums as sums_lib
   from fl_research.aggregation.privacy import dp_mean
   from fl_research.settings import Settings
 
@@ -67,8 +68,8 @@ class Guarantee:
       'epsilon_after_all_rounds': self.accountant.epsilon(self.settings.total_rounds),
     }
 
-  def aggregator(self) -> 'dp_mean.PrivateMean':
-    """The noisy mean."""
+  def aggregator(self, sums: 'sums_lib.Sums') -> 'dp_mean.PrivateMean':
+    """The noisy mean, by sums in the clear or secure ones."""
     from fl_research.aggregation.privacy import dp_mean
 
     settings = self.settings
@@ -87,6 +88,7 @@ class Guarantee:
       self.sampling.expected_cohort,
       random_streams.stateless_seed(settings.seed, 'privacy noise'),
       adaptive,
+      sums,
     )
 
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import aggregation, runtime
+from fl_research.aggregation import sums
 from fl_research.datasets.federated_data import Problem
 from fl_research.models.specification import ModelSpec
 from fl_research.population import attacks
@@ -226,12 +227,12 @@ def test_bad_hyperparameters_are_refused(name, key, value):
 @pytest.mark.parametrize(
   'aggregator',
   [
-    aggregation.build('secure_mean', {}),
+    aggregation.build('mean', {}, sums.SecureSums(bound=1.0, clients=7)),
     aggregation.build('zeroing', {}),
     aggregation.build('norm_bounding', {'quantile': 0.5}),
     tff.aggregators.UnweightedMeanFactory(),
   ],
-  ids=['secure_mean', 'zeroing', 'norm_bounding, adaptive', "TFF's own"],
+  ids=['secure sums', 'zeroing', 'norm_bounding, adaptive', "TFF's own"],
 )
 def test_colluding_needs_updates_that_can_be_seen(name, aggregator):
   with pytest.raises(UsageError, match='--attack: attackers who collude see all updates'):
