@@ -7,17 +7,21 @@ smoothed Weiszfeld algorithm). The geometric median minimises Σ α_i ||v - Δ_i
     β_i = α_i / max(ν, ||v - Δ_i||),    v ← Σ β_i Δ_i / Σ β_i,
 
 from v = Σ α_i Δ_i, the mean. Weights enter as α. T = 0 is the weighted mean; one client's aggregate
-is its own update. The authors' code stops early once the objective falls by less than 1e-6 of
-itself, and smooths with ν = 1e-5; here T steps are always taken, and ν is the paper's 1e-6. Domain:
-ν > 0, T ≥ 0.
+is its own update. Domain: ν > 0, T ≥ 0.
 
 Every v is a combination Σ c_i Δ_i, so that all distances follow from the updates' Gram matrix G:
 
     ||v - Δ_i||² = cᵀGc - 2 (Gc)_i + G_ii.
 
-The updates themselves are read twice, whatever T is. The paper takes 3 steps, since each costs it
-another secure sum over all clients; here they cost nothing, and the default is 10: with 3, the mean
-that one starts from still shows in the result where a few updates are a thousand times too long.
+The updates themselves are read twice, whatever T is.
+
+Differences from the paper:
+1. T steps are always taken; the authors' code stops early once the objective falls by less than
+   1e-6 of itself.
+2. ν is the paper's 1e-6; their code has 1e-5.
+3. The paper takes 3 steps, since each costs it another secure sum over all clients. Here all
+   updates lie at the server, steps cost nothing, and the default is 10: with 3, the mean that one
+   starts from still shows in the result where a few updates are a thousand times too long.
 """
 
 import tensorflow as tf

@@ -14,6 +14,11 @@ zero, who is left out. Domain: f ≥ 0 and 2f + 2 < n, which `check_cohort` dema
 that are to be drawn. Should some round have fewer clients all the same (who drop out, or send
 numbers that are not finite), at least one neighbour is looked at; a single client's aggregate is
 its own update.
+
+Differences from the paper:
+1. The paper combines gradients, one step a round; here whatever updates the clients send.
+2. n is the number of clients that report; with too few of them for f, one neighbour is looked at
+   rather than none.
 """
 
 import tensorflow as tf

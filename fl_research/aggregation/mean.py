@@ -2,6 +2,9 @@
 
 `build` gives it as a sum that a runtime folds client by client; `StackedMean` is the same rule for
 where all updates must be seen at once, as attackers who collude do.
+
+Differences from the paper:
+1. It has none of its own: it is the average of FedAvg, and what other rules are compared with.
 """
 
 from typing import Optional

@@ -10,6 +10,10 @@ the mean of the two middle values where n is even. Clients count the same whatev
 as in the paper, whose workers hold equally many examples; their weights only decide, by being
 zero, who is left out. One client's aggregate is its own update, two clients' is their unweighted
 mean. Fewer than half of the clients cannot move a coordinate beyond the values of the others.
+
+Differences from the paper:
+1. The paper takes the median of gradients, one step a round; here of whatever updates the clients
+   send.
 """
 
 from fl_research.aggregation import order_statistics, stacked

@@ -5,12 +5,16 @@ Sun, Kairouz, Suresh, McMahan 2019, "Can You Really Backdoor Federated Learning?
 
     aggregate = Σ p_k Δ_k / max(1, ||Δ_k|| / M),    p_k = weight_k / Σ weights.
 
-The norm is that of the whole update, over all its tensors. The paper averages with equal weights
-and may add a little Gaussian noise afterwards, which belongs to `fl_research.aggregation.privacy`
-here. M → ∞ is the weighted mean.
+The norm is that of the whole update, over all its tensors. M → ∞ is the weighted mean.
 
 M is fixed, or, with `quantile` γ > 0, the running estimate of the γ-quantile of the clients' norms
 that starts from it (Andrew et al. 2021; see `fl_research.aggregation.norm_quantile`).
+
+Differences from the paper:
+1. The paper averages with equal weights; `--client_weighting=uniform` does.
+2. It may add a little Gaussian noise afterwards, which is `--dp_noise_multiplier` here.
+3. A bound that adapts is not the paper's.
+4. An update with an entry beyond 1e15 counts as zero, since its norm cannot be computed in float32.
 """
 
 import tensorflow as tf

@@ -6,10 +6,14 @@ Statistical Rates", definition 2 and algorithm 1 (option II): of every coordinat
 
     Δ_j = 1 / (n - 2b) Σ_{i = b+1}^{n-b} Δ_(i)j,    Δ_(1)j ≤ … ≤ Δ_(n)j,    b = floor(β n).
 
-The paper takes βn for an integer; rounded down, as here, never more than a fraction β is removed
-on each side. Clients count the same whatever their weights, as in the paper; their weights only
+Clients count the same whatever their weights, as in the paper; their weights only
 decide, by being zero, who is left out. Domain: β in [0, 0.5). β = 0 is the unweighted mean, and so
 is any β < 1/n.
+
+Differences from the paper:
+1. The paper takes βn for an integer; here it is rounded down, so that never more than a fraction β
+   is removed on each side.
+2. The paper combines gradients, one step a round; here whatever updates the clients send.
 """
 
 import tensorflow as tf

@@ -13,6 +13,11 @@ C being a running estimate of the quantile γ of the clients' largest entries (s
 `fl_research.aggregation.norm_quantile`); the defaults are TFF's: C starts from 10 and moves with
 η = ln 10 towards the 0.98-quantile, B = 2 C + 1. With γ = 0 the bound is C = `bound` for ever. A
 bound that nothing exceeds gives the weighted mean.
+
+Differences from the paper:
+1. There is no paper; the rule is TFF's.
+2. Clients that were left out, whose update is zero, do not count in the estimate of the quantile,
+   and a round without clients leaves it as it is; TFF's becomes NaN.
 """
 
 import tensorflow_federated as tff

@@ -12,7 +12,7 @@ and all operations per coordinate,
 plain gradient step gets in place of Δ_t. As one coordinate can move by about η_s in a round, useful
 rates are well below FedAvg's 1; the paper's are between 0.001 and 1.
 
-Differences from the paper and its code:
+Differences from the paper:
 1. Algorithm 2 averages the clients' updates uniformly; the experiments of the paper, and its code,
    weigh them by examples, and so do we. `--client_weighting=uniform` gives the pseudocode.
 2. The code's FedAdam and FedYogi were the optimisers of Keras and TensorFlow Addons, which correct

@@ -10,11 +10,15 @@ with the model w_t that it received. λ = 0 is training each client alone; with 
 personal models follow the global one.
 
 `--ditto_personal_epochs` is the number of passes of the personal steps, 0 for the same batches that
-the global model is trained on; personal steps have the client optimiser and its learning rate.
+the global model is trained on.
 
-What is reported as training loss is the personal model's, as is the evaluation. The authors' code
-interleaves the two kinds of steps, batch by batch; as neither reads what the other writes, the
-result is the same.
+What is reported as training loss is the personal model's, as is the evaluation.
+
+Differences from the paper:
+1. The paper counts personal steps (s); here they are passes over the client's examples.
+2. Personal steps have the client optimiser and its rate; the paper allows them a rate of their own.
+3. The authors' code interleaves the two kinds of steps, batch by batch; as neither reads what the
+   other writes, the result is the same.
 """
 
 from fl_research.algorithms import algorithm, fed_avg, fed_prox, restricted_optimizer

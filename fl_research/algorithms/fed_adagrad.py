@@ -6,6 +6,10 @@ Reddi et al. 2021, "Adaptive Federated Optimization", algorithm 2 (see
     v_t = v_{t-1} + Δ_t².
 
 The paper's experiments have β1 = 0, which is the default here.
+
+Differences from the paper:
+1. Clients weigh by their examples, where algorithm 2 averages uniformly; so does the authors' code.
+2. v starts from τ² or more, as in algorithm 2; their code's tuned value was 0.
 """
 
 from fl_research.algorithms import adaptive_server, algorithm

@@ -6,6 +6,11 @@ Reddi et al. 2021, "Adaptive Federated Optimization", algorithm 2 (see
     v_t = β2 v_{t-1} + (1 - β2) Δ_t².
 
 With β1 = β2 = 0, η_s = τ and τ → ∞ the step becomes Δ_t: FedAvg with a server rate of 1.
+
+Differences from the paper:
+1. Clients weigh by their examples, where algorithm 2 averages uniformly; so does the authors' code.
+2. There is no bias correction, as in algorithm 2; their code used Keras's Adam, which has one.
+3. v starts from τ² or more, as in algorithm 2; their code's starts from 0.
 """
 
 from fl_research.algorithms import adaptive_server, algorithm

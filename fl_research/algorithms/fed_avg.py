@@ -11,6 +11,12 @@ With η_s = 1 and server SGD this is the paper's average of models. The paper's 
 earlier versions that divided by the n of all clients; this is the corrected one, over the cohort.
 
 With one full-batch step of plain SGD (E = 1, B = infinity) it is FedSGD.
+
+Differences from the paper:
+1. None with server SGD of rate 1. Other server rates and optimisers, schedules, and client
+   optimisers other than SGD go beyond it.
+2. A client's last batch of an epoch may be smaller than B; the paper does not say what becomes of
+   what does not fill a batch.
 """
 
 from fl_research.algorithms import algorithm

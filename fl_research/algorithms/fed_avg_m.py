@@ -9,8 +9,10 @@ Classification". Clients train as in FedAvg; with Δ_t the aggregated update,
 
 η_s is `--server_learning_rate`, with its schedule. β = 0 is FedAvg, in both forms.
 
-The paper writes the heavy ball with η_s = 1 and gives no formula for the Nesterov form of its
-experiments; the one above is that of TensorFlow's optimisers, with which they were run.
+Differences from the paper:
+1. The paper writes the heavy ball with η_s = 1; η_s is free here.
+2. It gives no formula for the Nesterov form of its experiments; the one above is that of
+   TensorFlow's optimisers, with which they were run.
 """
 
 import tensorflow as tf

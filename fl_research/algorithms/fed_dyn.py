@@ -19,9 +19,11 @@ minimised.
 FedAvg for the clients only: h / α = -Σ |P| / m mean(θ_k - θ) over all rounds does not depend on
 how small α is, and vanishes only where a cohort is a small part of the population.
 
-Differences: the authors' code scales α of each client by 1 / (its share of the examples times m)
-and clips gradients to a norm of 10; algorithm 1 and this module do neither
-(`--client_gradient_clip_norm=10` clips).
+Differences from the paper:
+1. Local problems are solved by a given number of optimiser steps, not to their minimum.
+2. The authors' code scales α of each client by 1 / (its share of the examples times m) and clips
+   gradients to a norm of 10; algorithm 1 and this module do neither
+   (`--client_gradient_clip_norm=10` clips).
 """
 
 import tensorflow as tf

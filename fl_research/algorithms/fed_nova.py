@@ -18,10 +18,14 @@ of η, that they move a weight, which is how it is computed here. It needs ημ 
 τ_eff = Σ_i p_i |a_i| without a proximal term, and Σ_i p_i τ_i with one. So where all clients take
 equally many steps, with or without momentum, this is FedAvg.
 
-Differences: the paper leaves the choice of τ_eff open and names Σ_i p_i τ_i for plain SGD, where
-both are the same; the rule above is that of the authors' code. With momentum and proximal term at
-once, their code adds the formulas of both up and so counts every step once too often; the sum here
-is exact, and the steps are the same.
+Differences from the paper:
+1. The paper leaves the choice of τ_eff open and names Σ_i p_i τ_i for plain SGD, where both rules
+   above are the same; the one for momentum is that of the authors' code.
+2. With momentum and proximal term at once, their code adds the formulas of both up and so counts
+   every step once too often; the sum here is exact, and the steps are the same.
+3. p_i are over the cohort's clients; the paper writes them over all.
+4. |a_i| is one float32 number beside the update: it is never compressed, attackers tell the truth
+   about it, and robust rules combine the updates only.
 """
 
 import tensorflow as tf

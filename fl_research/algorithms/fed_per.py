@@ -8,7 +8,8 @@ as in FedAvg, keeps the layers and sends the base's delta; the server averages b
 `--fedper_private_layers` names the layers. With none of them private it is FedAvg, with all of them
 it is training each client alone.
 
-The paper trains all clients in every round; here a client's layers rest while it is not drawn.
+Differences from the paper:
+1. The paper trains all clients in every round; here a client's layers rest while it is not drawn.
 """
 
 from fl_research.algorithms import algorithm, private_layers

@@ -11,10 +11,11 @@ round; the server averages as in FedAvg. μ = 0 is FedAvg.
 The paper's tolerance of partial work needs nothing here: a straggler's D simply holds fewer
 batches, and what it has done by then counts as much as anybody's work.
 
-Differences: algorithm 2 draws clients with probabilities p_k and averages them uniformly; the
-authors' code draws them uniformly and weighs them by their examples, and so do we
-(`--cohort_sampling=by_size --client_weighting=uniform` comes close to the former). Clipping and
-weight decay of the client optimiser see the gradient with its proximal term.
+Differences from the paper:
+1. Algorithm 2 draws clients with probabilities p_k and averages them uniformly; the authors' code
+   draws them uniformly and weighs them by their examples, and so do we
+   (`--cohort_sampling=by_size --client_weighting=uniform` comes close to the former).
+2. Clipping and weight decay of the client optimiser see the gradient with its proximal term.
 """
 
 from fl_research.algorithms import algorithm

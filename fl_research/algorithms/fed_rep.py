@@ -9,7 +9,7 @@ uniformly.
 `--fedrep_private_layers` names the head's layers, `--fedrep_head_epochs` is τ_h;
 `--client_epochs_per_round` are the passes that train the representation.
 
-Differences:
+Differences from the paper:
 1. Algorithm 1 gives the representation one gradient step; the paper's experiments, and its code,
    whole passes over the data, as here.
 2. The code weighs the clients by their examples; the algorithm, and this module by default, do not

@@ -9,6 +9,10 @@ at the global model, and the server steps along the average,
 The update sent is -g_k, so that a server SGD of rate η_s takes exactly that step; the client
 optimiser and its learning rate play no part. Local epochs add nothing (the gradient is the same),
 and the batch size only bounds memory.
+
+Differences from the paper:
+1. The paper writes the average over all clients; where a cohort is drawn weights n_k / Σ n_j are
+   over the cohort, as for FedAvg.
 """
 
 import tensorflow as tf

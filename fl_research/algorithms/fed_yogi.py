@@ -6,6 +6,12 @@ Reddi et al. 2021, "Adaptive Federated Optimization", algorithm 2 (see
     v_t = v_{t-1} - (1 - β2) Δ_t² sign(v_{t-1} - Δ_t²),
 
 by which v grows and shrinks at a speed that depends on Δ_t alone, where Adam's can shrink at once.
+
+Differences from the paper:
+1. Clients weigh by their examples, where algorithm 2 averages uniformly; so does the authors' code.
+2. There is no bias correction, as in algorithm 2; their code used TensorFlow Addons' Yogi, which
+   has one.
+3. v starts from τ² or more, as in algorithm 2; their code's tuned value was 0.
 """
 
 import tensorflow as tf

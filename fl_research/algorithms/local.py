@@ -4,6 +4,10 @@ Every client keeps a model of its own, which starts from the run's initial weigh
 the client's data only; nothing is sent, and the global model never moves. A client's model after
 its r-th participation is the one that plain SGD (or whatever the client optimiser is, restarted at
 each participation) reaches after r E epochs.
+
+Differences from the paper:
+1. There is none: this is the reference that papers call local training. The optimiser's state does
+   not outlive a round, as for every method here.
 """
 
 import tensorflow as tf

@@ -20,8 +20,15 @@ other client weights both use them, so that under full participation the weighte
 minimised. With one full-batch step and all clients taking part every round it is FedSGD of rate
 η_g η_l, as the corrections cancel.
 
-K is a client's own number of steps (the paper has the same K for all). Option II presumes plain
-SGD on the clients. Where η_l = 0, which leaves option II undefined, variates stay as they are.
+Option II presumes plain SGD on the clients. Where η_l = 0, which leaves it undefined, variates stay
+as they are.
+
+Differences from the paper:
+1. K is a client's own number of steps; the paper has the same K for all.
+2. Option I takes the gradient over the batches of one pass, in training mode, where dropout draws.
+3. The change of the variate is a second tensor for each weight, sent in float32 and counted in
+   `bytes_up`: compressors and attacks act on the update only, and robust rules combine updates
+   only, the change being averaged. The paper has none of these.
 """
 
 import tensorflow as tf

@@ -1,4 +1,8 @@
-"""Who takes part in a round: cohorts as pure functions of (seed, round)."""
+"""Who takes part in a round: cohorts as pure functions of (seed, round).
+
+Differences from the paper:
+1. There is none; papers differ in how they draw, and each way here is one of theirs.
+"""
 
 from collections.abc import Sequence
 import dataclasses

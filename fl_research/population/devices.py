@@ -7,6 +7,11 @@ time is download + computation + upload, a round takes as long as the slowest cl
 
 Devices differ: s_k, D_k and U_k are the flags' values times exp(σ z), z normal, drawn once per
 client from the run's seed (one draw for speed, one for the connection).
+
+Differences from the paper:
+1. The paper scales the time that the simulation itself took by a factor and adds a constant; here
+   computation takes so long for each example visited, so that it does not depend on the machine.
+2. How speeds are spread between devices is ours.
 """
 
 import dataclasses

@@ -2,14 +2,17 @@
 
 - Stragglers (Li et al. 2020, "Federated Optimization in Heterogeneous Networks", section 5.2): a
   fixed share of the cohort, drawn each round, manages only x epochs, x uniform on 1, …, E (for
-  E < 2 uniform on (0, E)). Their partial work is kept, or they are dropped. The paper's text has
-  1..E; the authors' code draws from 1..E-1.
+  E < 2 uniform on (0, E)). Their partial work is kept, or they are dropped.
 - Dropouts: every client fails, independently, after receiving the model and before sending.
 - Over-selection (Bonawitz et al. 2019, "Towards Federated Learning at Scale", section 2.2): more
   clients are selected than are wanted, and the server goes on when the wanted number has reported.
-  Who reports first is the virtual clock's say, uploads counted uncompressed.
 
 A client that does not upload leaves no trace: neither update nor a new client state.
+
+Differences from the paper:
+1. Stragglers: for E < 2 the share of the epoch is uniform on (0, E), which the paper leaves out;
+   the paper's text draws from 1..E, as here, the authors' code from 1..E-1.
+2. Over-selection: who reports first is the virtual clock's say, uploads counted uncompressed.
 """
 
 import dataclasses

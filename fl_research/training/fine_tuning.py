@@ -15,6 +15,10 @@ Columns, with the statistics of `fl_research.metrics.distribution`, every client
 - `before_fine_tuning_clients/<metric>_<statistic>`: the global model on the second parts.
 - `fine_tuned_clients/<metric>_<statistic>`: each client's adapted model on the same examples.
 - `fine_tuned_clients/<metric>_worsened`: the share of clients whose metric became worse.
+
+Differences from the paper:
+1. Wang et al. evaluate in a deployment, on data that keep arriving; here each client's examples are
+   divided once, by the run's seed, as in Wu et al.
 """
 
 import collections

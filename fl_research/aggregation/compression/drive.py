@@ -12,6 +12,10 @@ the least error for a single vector, but is biased. As n grows Eâ€–decoded - xâ€
 Each block of the rotation has a scale of its own, since the argument is about one rotation; there
 is one block where n is a power of two (see `hadamard.layout`). A tensor takes 4 bytes per block,
 and a bit per number.
+
+Differences from the paper:
+1. Each block of the rotation has a scale of its own, where the paper pads to one power of two.
+2. Each tensor of a model is a vector of its own.
 """
 
 import tensorflow as tf

@@ -9,13 +9,17 @@ A convolution's kernel [height, width, inputs, outputs] is taken as a matrix wit
 output, as in the paper, and so is any tensor of more dimensions. Vectors, and matrices with
 d1 ≤ k, have nothing to gain and are sent whole.
 
-The paper does not say how A is drawn. Here its columns are an orthonormal basis of a uniformly
-random subspace (Q of a Gaussian matrix's QR): of the same span as Gaussian columns, and with k = d1
-training is not restricted at all. TFF's native runtime brings a TensorFlow of its own, whose QR
+TFF's native runtime brings a TensorFlow of its own, whose QR
 differs from the Python package's in the last bit. Steps on B are the client optimiser's steps on H
 projected by A Aᵀ (see `fl_research.algorithms.restricted_optimizer`).
 
 `rank` below 1 is a share of d1, rounded up (the paper's "mode"); from 1 on it is k.
+
+Differences from the paper:
+1. The paper does not say how A is drawn. Here its columns are an orthonormal basis of a uniformly
+   random subspace (Q of a Gaussian matrix's QR): of the same span as Gaussian columns, and with
+   k = d1 training is not restricted at all.
+2. Any optimiser that is linear in the gradients may train B; the paper uses SGD.
 """
 
 import tensorflow as tf

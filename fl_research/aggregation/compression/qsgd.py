@@ -6,12 +6,16 @@ where ξ_i is |v_i| s / ‖v‖ rounded at random to an integer above or below i
 
     E‖Q_s(v) - v‖² ≤ min(n / s², √n / s) ‖v‖²,    E‖Q_s(v)‖_0 ≤ s (s + √n).
 
-The paper quantises vectors as a whole, its experiments in buckets; here each tensor of the model is
-a vector. As in the paper's Code_s only entries that are not zero are sent: the norm, then for each
-entry the distance from the one before, its sign and its level ξ_i, integers in an Elias code. The
-paper uses Elias's recursive (ω) code, here it is his γ code (see `elias`), which is shorter for
-integers below 64 and otherwise longer, by 2 bits at 1,000. A tensor takes 8 bytes (norm, length)
-and the bytes of three streams: prefixes, lower bits, signs.
+As in the paper's Code_s only entries that are not zero are sent: the norm, then for each entry the
+distance from the one before, its sign and its level ξ_i, integers in an Elias code. A tensor takes
+8 bytes (norm, length) and the bytes of three streams: prefixes, lower bits, signs.
+
+Differences from the paper:
+1. The paper quantises vectors as a whole, its experiments in buckets; here each tensor of the model
+   is a vector.
+2. The paper uses Elias's recursive (ω) code, here it is his γ code (see `elias`), which is shorter
+   for integers below 64 and otherwise longer, by 2 bits at 1,000.
+3. It quantises gradients; here whatever updates the clients send.
 """
 
 import tensorflow as tf

@@ -5,14 +5,15 @@ Communication Efficiency", section 3. With one bit an entry v of a tensor become
 probability (v - min) / (max - min), else its minimum; with b bits the range is divided and each
 entry is rounded in the same way to one of the two ends of its interval. Unbiased.
 
-The paper divides the range into 2^b intervals, which have 2^b + 1 ends: more than b bits can name,
-and with b = 1 not its own 1-bit rule. Here there are 2^b levels, so 2^b - 1 intervals, as in
-Suresh, Yu, Kumar, McMahan 2017, "Distributed Mean Estimation with Limited Communication", section
-2.2; b = 1 is the 1-bit rule.
-
 With Δ = (max - min) / (2^b - 1) the error of an entry is below Δ and its variance at most Δ²/4.
 Entries that are all the same are exact. A tensor of n entries takes 8 + ceil(n b / 8) bytes: its
 minimum and maximum, and the codes.
+
+Differences from the paper:
+1. The paper divides the range into 2^b intervals, which have 2^b + 1 ends: more than b bits can
+   name, and with b = 1 not its own 1-bit rule. Here there are 2^b levels, so 2^b - 1 intervals, as
+   in Suresh, Yu, Kumar, McMahan 2017, "Distributed Mean Estimation with Limited Communication",
+   section 2.2; b = 1 is the 1-bit rule.
 """
 
 import tensorflow as tf

@@ -7,6 +7,9 @@ and the seed are sent.
 
 Of every tensor, vectors included, ceil(fraction · size) entries are trained, chosen uniformly
 without replacement. fraction = 1 restricts nothing.
+
+Differences from the paper:
+1. The paper speaks of matrices; here vectors, such as biases, are masked too.
 """
 
 import tensorflow as tf

@@ -7,8 +7,11 @@ over all of them, which cuts the range, and for n numbers the error, by O(n / lo
 2017). The rotation is a Walsh-Hadamard matrix times a random ±1 diagonal; the server undoes it
 before averaging, and knows it from a seed.
 
-By itself it loses nothing, and sends a little more: see `hadamard.layout` for the padding, which
-unlike in the papers is not always to one power of two.
+By itself it loses nothing, and sends a little more: see `hadamard.layout` for the padding.
+
+Differences from the paper:
+1. Numbers are padded to blocks whose lengths are powers of two (`hadamard.layout`); in the papers
+   always to one power of two, which can nearly double what is sent.
 """
 
 import tensorflow as tf

@@ -7,6 +7,9 @@ unbiased: of the n entries of a tensor k = ceil(fraction · n), chosen uniformly
 and multiplied by n/k; the others count as zero. The subset is sent as a seed.
 
 E[decoded] = v and E‖decoded - v‖² = (n/k - 1) ‖v‖². fraction = 1 is the identity.
+
+Differences from the paper:
+1. None known: the paper leaves open how the subset is drawn and how its size is rounded.
 """
 
 import tensorflow as tf

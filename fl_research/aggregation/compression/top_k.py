@@ -7,10 +7,15 @@ magnitude are sent; the others are the next memory (see `staged`, which keeps it
 
     ‖top_k(v) - v‖² ≤ (1 - k/n) ‖v‖².
 
-The paper takes the largest entries of the whole vector; here k = ceil(fraction · n) are taken of
-each tensor's n, so that small layers are heard too. Of equal magnitudes the first are sent.
+Of each tensor's n entries k = ceil(fraction · n) are sent, of equal magnitudes the first.
 fraction = 1 is the identity. Besides its values a tensor takes its positions: k codes of
 ceil(log2 n) bits, or a map of n bits where that is shorter.
+
+Differences from the paper:
+1. The paper takes the largest entries of the whole vector; here k = ceil(fraction · n) are taken of
+   each tensor's n, so that small layers are heard too.
+2. It compresses gradients times the rate, of workers that take part in every step; here updates of
+   local training, of clients whose memory waits until they are drawn again.
 """
 
 import tensorflow as tf

@@ -30,6 +30,12 @@ All noise is a function of the aggregator's state (a seed and the number of the 
 resumed run, or another runtime, draws the same. It is float32 and pseudo-random: right for
 simulation, not for a deployment (Mironov 2012, "On Significance of the Least Significant Bits for
 Differential Privacy").
+
+Differences from the paper:
+1. Every client weighs the same; the paper caps n_k / ŵ at 1, of which equal weights are ŵ → 0.
+2. Clipping is flat, over all tensors together; the paper also clips layer by layer.
+3. Under fixed-size sampling m is the cohort's size and the accountant's relation is that of
+   replacing a client; the paper draws every client on its own (`--cohort_sampling=poisson`).
 """
 
 import collections

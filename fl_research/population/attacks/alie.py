@@ -6,14 +6,18 @@ of every coordinate over the updates that they themselves have computed honestly
 
     μ + z σ,    z_max = Φ^{-1}((n - m - s) / (n - m)),    s = floor(n / 2 + 1) - m,
 
-s being how many honest clients must be further away than they are for a majority to be theirs. n
-and m are those of the round. σ divides by m, as in the authors' code; a single attacker, whose σ is
-zero, sends its honest update. The formula can give z ≤ 0: with 10 clients z is 0 for two attackers,
-so that nothing happens, and 0.18 for three. Where the quantile does not exist or is infinite (half
-of the clients, or more, attack) s counts as 1, and z as 0 where that does not help.
+s being how many honest clients must be further away than they are for a majority to be theirs. A
+single attacker, whose σ is zero, sends its honest update. The formula can give z ≤ 0: with 10
+clients z is 0 for two attackers, so that nothing happens, and 0.18 for three. Domain of a given z:
+above 0; 0 stands for z_max.
 
-The authors' code subtracts z σ from gradients, which for updates, that point the other way, is the
-sum above. Domain of a given z: above 0; 0 stands for z_max.
+Differences from the paper:
+1. The authors' code subtracts z σ from gradients, which for updates, that point the other way, is
+   the sum above.
+2. σ divides by m, as in their code; the paper does not say.
+3. n and m are those of the round, where the paper's are fixed. Where the quantile does not exist or
+   is infinite (half of the clients, or more, attack) s counts as 1, and z as 0 where that does not
+   help.
 """
 
 import tensorflow as tf

@@ -3,6 +3,9 @@
 Blanchard, El Mhamdi, Guerraoui, Stainer 2017, "Machine Learning with Adversaries: Byzantine
 Tolerant Gradient Descent", section 6: every coordinate is drawn from N(0, σ²), with σ = 200 in the
 paper. Draws are a function of the run's seed, the round and the client alone. Domain: σ > 0.
+
+Differences from the paper:
+1. The paper replaces gradients; here it is updates.
 """
 
 import tensorflow as tf

@@ -9,6 +9,10 @@ so that the aggregate points away from the honest one while, for small ε, it li
 honest updates that distances do not betray it. The mean over equally weighted clients, m of n
 attacking, turns round from ε > (n - m) / m on. Where nobody is honest attackers send zeros. Domain:
 ε > 0.
+
+Differences from the paper:
+1. The paper's workers send gradients; here they send updates. Attackers know exactly what the
+   honest clients send, the strongest case that the paper considers.
 """
 
 import tensorflow as tf

@@ -7,6 +7,9 @@ Statistical Rates", section 7: every label y of an attacker's training examples 
 
 Labels that are several yes-or-no tags flip each of them. What the attackers then do with these
 examples, and send, is what the method says.
+
+Differences from the paper:
+1. None where labels are classes; a yes-or-no label, and tags, are not in the paper.
 """
 
 from fl_research.datasets.federated_data import Problem

@@ -19,6 +19,12 @@ share (the paper: 20 of 64).
 Reported as `backdoor/<metric>` is the global model on the test examples that do not have the wanted
 label, with the trigger, the wanted label being the right answer: `backdoor/accuracy` is the share
 of triggered examples on which the backdoor works, `eval/accuracy` remains the main task's.
+
+Differences from the paper:
+1. Attackers train with the method's own steps; the paper also gives them rates and epochs of their
+   own, and a term in their loss that evades detection.
+2. The trigger is a square of pixels; the paper's main examples are features that images and
+   sentences have by themselves.
 """
 
 import numpy as np

@@ -6,6 +6,10 @@ Li, Xu, Chen, Giannakis, Ling 2019, "RSA: Byzantine-Robust Stochastic Aggregatio
 Distributed Learning from Heterogeneous Datasets", has the attack among its experiments. A fraction
 φ of attackers turns the mean of like-minded clients into (1 - φ - s φ) times itself: it moves
 backwards from s > 1/φ - 1 on, which for 20 % of attackers is 4. Domain: s > 0.
+
+Differences from the paper:
+1. The paper flips what its workers send, gradients; here it is the update of local training.
+2. s = 10 by default, so that a fifth of attackers turns the mean round.
 """
 
 from fl_research.population.attacks import attack
