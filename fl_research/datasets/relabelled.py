@@ -3,8 +3,8 @@
 With n namings, the clients k with the same k mod n have one permutation of the labels in common;
 the first naming is the data's own, so n = 1 changes nothing. No single model can serve clients of
 different namings. Sattler, Müller, Samek 2021, "Clustered Federated Learning: Model-Agnostic
-Distributed Multitask Optimization under Privacy Constraints", section VI, make groups of clients
-with incongruent data in this way.
+Distributed Multitask Optimization under Privacy Constraints", make clients of incongruent groups in
+this way in their experiments.
 """
 
 import numpy as np
