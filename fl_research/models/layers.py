@@ -76,6 +76,11 @@ class Layer(abc.ABC):
     """Whether training draws random numbers (dropout)."""
     return False
 
+  @property
+  def pools(self) -> bool:
+    """Whether it takes a maximum over windows."""
+    return False
+
   @abc.abstractmethod
   def initialise(
     self, shape: Shape, generator: np.random.Generator
@@ -283,6 +288,10 @@ class MaxPool2D(_Weightless):
 
   kind = 'max_pool2d'
 
+  @property
+  def pools(self):
+    return True
+
   def _output_shape(self, shape):
     sides = (_after_window(side, self.size, self.stride, 'SAME') for side in shape[:2])
     return (*sides, shape[2])
@@ -301,6 +310,10 @@ class MaxPool1D(_Weightless):
   size: int = 2
 
   kind = 'max_pool1d'
+
+  @property
+  def pools(self):
+    return True
 
   def _output_shape(self, shape):
     return (_after_window(shape[0], self.size, self.size, 'SAME'), shape[1])
@@ -508,6 +521,10 @@ class Sequential(Layer):
   @property
   def needs_seed(self):
     return any(layer.needs_seed for layer in self.layers.values())
+
+  @property
+  def pools(self):
+    return any(layer.pools for layer in self.layers.values())
 
   def initialise(self, shape, generator):
     weights: list[np.ndarray] = []

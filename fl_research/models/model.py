@@ -71,6 +71,11 @@ class Model(tff.learning.models.FunctionalModel):
     """Whether `predict_on_batch` wants a seed in training, because the model uses dropout."""
     return self._network.needs_seed
 
+  @property
+  def pools(self) -> bool:
+    """Whether the model takes a maximum over windows."""
+    return self._network.pools
+
   # Not a tf.function, unlike TFF's own: it is called inside one anyway, and a function within a
   # function would only add calls to every training step.
   def predict_on_batch(
