@@ -1,0 +1,156 @@
+"""Figure 3 of SCAFFOLD: two quadratics that pull apart, minimised by our FedSGD, FedAvg, SCAFFOLD.
+
+Karimireddy, Kale, Mohri, Reddi, Stich, Suresh 2020, "SCAFFOLD: Stochastic Controlled Averaging for
+Federated Learning", section 7 and theorem II. The two clients have
+
+    f_1(x) = β x² + G x,    f_2(x) = -G x,    f = (f_1 + f_2) / 2 = β x² / 2,
+
+so that with β = 1 both the smoothness of f and the distance δ of the clients' Hessians from its own
+are 1, and G says how far their gradients are apart. All gradients are full ones and both clients
+always take part.
+
+The paper gives neither step size nor start. Here all methods take steps of 0.1 from x = 10 and
+have arrived where |x| ≤ 0.001. SCAFFOLD is that of option II. Speed depends on the step: with
+smaller ones ten local steps are worth ten rounds, with larger ones less.
+"""
+
+import collections
+from collections.abc import Sequence
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fl_research import algorithms, runtime
+from fl_research.algorithms import process as process_lib
+from fl_research.datasets.federated_data import Problem
+from fl_research.models.specification import ModelSpec
+
+STEP = 0.1
+START = 10.0
+ARRIVED = 1e-3
+_CURVATURE = 1.0
+_MOST_ROUNDS = 1000
+
+
+class Parabola(tff.learning.models.FunctionalModel):
+  """A model of one weight x; the loss of example (a, b) is a x² + b x, whatever its label.
+
+  It has what the library's algorithms ask of a model (see `fl_research.models.model`).
+  """
+
+  weight_names = ('x',)
+  needs_seed = False
+  spec = ModelSpec(
+    input_shape=(2,),
+    x_dtype=np.dtype(np.float32),
+    label_shape=(),
+    label_dtype=np.dtype(np.float32),
+    problem=Problem.REGRESSION,
+    num_classes=1,
+  )
+
+  def __init__(self):
+    super().__init__(
+      initial_weights=((np.array([START], np.float32),), ()),
+      predict_on_batch_fn=tf.function(self.predict_on_batch),
+      loss_fn=tf.function(lambda output, label, sample_weight=None: tf.reduce_mean(output)),
+      input_spec=(tf.TensorSpec([None, 2]), tf.TensorSpec([None])),
+    )
+
+  def predict_on_batch(self, model_weights, x, training=True, seed=None):
+    """The loss of every example, float32 [n]."""
+    del training, seed
+    point = model_weights[0][0]
+    return x[:, 0] * point**2 + x[:, 1] * point
+
+  def example_metrics(self, output, label):
+    """The columns of a batch; the output is the loss itself."""
+    del label
+    return collections.OrderedDict(num=tf.ones_like(output), loss=output)
+
+
+def clients(dissimilarity: float, local_steps: int) -> list:
+  """The D of both clients, G apart, for rounds of K full-gradient steps."""
+  coefficients = [(_CURVATURE, dissimilarity), (0.0, -dissimilarity)]
+  return [
+    collections.OrderedDict(
+      examples=collections.OrderedDict(x=np.array([pair], np.float32), y=np.zeros(1, np.float32)),
+      batches=np.zeros((local_steps, 1), np.int32),
+      num_examples=np.int32(1),
+      client=np.int32(position),
+      seed=np.zeros(2, np.int32),
+    )
+    for position, pair in enumerate(coefficients)
+  ]
+
+
+def path(algorithm: str, dissimilarity: float, local_steps: int, rounds: int) -> np.ndarray:
+  """x before the first and after every round, float32 [rounds + 1].
+
+  Args:
+    algorithm: `fedsgd`, which takes one step a round, `fedavg` or `scaffold`.
+    dissimilarity: G.
+    local_steps: K.
+    rounds: how many.
+  """
+  sgd = tff.learning.optimizers.build_sgdm
+  with runtime.use_context('fused', client_parallelism=1):
+    process = process_lib.build_process(
+      process_lib.Parts(
+        model=Parabola(),  # type: ignore[arg-type]  # all that algorithms ask for
+        algorithm=algorithms.build(algorithm, {}),
+        client_optimizer=sgd(STEP),
+        server_optimizer=sgd(STEP if algorithm == 'fedsgd' else 1.0),
+        population_size=2,
+      )
+    )
+    return _follow(process, clients(dissimilarity, local_steps), rounds)
+
+
+def _follow(process: process_lib.FederatedProcess, cohort: Sequence, rounds: int) -> np.ndarray:
+  state, points = process.initialize(), [START]
+  kept = [process.initial_client_state] * len(cohort)
+  for _ in range(rounds):
+    if process.keeps_client_state:
+      inputs = [{'data': data, 'state': own} for data, own in zip(cohort, kept)]
+      state, _, returned = process.next(state, inputs)
+      kept = _by_client(returned)
+    else:
+      state, _ = process.next(state, cohort)
+    points.append(process.model_weights(state)[0][0])
+  return np.array(points)
+
+
+def _by_client(returned) -> list:
+  """The states that came back, stacked in any order, by client."""
+  order = np.argsort(returned['client'])
+  row = lambda index: lambda leaf: np.asarray(leaf)[index]
+  return [tf.nest.map_structure(row(index), returned['state']) for index in order]
+
+
+def rounds_to_arrive(algorithm: str, dissimilarity: float, local_steps: int) -> int:
+  """Rounds until |x| ≤ 0.001, at most 1000."""
+  points = np.abs(path(algorithm, dissimilarity, local_steps, _MOST_ROUNDS))
+  return int(np.argmax(points <= ARRIVED)) if points.min() <= ARRIVED else _MOST_ROUNDS
+
+
+def speedup(local_steps: int, dissimilarity: float) -> float:
+  """Rounds of SGD in rounds of SCAFFOLD with K local steps."""
+  sgd = rounds_to_arrive('fedsgd', dissimilarity, 1)
+  return sgd / rounds_to_arrive('scaffold', dissimilarity, local_steps)
+
+
+def slowdown_of_scaffold(local_steps: int) -> float:
+  """SCAFFOLD's rounds with G = 100 in those with G = 1."""
+  far, near = (rounds_to_arrive('scaffold', g, local_steps) for g in (100.0, 1.0))
+  return far / near
+
+
+def loss_of_fedavg(local_steps: int, dissimilarity: float) -> float:
+  """f where FedAvg is after 100 rounds, in units of f where SGD is."""
+  points = [
+    path(name, dissimilarity, steps, 100)[-1]
+    for name, steps in (('fedavg', local_steps), ('fedsgd', 1))
+  ]
+  return float((points[0] / points[1]) ** 2)
