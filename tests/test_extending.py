@@ -8,16 +8,20 @@ import types
 import pandas as pd
 import pytest
 
+from baselines import reproduce
 from experiments import train
 from fl_research import aggregation, algorithms, datasets, registry, runtime, tasks, validation
 from fl_research import settings as settings_lib
+from fl_research.aggregation import compression
 
 _PAGE = pathlib.Path(__file__).parent.parent / 'docs' / 'extending.md'
-_BLOCKS = re.findall(r'```python\n(.*?)```', _PAGE.read_text(), re.DOTALL)
+_BLOCKS = re.findall(r'```\w+\n(.*?)```', _PAGE.read_text(), re.DOTALL)
 _TABLES = {
   'fl_research.algorithms': algorithms.ALGORITHMS,
   'fl_research.aggregation': aggregation.AGGREGATORS,
+  'fl_research.aggregation.compression': compression.COMPRESSORS,
 }
+_NAMES = {'registry': registry, 'StageEntry': compression.StageEntry}
 
 
 def _files():
@@ -25,6 +29,13 @@ def _files():
   named = [block for block in _BLOCKS if block.startswith('# fl_research/')]
   paths = [block.splitlines()[0].removeprefix('# ').removesuffix('.py') for block in named]
   return {path.replace('/', '.'): block for path, block in zip(paths, named)}
+
+
+def _paper_files():
+  """Path in `baselines` -> content, without the line that names it."""
+  named = [block for block in _BLOCKS if block.startswith('# baselines/')]
+  parts = [block.partition('\n') for block in named]
+  return {first.removeprefix('# baselines/'): content for first, _, content in parts}
 
 
 def _registry_lines():
@@ -39,7 +50,7 @@ def _extended(monkeypatch):
     exec(compile(source, name, 'exec'), module.__dict__)
     monkeypatch.setitem(sys.modules, name, module)
   for line in _registry_lines():
-    ((name, entry),) = eval('{' + line + '}', {'registry': registry}).items()
+    ((name, entry),) = eval('{' + line + '}', _NAMES).items()
     package = entry.module.rpartition('.')[0]
     monkeypatch.setitem(_TABLES[package], name, entry)
   monkeypatch.setitem(datasets.MODULES, 'iris', 'fl_research.datasets.iris')
@@ -68,7 +79,7 @@ def _train(tmp_path, **flags):
 
 
 def test_the_page_has_what_it_says():
-  assert len(_files()) == 3 and len(_registry_lines()) == 2
+  assert len(_files()) == 4 and len(_registry_lines()) == 3 and len(_paper_files()) == 3
 
 
 def test_algorithm(tmp_path):
@@ -81,6 +92,28 @@ def test_aggregator(tmp_path):
   assert table['eval/loss'].iloc[-1] < table['eval/loss'].iloc[0]
 
 
+def test_compressor(tmp_path):
+  table = _train(tmp_path, task='digits', compressor='rotation,scaled_sign')
+  assert table['eval/loss'].iloc[-1] < table['eval/loss'].iloc[0]
+  assert table['bytes_up'].iloc[-1] * 20 < table['bytes_up_uncompressed'].iloc[-1]
+
+
 def test_data_set(tmp_path):
   table = _train(tmp_path, task='iris')
   assert table['eval/loss'].iloc[-1] < table['eval/loss'].iloc[0]
+
+
+def test_paper(tmp_path, monkeypatch, capsys):
+  monkeypatch.setattr(reproduce, 'HERE', tmp_path)
+  for name, content in _paper_files().items():
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+  (command,) = [block for block in _BLOCKS if block.startswith('python -m baselines.reproduce')]
+  arguments = command.split()[2:]
+  assert reproduce.main([*arguments, f'--output_dir={tmp_path / "runs"}']) == 0
+  (claim,) = reproduce.ledger(tmp_path / 'doe2020')
+  assert (claim.verdict, claim.n_seeds) == ('reproduced', '2')
+  assert (tmp_path / 'doe2020' / 'results' / 'softmax.csv').exists()
+  assert (tmp_path / 'doe2020' / 'README.md').read_text().startswith('# Doe 2020, Federated Digits')
+  assert 'doe2020' in (tmp_path / 'README.md').read_text()
