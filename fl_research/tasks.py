@@ -98,6 +98,18 @@ def reconstruction(data: Data) -> Data:
   )
 
 
+def centred(data: Data) -> Data:
+  """The data set with pixels from -0.5 to 0.5, as TensorFlow's MNIST tutorial of 2016 had them.
+
+  Raises:
+    TypeError: the examples have owners already; no task asks for that.
+  """
+  if not isinstance(data, PooledData):
+    raise TypeError('centred is for pooled data')
+  shifted = lambda examples: {**examples, 'x': np.asarray(examples['x']) - np.float32(0.5)}
+  return dataclasses.replace(data, train=shifted(data.train), test=shifted(data.test))
+
+
 def _table(*tasks: Task) -> Mapping[str, Task]:
   return {task.name: task for task in tasks}
 
@@ -110,6 +122,7 @@ def _task(name: str, default_model: str, models: tuple[str, ...], summary: str) 
 TASKS = _table(
   _task('digits', 'softmax', _IMAGES, '8x8 handwritten digits, embedded; needs no download'),
   _task('mnist', '2nn', _IMAGES, 'handwritten digits, 28x28'),
+  Task('mnist_centred', 'mnist', '2nn', _IMAGES, 'MNIST with pixels from -0.5 to 0.5', centred),
   _task('fashion_mnist', '2nn', _IMAGES, 'articles of clothing, 28x28'),
   _task('cifar10', 'cnn', _PICTURES, 'photographs of 10 classes, 32x32'),
   _task('cifar100', 'cnn', _PICTURES, 'photographs of 100 classes, 32x32'),

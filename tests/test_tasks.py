@@ -53,6 +53,16 @@ def test_reconstruction_of_pooled_data():
     np.testing.assert_array_equal(part['y'], part['x'])
 
 
+def test_centred_pixels():
+  x = np.random.default_rng(0).random((3, 4, 4, 1)).astype(np.float32)
+  examples = {'x': x, 'y': np.arange(3)}
+  data = tasks.centred(PooledData(examples, examples, Problem.CLASSIFICATION, 10))
+  for part in (data.train, data.test):
+    assert part['x'].dtype == np.float32
+    np.testing.assert_array_equal(part['x'], x - 0.5)
+    np.testing.assert_array_equal(part['y'], np.arange(3))
+
+
 def test_reconstruction_of_clients():
   x = np.random.default_rng(0).random((3, 4, 4)).astype(np.float32)
   examples = {'x': x, 'y': np.zeros(3, np.int32)}
