@@ -24,50 +24,48 @@ import tensorflow_federated as tff
 from fl_research import algorithms, runtime
 from fl_research.algorithms import process as process_lib
 from fl_research.datasets.federated_data import Problem
+from fl_research.models import layers
+from fl_research.models import model as model_lib
 from fl_research.models.specification import ModelSpec
 
 STEP = 0.1
 START = 10.0
 ARRIVED = 1e-3
 _CURVATURE = 1.0
-_MOST_ROUNDS = 1000
+_MOST_ROUNDS = 200
 
 
-class Parabola(tff.learning.models.FunctionalModel):
-  """A model of one weight x; the loss of example (a, b) is a x² + b x, whatever its label.
+class Parabola(layers.Layer):
+  """One weight x and, for an example (a, b), the output a x² + b x."""
 
-  It has what the library's algorithms ask of a model (see `fl_research.models.model`).
-  """
+  kind = 'parabola'
 
-  weight_names = ('x',)
-  needs_seed = False
-  spec = ModelSpec(
-    input_shape=(2,),
-    x_dtype=np.dtype(np.float32),
-    label_shape=(),
-    label_dtype=np.dtype(np.float32),
-    problem=Problem.REGRESSION,
-    num_classes=1,
-  )
+  @property
+  def weight_names(self):
+    return ('x',)
 
-  def __init__(self):
-    super().__init__(
-      initial_weights=((np.array([START], np.float32),), ()),
-      predict_on_batch_fn=tf.function(self.predict_on_batch),
-      loss_fn=tf.function(lambda output, label, sample_weight=None: tf.reduce_mean(output)),
-      input_spec=(tf.TensorSpec([None, 2]), tf.TensorSpec([None])),
-    )
+  def initialise(self, shape, generator):
+    return [np.array([START], np.float32)], ()
 
-  def predict_on_batch(self, model_weights, x, training=True, seed=None):
-    """The loss of every example, float32 [n]."""
-    del training, seed
-    point = model_weights[0][0]
+  def __call__(self, weights, x, seed=None):
+    point = weights[0][0]
     return x[:, 0] * point**2 + x[:, 1] * point
 
+  def keras(self, weights, x, name):
+    return self(weights, x)
+
+
+class Minimiser(model_lib.Model):
+  """A model whose output is its loss, whatever the label."""
+
   def example_metrics(self, output, label):
-    """The columns of a batch; the output is the loss itself."""
-    del label
     return collections.OrderedDict(num=tf.ones_like(output), loss=output)
+
+
+def model() -> model_lib.Model:
+  """Whose training on the examples (a, b) minimises the mean of a x² + b x."""
+  number = np.dtype(np.float32)
+  return Minimiser(Parabola(), ModelSpec((2,), number, (), number, Problem.REGRESSION, 1), seed=0)
 
 
 def clients(dissimilarity: float, local_steps: int) -> list:
@@ -98,7 +96,7 @@ def path(algorithm: str, dissimilarity: float, local_steps: int, rounds: int) ->
   with runtime.use_context('fused', client_parallelism=1):
     process = process_lib.build_process(
       process_lib.Parts(
-        model=Parabola(),  # type: ignore[arg-type]  # all that algorithms ask for
+        model=model(),
         algorithm=algorithms.build(algorithm, {}),
         client_optimizer=sgd(STEP),
         server_optimizer=sgd(STEP if algorithm == 'fedsgd' else 1.0),
@@ -130,7 +128,7 @@ def _by_client(returned) -> list:
 
 
 def rounds_to_arrive(algorithm: str, dissimilarity: float, local_steps: int) -> int:
-  """Rounds until |x| ≤ 0.001, at most 1000."""
+  """Rounds until |x| ≤ 0.001, at most 200."""
   points = np.abs(path(algorithm, dissimilarity, local_steps, _MOST_ROUNDS))
   return int(np.argmax(points <= ARRIVED)) if points.min() <= ARRIVED else _MOST_ROUNDS
 

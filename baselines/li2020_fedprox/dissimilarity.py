@@ -51,3 +51,9 @@ def follows_loss(seed: int) -> float:
   """Rank correlation of gradient variance and loss over the rounds of μ = 0 and μ = 1 together."""
   losses, variances = zip(curves(0.0, seed), curves(1.0, seed))
   return float(scipy.stats.spearmanr(np.concatenate(losses), np.concatenate(variances))[0])
+
+
+def instability_ratio(mu: float, seed: int) -> float:
+  """How much the loss rises with μ, all rises added up, in units of that with μ = 0."""
+  rises = [np.maximum(np.diff(curves(m, seed)[0]), 0).sum() for m in (mu, 0.0)]
+  return float(rises[0] / rises[1])
