@@ -34,7 +34,8 @@ class ClientResult(NamedTuple):
 
   Attributes:
     update: shaped like the weights; compressed, aggregated, and given to the server's step.
-    auxiliary: other tensors the method needs averaged; an empty tuple for most.
+    auxiliary: other tensors the method needs averaged; an empty tuple for most. They are sent as
+      float32 and counted so: compressors, attacks and rules other than the mean act on the update.
     client_state: the client's next state; an empty tuple for methods that keep none.
     num_steps: int32, optimiser steps taken.
     sums: metric columns summed over the examples visited (`client_work_lib.LocalResult`).

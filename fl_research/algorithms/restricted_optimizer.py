@@ -26,6 +26,15 @@ def unrestricted(
   return optimizer.optimizer if isinstance(optimizer, RestrictedOptimizer) else optimizer
 
 
+def project(
+  optimizer: tff.learning.optimizers.Optimizer, tensors: Sequence[tf.Tensor]
+) -> tuple[tf.Tensor, ...]:
+  """What is left of one tensor for each weight in the space of the optimiser's steps."""
+  if not isinstance(optimizer, RestrictedOptimizer):
+    return tuple(tensors)
+  return optimizer.project(tensors)
+
+
 class RestrictedOptimizer(tff.learning.optimizers.Optimizer):
   """Takes the steps P(s) in place of an optimiser's own steps s.
 
@@ -54,6 +63,11 @@ class RestrictedOptimizer(tff.learning.optimizers.Optimizer):
   def for_weights(self, positions: Sequence[int]) -> tff.learning.optimizers.Optimizer:
     """The same restriction for an optimiser that sees these weights only."""
     return restrict(self._optimizer, [self._projections[i] for i in positions])
+
+  def project(self, tensors: Sequence[tf.Tensor]) -> tuple[tf.Tensor, ...]:
+    """P of one tensor for each weight."""
+    pairs = zip(self._projections, tensors, strict=True)
+    return tuple(t if projection is None else projection(t) for projection, t in pairs)
 
   def initialize(self, specs):
     return self._optimizer.initialize(specs)

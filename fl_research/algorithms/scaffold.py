@@ -26,14 +26,17 @@ as they are.
 Differences from the paper:
 1. K is a client's own number of steps; the paper has the same K for all.
 2. Option I takes the gradient over the batches of one pass, in training mode, where dropout draws.
-3. The change of the variate is a second tensor for each weight, sent in float32 and counted in
+3. Where a structured update restricts the steps to a subspace with projection P, option II is
+   c_i - P c + (x - y_i) / (K η_l): of what was not trained nothing new is known, and c_i stays. The
+   paper's rule, P = I, would subtract c from it in every round.
+4. The change of the variate is a second tensor for each weight, sent in float32 and counted in
    `bytes_up`: compressors and attacks act on the update only, and robust rules combine updates
    only, the change being averaged. The paper has none of these.
 """
 
 import tensorflow as tf
 
-from fl_research.algorithms import algorithm
+from fl_research.algorithms import algorithm, restricted_optimizer
 from fl_research.algorithms import client_work as client_work_lib
 
 OPTIONS = ('I', 'II')
@@ -78,7 +81,7 @@ class Scaffold(algorithm.Algorithm):
       data = client_work_lib.first_pass(data)
       renewed, _ = client_work_lib.mean_gradient(model, broadcast.weights, data)
     else:
-      renewed = _option_ii(optimizer, broadcast, own, correction, delta, result.num_steps)
+      renewed = _option_ii(optimizer, broadcast, own, delta, result.num_steps)
     change = list(client_work_lib.subtract(renewed, own))
     return algorithm.ClientResult(delta, change, list(renewed), result.num_steps, result.sums)
 
@@ -88,15 +91,16 @@ class Scaffold(algorithm.Algorithm):
     return super().server_update(optimizer, server, aggregated)._replace(method=variate)
 
 
-def _option_ii(optimizer, broadcast, own, correction, delta, num_steps) -> client_work_lib.Weights:
-  """c_i - c + (x - y_i) / (K η_l), and c_i where no way was made."""
+def _option_ii(optimizer, broadcast, own, delta, num_steps) -> client_work_lib.Weights:
+  """c_i - P c + (x - y_i) / (K η_l), and c_i where no way was made."""
   used = client_work_lib.hyperparameters(
     optimizer, broadcast.weights, broadcast.learning_rate_factor
   )
   way = tf.cast(num_steps, tf.float32) * used['learning_rate']
+  common = restricted_optimizer.project(optimizer, tuple(broadcast.method))
   return tuple(
-    tf.where(way > 0.0, -c - tf.math.divide_no_nan(d, way), o)
-    for c, d, o in zip(correction, delta, own, strict=True)
+    tf.where(way > 0.0, o - c - tf.math.divide_no_nan(d, way), o)
+    for o, c, d in zip(own, common, delta, strict=True)
   )
 
 

@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import client_data, runtime
+from fl_research.aggregation import compression
 from fl_research.algorithms import client_work, fed_avg, fed_sgd, scaffold
 from tests.algorithms import harness
 from tests.oracles import scaffold as oracle
@@ -92,3 +94,42 @@ def test_option_i_reads_the_first_pass(epochs, batches):
   data = harness.cohorts(epochs=epochs)[0][2]
   assert int(client_work.steps_per_pass(data)) == 4
   assert len(client_work.first_pass(data)['batches']) == batches
+
+
+def _kept(result):
+  """Variates by client, flat, from a round's result."""
+  parts = [np.asarray(part) for part in result[2]['state']['method']]
+  flat = np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
+  return dict(zip(np.asarray(result[2]['client']).tolist(), flat))
+
+
+def test_variates_of_what_a_structured_update_leaves_out_stay_as_they_are():
+  process = _build('II', compressor=compression.build({'random_mask': {'fraction': 0.25}}))
+  state, kept = process.initialize(), {}
+  for cohort in harness.cohorts(rounds=3):
+    stored = {k: process.initial_client_state for k in range(3)} | kept
+    inputs = [{'data': d, 'state': stored[int(d['client'])]} for d in cohort]
+    before = {k: np.concatenate([np.ravel(v) for v in s['method']]) for k, s in stored.items()}
+    result = process.next(state, inputs)
+    state, after = result[0], _kept(result)
+    kept = {
+      int(client): tf.nest.map_structure(lambda leaf, i=i: np.asarray(leaf)[i], result[2]['state'])
+      for i, client in enumerate(np.asarray(result[2]['client']))
+    }
+    trained = sum(-(-w.size // 4) for w in harness.model().initial_weights[0])
+    for client, variate in after.items():
+      assert 0 < np.count_nonzero(variate != before[client]) <= trained
+
+
+def test_its_second_tensor_is_sent_and_counted_as_it_is():
+  size = sum(w.size for w in harness.model().initial_weights[0])
+  process = _build('II', compressor=compression.build({'quantize': {'bits': 8}}))
+  inputs = [
+    {'data': d, 'state': process.initial_client_state} for d in harness.cohorts(rounds=1)[0]
+  ]
+  _, measured, _ = process.next(process.initialize(), inputs)
+  column = process.report_columns.index('bytes_up')
+  sent = np.asarray(measured['report']['values'])[:, column]
+  # Two tensors' ends and a byte per number; 4 bytes per number of the variate; the weight.
+  np.testing.assert_array_equal(sent, 2 * 8 + size + 4 * size + 4)
+  assert process.bytes_up_per_client == 2 * 4 * size + 4

@@ -23,7 +23,9 @@ of triggered examples on which the backdoor works, `eval/accuracy` remains the m
 Differences from the paper:
 1. Attackers train with the method's own steps; the paper also gives them rates and epochs of their
    own, and a term in their loss that evades detection.
-2. The trigger is a square of pixels; the paper's main examples are features that images and
+2. The paper's mean counts all clients the same; with weights by examples the boost is right for an
+   attacker of average size (`--client_weighting=uniform` is the paper's).
+3. The trigger is a square of pixels; the paper's main examples are features that images and
    sentences have by themselves.
 """
 
