@@ -31,7 +31,7 @@ TASKS = ('mnist', 'uci_har')
 SEEDS = (1, 2, 3)
 KEYS = ('task', 'flags', 'seed')
 _SKIPPED = '-'
-_DIGITS = '%.6g'
+_DIGITS = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,7 +148,11 @@ def _add(records: Iterable[dict[str, Any]]) -> None:
   table = table.drop_duplicates(list(KEYS), keep='last')
   table['order'] = [order[key] for key in zip(table['task'], table['flags'])]
   table = table.sort_values(['order', 'task', 'seed']).drop(columns='order')
-  table.to_csv(RESULTS, index=False, float_format=_DIGITS)
+  table.map(_text).to_csv(RESULTS, index=False)
+
+
+def _text(value: Any) -> str:
+  return f'{value:.{_DIGITS}g}' if isinstance(value, float) else str(value)
 
 
 def _measure_seeds(

@@ -26,6 +26,12 @@ class StackedMean(stacked_lib.StackedAggregator):
 class Mean(tff.aggregators.WeightedAggregationFactory):
   """TFF's weighted mean, which knows its stacked form.
 
+  For updates of type T its process has
+
+      next: (<S@SERVER, {T}@CLIENTS, {float32}@CLIENTS> -> <S@SERVER, T@SERVER, M@SERVER>)
+
+  with S and M those of the two sums, of weighted updates and of weights.
+
   Args:
     sums: how sums over clients are taken.
   """

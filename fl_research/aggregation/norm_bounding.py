@@ -48,6 +48,12 @@ class StackedNormBounding(stacked.StackedAggregator):
 class NormBounding(tff.aggregators.WeightedAggregationFactory):
   """Sun et al. 2019 (see the module's docstring), through TFF's clipping.
 
+  For updates of type T its process has
+
+      next: (<S@SERVER, {T}@CLIENTS, {float32}@CLIENTS> -> <S@SERVER, T@SERVER, M@SERVER>)
+
+  S holds the estimate of the bound where it adapts, M says the bound and how many were clipped.
+
   Args:
     bound: M, or where the estimate of it starts.
     quantile: γ; 0 for a fixed M.

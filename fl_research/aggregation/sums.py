@@ -42,15 +42,18 @@ class Sums:
   are_secure = False
 
   def mean(self) -> tff.aggregators.WeightedAggregationFactory:
-    """The weighted mean of floats, zero where all weights are zero."""
+    """The weighted mean of floats T, zero where all weights are zero.
+
+    Its process: `next: (<S@SERVER, {T}@CLIENTS, {float32}@CLIENTS> -> <S, T, M>@SERVER)`.
+    """
     return tff.aggregators.MeanFactory(no_nan_division=True)
 
   def count(self) -> tff.aggregators.UnweightedAggregationFactory:
-    """The sum of integers that are 0 or 1."""
+    """The sum of integers T that are 0 or 1: `next: (<S@SERVER, {T}@CLIENTS> -> <S, T, M>@SERVER)`."""
     return tff.aggregators.SumFactory()
 
   def unit_sum(self) -> tff.aggregators.UnweightedAggregationFactory:
-    """The sum of floats in [-1, 1]."""
+    """The sum of floats T in [-1, 1]: `next: (<S@SERVER, {T}@CLIENTS> -> <S, T, M>@SERVER)`."""
     return tff.aggregators.SumFactory()
 
   def num_bytes(self, numbers: int) -> int:

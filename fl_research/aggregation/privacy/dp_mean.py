@@ -91,7 +91,12 @@ def update_noise_multiplier(noise_multiplier: float, count_noise: float) -> floa
 class PrivateMean(PrivateAggregator):
   """The differentially private mean (see the module's docstring).
 
-  State: <clip_norm=float32, round_num=int32, seed=int32[2]>. Measurements: `clip_norm`, the C of
+  For updates of type T, all float, its process has
+
+      initialize: ( -> S@SERVER)
+      next:       (<S@SERVER, {T}@CLIENTS> -> <S@SERVER, T@SERVER, M@SERVER>)
+
+  S = <clip_norm=float32, round_num=int32, seed=int32[2]>. M, all float32: `clip_norm`, the C of
   this round; `clipped_fraction`, the share of the clients that came whose norm was above it (exact,
   hence outside the guarantee); `noise_stddev`, the standard deviation of each coordinate's noise.
 
