@@ -13,6 +13,8 @@ from typing import Optional, Union
 
 import numpy as np
 
+from fl_research import aligned
+
 Examples = Mapping[str, np.ndarray]
 """`{'x': array [n, ...], 'y': array [n, ...]}`: n examples, row i of both is example i."""
 
@@ -79,13 +81,14 @@ class ContiguousClients(Clients):
   `examples` returns views.
 
   Args:
-    arrays: `x` and `y`, rows ordered by client; NumPy arrays or memory maps.
+    arrays: `x` and `y`, rows ordered by client; NumPy arrays, copied where TensorFlow could not use
+      their memory, or memory maps.
     offsets: int64 [num_clients + 1], from 0 to the number of rows, not decreasing.
     ids: client ids; `client_0000`-like ones are made (on demand) when None.
   """
 
   def __init__(self, arrays: Examples, offsets: np.ndarray, ids: Optional[Sequence[str]] = None):
-    self._arrays = dict(arrays)
+    self._arrays = {key: aligned.align(np.asanyarray(array)) for key, array in arrays.items()}
     self._offsets = np.asarray(offsets, np.int64)
     rows = {key: len(array) for key, array in self._arrays.items()}
     if len(set(rows.values())) != 1 or self._offsets[-1] != next(iter(rows.values())):

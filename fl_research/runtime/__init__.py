@@ -112,7 +112,8 @@ def stack_clients(clients):
   """Prepares a cohort's values for its round ahead of time, in any thread.
 
   Args:
-    clients: the list of clients' values, as given to the computation.
+    clients: the list of clients' values, as given to the computation. Arrays that are parts of one
+      array, as of a population in memory, are not copied: they must not change before the round.
 
   Returns:
     A list of the same values that also carries the arrays of the current runtime's chunks. Other

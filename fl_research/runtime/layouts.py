@@ -1,7 +1,7 @@
 """How the values of many clients lie side by side in memory, leaf by leaf.
 
 The clients of a chunk enter one TensorFlow function together. A leaf of a client's value with a
-fixed shape is stacked, one with an unknown number of rows is concatenated and cut by offsets, and
+fixed shape is stacked, one with an unknown number of rows is concatenated and cut by bounds, and
 one with more unknown dimensions is flattened, with its shapes beside it. In all three the memory
 is the same: the clients' elements one after another, copied once.
 
@@ -13,26 +13,14 @@ is the same: the clients' elements one after another, copied once.
 
 from collections.abc import Sequence
 import dataclasses
-import itertools
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from fl_research import aligned
 from fl_research.runtime import pieces
-
-_ALIGNMENT = 64  # bytes; TensorFlow aborts on a borrowed buffer that is aligned to less
-
-
-def aligned_empty(size: int, dtype) -> np.ndarray:
-  """A one-dimensional array that TensorFlow can use without copying it."""
-  dtype = np.dtype(dtype)
-  if dtype.kind == 'O':
-    return np.empty(size, dtype)
-  memory = np.empty(size * dtype.itemsize + _ALIGNMENT, np.uint8)
-  start = -memory.ctypes.data % _ALIGNMENT
-  return memory[start : start + size * dtype.itemsize].view(dtype)
 
 
 def to_tensor(array: np.ndarray, dtype: tf.DType) -> tf.Tensor:
@@ -44,41 +32,106 @@ def to_tensor(array: np.ndarray, dtype: tf.DType) -> tf.Tensor:
     and array.dtype.kind in 'iuf'
     and flags.c_contiguous
     and flags.writeable
-    and array.ctypes.data % _ALIGNMENT == 0
+    and aligned.is_aligned(array)
   ):
     return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
   return tf.constant(array, dtype)
 
 
-def concatenate(arrays: Sequence[np.ndarray]) -> np.ndarray:
-  """All elements of the arrays, one array after another, in one aligned buffer."""
-  dtype = np.result_type(*{array.dtype for array in arrays})
-  buffer = aligned_empty(sum(array.size for array in arrays), dtype)
-  np.concatenate([array.ravel() for array in arrays], out=buffer)
-  return buffer
-
-
 @dataclasses.dataclass(frozen=True)
 class RawLeaf:
-  """One leaf of a chunk's clients: their elements one after another, and each one's shape.
+  """One leaf of a chunk's clients.
 
-  For data sets `buffer` is the list of their variants.
+  Attributes:
+    parts: each client's array, or the variant of its data set.
+    buffer: the arrays' elements one after another, flat; or, with `starts`, an array of rows that
+      all of them are parts of.
+    starts: the row of the buffer with which each client begins, where nothing was copied.
   """
 
-  buffer: Any
-  shapes: list[tuple[int, ...]]
+  parts: Sequence[Any]
+  buffer: Any = None
+  starts: Optional[np.ndarray] = None
+
+  @property
+  def shapes(self) -> list[tuple[int, ...]]:
+    return [tuple(part.shape) for part in self.parts]
+
+  def joined(self) -> np.ndarray:
+    """The arrays' elements one after another, flat."""
+    return self.buffer if self.starts is None else _concatenated(self.parts)
 
 
 def raw_leaf(column: Sequence) -> RawLeaf:
   """Puts one leaf of several clients, arrays or variants, side by side."""
   if isinstance(column[0], tf.Tensor):
-    return RawLeaf(list(column), [()] * len(column))
-  return RawLeaf(concatenate(column), [array.shape for array in column])
+    return RawLeaf(column)
+  # A GPU would be sent the whole array.
+  shared = None if tf.config.list_physical_devices('GPU') else _shared_rows(column)
+  return RawLeaf(column, *shared) if shared else RawLeaf(column, _concatenated(column))
+
+
+def _concatenated(arrays: Sequence[np.ndarray]) -> np.ndarray:
+  dtype = np.result_type(*{array.dtype for array in arrays})
+  buffer = aligned.empty(sum(array.size for array in arrays), dtype)
+  np.concatenate([array.ravel() for array in arrays], out=buffer)
+  return buffer
+
+
+def _shared_rows(arrays: Sequence[np.ndarray]) -> Optional[tuple[np.ndarray, np.ndarray]]:
+  """The rows of memory that all arrays are parts of, and where each begins; None if there are none.
+
+  The rows begin where TensorFlow can use them without copying.
+  """
+  if not _are_parts(arrays):
+    return None
+  memory: Any = arrays[0].base
+  row_bytes = arrays[0][:1].nbytes
+  addresses = np.array([array.ctypes.data for array in arrays])
+  begin = addresses.min()
+  for _ in range(aligned.ALIGNMENT):
+    if begin % aligned.ALIGNMENT and begin >= memory.ctypes.data + row_bytes:
+      begin -= row_bytes
+  starts, rests = np.divmod(addresses - begin, row_bytes)
+  if begin % aligned.ALIGNMENT or rests.any():
+    return None
+  count = max(start + len(array) for start, array in zip(starts, arrays))
+  shape = (int(count), *arrays[0].shape[1:])
+  return np.ndarray(shape, arrays[0].dtype, memory, int(begin - memory.ctypes.data)), starts
+
+
+def _are_parts(arrays: Sequence[np.ndarray]) -> bool:
+  """Whether all arrays are rows, of one shape, of memory that TensorFlow can use."""
+  first = arrays[0]
+  memory = first.base
+  if not isinstance(memory, np.ndarray) or not memory.flags.c_contiguous:
+    return False
+  return all(
+    array.base is memory
+    and array.ndim > 0
+    and array.size > 0
+    and array.shape[1:] == first.shape[1:]
+    and array.dtype == first.dtype
+    and array.dtype.kind in 'iuf'
+    and array.flags.c_contiguous
+    and array.flags.writeable
+    for array in arrays
+  )
 
 
 def offsets_of(lengths: Sequence[int]) -> np.ndarray:
   """Where each of several parts of these lengths begins, and where the last one ends."""
   return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+
+
+def bounds_of(lengths: Sequence[int], starts: Optional[np.ndarray] = None) -> np.ndarray:
+  """The first row and that after the last, of parts of these lengths: int64 [n, 2].
+
+  Without `starts` they lie one after another.
+  """
+  if starts is None:
+    starts = offsets_of(lengths)[:-1]
+  return np.stack([starts, starts + np.asarray(lengths, np.int64)], axis=1).astype(np.int64)
 
 
 class Fixed:
@@ -90,7 +143,7 @@ class Fixed:
 
   def arrange(self, raw: RawLeaf) -> list[tf.Tensor]:
     """The tensors for the leaves of a chunk's clients."""
-    stacked = raw.buffer.reshape(len(raw.shapes), *self.spec.shape)
+    stacked = raw.joined().reshape(len(raw.parts), *self.spec.shape)
     return [to_tensor(stacked, self.spec.dtype)]
 
   def take(self, tensors: Sequence[tf.Tensor], index: tf.Tensor) -> tf.Tensor:
@@ -119,16 +172,20 @@ class Rows:
 
   def __init__(self, leaf_type):
     self.spec = pieces.leaf_spec(leaf_type)
-    self.specs = [self.spec, tf.TensorSpec([None], tf.int64)]
+    self.specs = [self.spec, tf.TensorSpec([None, 2], tf.int64)]
 
   def arrange(self, raw):
-    offsets = offsets_of([shape[0] for shape in raw.shapes])
-    rows = raw.buffer.reshape(offsets[-1], *self.spec.shape[1:])
-    return [to_tensor(rows, self.spec.dtype), tf.constant(offsets)]
+    lengths = [len(part) for part in raw.parts]
+    rows = raw.buffer
+    if raw.starts is None:
+      rows = rows.reshape(sum(lengths), *self.spec.shape[1:])
+    bounds = bounds_of(lengths, raw.starts)
+    return [to_tensor(rows, self.spec.dtype), tf.constant(bounds)]
 
   def take(self, tensors, index):
-    rows, offsets = tensors
-    return tf.ensure_shape(rows[offsets[index] : offsets[index + 1]], self.spec.shape)
+    rows, bounds = tensors
+    first, end = tf.unstack(tf.gather(bounds, index))
+    return tf.ensure_shape(rows[first:end], self.spec.shape)
 
   def arrays(self, count):
     rows = tf.TensorArray(self.spec.dtype, count, element_shape=self.spec.shape, infer_shape=False)
@@ -140,12 +197,13 @@ class Rows:
     return [rows.write(index, leaf), lengths.write(index, length)]
 
   def finish(self, arrays):
-    rows, lengths = arrays
-    return [rows.concat(), tf.concat([[0], tf.cumsum(lengths.stack())], 0)]
+    rows, lengths = arrays[0].concat(), arrays[1].stack()
+    ends = tf.cumsum(lengths)
+    return [rows, tf.stack([ends - lengths, ends], axis=1)]
 
   def split(self, tensors):
-    rows, offsets = (tensor.numpy() for tensor in tensors)
-    return [rows[start:end] for start, end in itertools.pairwise(offsets)]
+    rows, bounds = (tensor.numpy() for tensor in tensors)
+    return [rows[start:end] for start, end in bounds]
 
 
 class Flat:
@@ -163,7 +221,7 @@ class Flat:
 
   def arrange(self, raw):
     offsets = offsets_of([int(np.prod(shape)) for shape in raw.shapes])
-    elements = to_tensor(raw.buffer, self.spec.dtype)
+    elements = to_tensor(raw.joined(), self.spec.dtype)
     return [elements, tf.constant(offsets), tf.constant(raw.shapes, tf.int64)]
 
   def take(self, tensors, index):
@@ -203,7 +261,7 @@ class Sequences:
     self.specs = [tf.TensorSpec([None], tf.variant)]
 
   def arrange(self, raw):
-    return [tf.stack(raw.buffer)]
+    return [tf.stack(raw.parts)]
 
   def take(self, tensors, index):
     return tensors[0][index]

@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from fl_research import aligned
 from fl_research.runtime import clients, expressions, layouts, pieces, steps
 
 EXAMPLES = 'examples'
@@ -91,8 +92,9 @@ class PaddedShape:
       rows = {EXAMPLES: sizes.rows, BATCHES: sizes.batches + sizes.largest, None: sizes.clients}
       tensors.append(layouts.to_tensor(_pad(leaf, layout, rows[role]), layout.spec.dtype))
       if role:
-        offsets = layouts.offsets_of([shape[0] for shape in leaf.shapes])
-        tensors.append(tf.constant(np.pad(offsets, (0, sizes.clients - len(leaf.shapes)), 'edge')))
+        bounds = layouts.bounds_of([len(part) for part in leaf.parts])
+        missing = sizes.clients - len(leaf.parts)
+        tensors.append(tf.constant(np.pad(bounds, [(0, missing), (0, 0)])))
     return tensors
 
   def take(self, tensors: Sequence[tf.Tensor], index: tf.Tensor, largest: tf.Tensor):
@@ -101,7 +103,7 @@ class PaddedShape:
     first_row = None
     for role, own in zip(self._roles, parts):
       if role == EXAMPLES:
-        first_row = tf.cast(tf.gather(own[1], index), tf.int32)
+        first_row = tf.cast(tf.gather(own[1], index)[0], tf.int32)
     leaves = []
     for role, own in zip(self._roles, parts):
       if role == BATCHES:
@@ -114,16 +116,17 @@ class PaddedShape:
 def _pad(leaf: layouts.RawLeaf, layout, rows: int) -> np.ndarray:
   tail = layout.spec.shape[1:] if isinstance(layout, layouts.Rows) else layout.spec.shape
   width = int(np.prod(tail.as_list()))
-  padded = layouts.aligned_empty(rows * width, leaf.buffer.dtype)
-  padded[: leaf.buffer.size] = leaf.buffer
-  padded[leaf.buffer.size :] = 0
+  elements = leaf.joined()
+  padded = aligned.empty(rows * width, elements.dtype)
+  padded[: elements.size] = elements
+  padded[elements.size :] = 0
   return padded.reshape(rows, *tail)
 
 
 def _window(own: Sequence[tf.Tensor], index, largest, first_row) -> tf.Tensor:
   """A client's batches with their rows shifted to the chunk's, then -1 up to `largest`."""
-  batches, offsets = own
-  start, end = (tf.cast(tf.gather(offsets, index + i), tf.int32) for i in (0, 1))
+  batches, bounds = own
+  start, end = tf.unstack(tf.cast(tf.gather(bounds, index), tf.int32))
   step = tf.range(largest)
   # A gather and no slice: XLA would compile anew for every value of a slice's start.
   window = tf.gather(batches, start + step)
@@ -217,8 +220,8 @@ class PaddedLoop:
     for layout, padded in zip(self._loop.collectors, results[folded:]):
       rows = padded[:count]
       if isinstance(layout, layouts.Rows):
-        offsets = layouts.offsets_of([rows.shape[1]] * count)
-        unpadded += [tf.reshape(rows, [-1, *rows.shape[2:]]), tf.constant(offsets)]
+        bounds = layouts.bounds_of([rows.shape[1]] * count)
+        unpadded += [tf.reshape(rows, [-1, *rows.shape[2:]]), tf.constant(bounds)]
       else:
         unpadded.append(rows)
     return unpadded

@@ -11,6 +11,7 @@ one graph and from several threads:
 """
 
 from collections.abc import Iterable, Sequence
+import functools
 import hashlib
 
 import numpy as np
@@ -44,6 +45,7 @@ def leaf_types(type_signature) -> list[tff.Type]:
   return [type_signature]
 
 
+@functools.cache
 def leaf_spec(leaf_type) -> tf.TensorSpec:
   """The TensorFlow shape and dtype of a leaf; a sequence is a scalar variant."""
   if isinstance(leaf_type, tff.SequenceType):

@@ -16,7 +16,7 @@ A value at CLIENTS that is the same for all (`all_equal`) is computed once, at t
 
 from collections.abc import Iterator
 import dataclasses
-from typing import Optional
+from typing import Any, Optional
 
 import tensorflow_federated as tff
 
@@ -85,6 +85,7 @@ class Program:
     result: the block that assembles the result out of the keys' values.
     types: the type of the value of each key.
     at_clients: the keys of the values that differ by client.
+    shapes: what `steps.shape_of` has found.
   """
 
   parameter_name: Optional[str]
@@ -94,6 +95,7 @@ class Program:
   result: tff.framework.ComputationBuildingBlock
   types: dict[Key, tff.Type]
   at_clients: set[Key]
+  shapes: dict[Key, Any] = dataclasses.field(default_factory=dict)
 
 
 def _differs_by_client(type_signature) -> bool:

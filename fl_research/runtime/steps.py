@@ -49,8 +49,10 @@ def member_of(type_signature):
 
 def shape_of(program: programs.Program, key: programs.Key):
   """The tensors that stand for `key`."""
-  shape = ClientShape if key in program.at_clients else ServerShape
-  return shape(program.types[key])
+  if key not in program.shapes:
+    shape = ClientShape if key in program.at_clients else ServerShape
+    program.shapes[key] = shape(program.types[key])
+  return program.shapes[key]
 
 
 def split(shapes: Sequence, tensors: Sequence[tf.Tensor]) -> list[list[tf.Tensor]]:

@@ -1,9 +1,14 @@
 """Sharing clients among chunks, and their arrays side by side."""
 
+import itertools
+
 import numpy as np
 import pytest
 
-from fl_research import runtime  # before TensorFlow
+from fl_research import (
+  aligned,
+  runtime,  # before TensorFlow
+)
 from fl_research.runtime import chunks
 from tests.runtime import rounds
 
@@ -59,6 +64,47 @@ def test_preparing_copies():
     stack[0]['examples']['x'][:] = 100
     result = rounds.next_round(rounds.first_weights(), stack)
   assert repr(result) == repr(expected)
+
+
+def in_one_array(data, first_rows=5):
+  """The same clients, their examples being parts of one array of a population."""
+  parts = [client['examples'] for client in data]
+  pool = {}
+  for key in ('x', 'y'):
+    unused = np.full_like(parts[0][key][:1], 9).repeat(first_rows, axis=0)
+    pool[key] = aligned.align(np.concatenate([unused, *(part[key] for part in parts)]))
+  offsets = first_rows + np.cumsum([0, *(len(part['y']) for part in parts)])
+  views = [{k: pool[k][a:b] for k in pool} for a, b in itertools.pairwise(offsets)]
+  return pool, [{**client, 'examples': view} for client, view in zip(data, views)]
+
+
+@pytest.mark.parametrize('jit', ['off', 'on'])
+def test_parts_of_one_array_give_the_bits_of_arrays_of_their_own(jit):
+  data = rounds.clients((7, 12, 3, 8, 30))
+  pool, parts = in_one_array(data)
+  with runtime.use_context('fused', 2, jit):
+    stack = runtime.stack_clients(parts)
+    assert all(np.shares_memory(leaves[0].buffer, pool['x']) for leaves in stack.leaves)
+    assert all(np.shares_memory(leaves[1].buffer, pool['y']) for leaves in stack.leaves)
+    expected = rounds.next_round(rounds.first_weights(), data)
+    assert repr(rounds.next_round(rounds.first_weights(), stack)) == repr(expected)
+    assert repr(rounds.next_round(rounds.first_weights(), parts)) == repr(expected)
+
+
+def test_parts_that_tensorflow_cannot_use_are_copied():
+  data = rounds.clients((7, 12, 3))
+  pool, parts = in_one_array(data)
+  pool['x'].flags.writeable = False
+  frozen = [{**c, 'examples': {**c['examples'], 'x': c['examples']['x'].view()}} for c in parts]
+  for client in frozen:
+    client['examples']['x'].flags.writeable = False
+  shifted = in_one_array(data, first_rows=6)[1]
+  with runtime.use_context('fused', 1):
+    expected = rounds.next_round(rounds.first_weights(), data)
+    for clients in (frozen, [*shifted[:2], data[2]]):
+      stack = runtime.stack_clients(clients)
+      assert stack.leaves[0][0].starts is None
+      assert repr(rounds.next_round(rounds.first_weights(), stack)) == repr(expected)
 
 
 @pytest.mark.parametrize('clients', [[], [1.0, 2.0], [{'a': [1, 2]}]])
