@@ -49,7 +49,7 @@ class Sums:
     return tff.aggregators.MeanFactory(no_nan_division=True)
 
   def count(self) -> tff.aggregators.UnweightedAggregationFactory:
-    """The sum of integers T that are 0 or 1: `next: (<S@SERVER, {T}@CLIENTS> -> <S, T, M>@SERVER)`."""
+    """The sum of integers T, 0 or 1: `next: (<S@SERVER, {T}@CLIENTS> -> <S, T, M>@SERVER)`."""
     return tff.aggregators.SumFactory()
 
   def unit_sum(self) -> tff.aggregators.UnweightedAggregationFactory:
