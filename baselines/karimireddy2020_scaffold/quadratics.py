@@ -16,6 +16,7 @@ smaller ones ten local steps are worth ten rounds, with larger ones less.
 
 import collections
 from collections.abc import Sequence
+import functools
 
 import numpy as np
 import tensorflow as tf
@@ -83,6 +84,7 @@ def clients(dissimilarity: float, local_steps: int) -> list:
   ]
 
 
+@functools.cache
 def path(algorithm: str, dissimilarity: float, local_steps: int, rounds: int) -> np.ndarray:
   """x before the first and after every round, float32 [rounds + 1].
 
@@ -145,10 +147,16 @@ def slowdown_of_scaffold(local_steps: int) -> float:
   return far / near
 
 
+def growth_of_fedavg(one: tuple[int, float], other: tuple[int, float]) -> float:
+  """f where FedAvg is after 100 rounds with one (K, G), in units of f with another."""
+  return _loss('fedavg', *one) / _loss('fedavg', *other)
+
+
 def loss_of_fedavg(local_steps: int, dissimilarity: float) -> float:
   """f where FedAvg is after 100 rounds, in units of f where SGD is."""
-  points = [
-    path(name, dissimilarity, steps, 100)[-1]
-    for name, steps in (('fedavg', local_steps), ('fedsgd', 1))
-  ]
-  return float((points[0] / points[1]) ** 2)
+  return _loss('fedavg', local_steps, dissimilarity) / _loss('fedsgd', 1, dissimilarity)
+
+
+def _loss(algorithm: str, local_steps: int, dissimilarity: float) -> float:
+  """f where an algorithm is after 100 rounds."""
+  return _CURVATURE * path(algorithm, dissimilarity, local_steps, 100)[-1] ** 2 / 2
