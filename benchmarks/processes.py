@@ -80,6 +80,10 @@ class Process:
     self.peak_bytes = max(self.peak_bytes, sum(map(peak_bytes, family(self.pid))))
     return json.loads(line)
 
+  def cpu_seconds(self) -> float:
+    """Seconds that it and all that it has started have kept processors busy."""
+    return sum(map(cpu_seconds, family(self.pid)))
+
   def close(self) -> None:
     """Ends the process and all that it has started."""
     if self._process.stdin is not None:
@@ -114,6 +118,14 @@ def family(pid: int) -> list[int]:
   for one in found:
     found += children.get(one, [])
   return found
+
+
+def cpu_seconds(pid: int) -> float:
+  """Seconds that a process has kept processors busy; 0 when it is gone."""
+  with contextlib.suppress(OSError):
+    fields = (pathlib.Path('/proc') / str(pid) / 'stat').read_text().rpartition(')')[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+  return 0.0
 
 
 def peak_bytes(pid: int) -> int:

@@ -61,6 +61,8 @@ class Measured:
   Attributes:
     configuration: how it was run.
     seconds: of every timed round.
+    cpu_seconds: the mean over those rounds of what they kept processors busy, all processes of the
+      program together: less disturbed by what else runs on the machine.
     first_call_seconds: the first round, from the call.
     first_round_seconds: the first round, from the start of the process.
     start: seconds the start took, by part.
@@ -71,6 +73,7 @@ class Measured:
 
   configuration: str
   seconds: list[float] = dataclasses.field(default_factory=list)
+  cpu_seconds: float = 0.0
   first_call_seconds: float = 0.0
   first_round_seconds: float = 0.0
   start: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -119,11 +122,14 @@ class Runner:
       for name, result in measured.items():
         running[name] = stack.enter_context(self._start(name, configurations[name]))
         self._first_round(running[name], result)
-      for round_num in range(2, WARM_UP + rounds + 1):
+      for round_num in range(2, WARM_UP + 1):
+        for process in running.values():
+          process.ask({'round': round_num})
+      for round_num in range(WARM_UP + 1, WARM_UP + rounds + 1):
         for name, process in running.items():
-          seconds = process.ask({'round': round_num})['seconds']
-          if round_num > WARM_UP:
-            measured[name].seconds.append(seconds)
+          before = process.cpu_seconds()
+          measured[name].seconds.append(process.ask({'round': round_num})['seconds'])
+          measured[name].cpu_seconds += (process.cpu_seconds() - before) / rounds
       for name, process in running.items():
         answer = process.ask({'finish': True})
         result = measured[name]
@@ -192,6 +198,7 @@ def _summary(
     'work': name,
     'summary': works.WORKS[name].summary,
     'seconds_per_round': seconds,
+    'cpu_seconds_per_round': of_all('cpu_seconds', min),
     'times_fused': {n: seconds[n] / seconds['fused'] for n in names if 'fused' in seconds},
     'final_loss': {n: values[-1] for n, values in losses.items()},
     'initial_loss': initial_loss,
@@ -218,7 +225,7 @@ def _agree(losses: Sequence[float], initial: float) -> bool:
 def print_table(results: Sequence[Mapping[str, Any]], file: Any) -> None:
   """Prints the results for people."""
   table = rich.table.Table(title='Seconds per round, and how often the fused time that is')
-  columns = ('work', 'program', 's/round', '× fused', 'first round', 'first call', 'start')
+  columns = ('work', 'program', 's/round', '× fused', 'CPU s', 'first round', 'first call', 'start')
   for column in (*columns, 'peak MiB', 'final loss'):
     table.add_column(column, justify='left' if column in ('work', 'program') else 'right')
   for result in results:
@@ -228,6 +235,7 @@ def print_table(results: Sequence[Mapping[str, Any]], file: Any) -> None:
         _label(name, result['configuration'][name]),
         f'{seconds:.4f}',
         f'{result["times_fused"][name]:.2f}' if result['times_fused'] else '',
+        f'{result["cpu_seconds_per_round"][name]:.3f}',
         f'{result["first_round_seconds"][name]:.1f}',
         f'{result["first_call_seconds"][name]:.1f}',
         f'{result["start_seconds"][name]["until_ready_seconds"]:.1f}',

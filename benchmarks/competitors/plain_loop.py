@@ -36,6 +36,11 @@ class Trainer:
     self._batch_size, self._rate = job.work.batch_size, job.work.learning_rate
     specs = [tf.TensorSpec(w.shape, w.dtype) for w in self._model.initial_weights[0]]
     indices = tf.TensorSpec([None], tf.int32)
+    self._gradient = tf.function(
+      self._batch_gradient,
+      # As in `client_work.loss_gradient`: the fast gradient of a maximum, in every run.
+      experimental_attributes={'_noinline': True} if self._model.pools else None,
+    )
     self._function = tf.function(self._train, input_signature=[specs, indices, indices])
     self._function.get_concrete_function()
 
@@ -50,6 +55,13 @@ class Trainer:
     trained = self._function(weights, tf.constant(order), tf.constant(offsets))
     return [w.numpy() for w in trained]
 
+  def _batch_gradient(self, weights, x, y):
+    with tf.GradientTape() as tape:
+      tape.watch(weights)
+      output = self._model.predict_on_batch((tuple(weights), ()), x, True)
+      loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=output))
+    return tape.gradient(loss, weights)
+
   def _train(self, start, order, offsets):
     def client(k, total):
       rows = order[offsets[k] : offsets[k + 1]]
@@ -57,14 +69,7 @@ class Trainer:
 
       def step(first, weights):
         batch = rows[first : first + self._batch_size]
-        x, y = tf.gather(self._x, batch), tf.gather(self._y, batch)
-        with tf.GradientTape() as tape:
-          tape.watch(weights)
-          output = self._model.predict_on_batch((tuple(weights), ()), x, True)
-          loss = tf.reduce_mean(
-            tf.nn.sparse_softmax_cross_entropy_with_logits(labels=y, logits=output)
-          )
-        gradient = tape.gradient(loss, weights)
+        gradient = self._gradient(weights, tf.gather(self._x, batch), tf.gather(self._y, batch))
         moved = [w - self._rate * g for w, g in zip(weights, gradient)]
         return first + self._batch_size, moved
 
