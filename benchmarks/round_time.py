@@ -40,6 +40,9 @@ TOLERANCE = 1e-3
 TOLERANCE_OF_FALL = 0.05
 """How far they may lie apart, relative to how much training has lowered the loss."""
 
+SECONDS = 45.0
+"""After how long no further round is timed, if there are three: for the slow works."""
+
 WARM_UP = 2
 """Rounds before those that are timed: the first compiles, the second may still settle buffers."""
 
@@ -61,8 +64,8 @@ class Measured:
   Attributes:
     configuration: how it was run.
     seconds: of every timed round.
-    cpu_seconds: the mean over those rounds of what they kept processors busy, all processes of the
-      program together: less disturbed by what else runs on the machine.
+    all_cpu_seconds: how long each of them kept processors busy, all processes of the program
+      together: less disturbed by what else runs on the machine.
     first_call_seconds: the first round, from the call.
     first_round_seconds: the first round, from the start of the process.
     start: seconds the start took, by part.
@@ -73,7 +76,7 @@ class Measured:
 
   configuration: str
   seconds: list[float] = dataclasses.field(default_factory=list)
-  cpu_seconds: float = 0.0
+  all_cpu_seconds: list[float] = dataclasses.field(default_factory=list)
   first_call_seconds: float = 0.0
   first_round_seconds: float = 0.0
   start: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -86,6 +89,11 @@ class Measured:
   def median(self) -> float:
     """Seconds per round."""
     return statistics.median(self.seconds)
+
+  @property
+  def cpu_seconds(self) -> float:
+    """Processor seconds per round: a mean, for the system counts in hundredths."""
+    return statistics.mean(self.all_cpu_seconds)
 
 
 class Runner:
@@ -110,12 +118,12 @@ class Runner:
       with self._start(competitor, configuration) as process:
         process.answer()
         process.ask({'round': 1})
-        seconds[configuration] = min(process.ask({'round': r})['seconds'] for r in (2, 3))
+        seconds[configuration] = process.ask({'round': 2})['seconds']
       _note(f'  {competitor}, {configuration}: {seconds[configuration]:.3f} s')
     return min(names, key=lambda name: seconds[name]), seconds
 
   def run(self, configurations: Mapping[str, str], rounds: int) -> dict[str, Measured]:
-    """Times so many rounds of each competitor, taking turns."""
+    """Times so many rounds of each competitor, taking turns; fewer where `SECONDS` are over."""
     measured = {name: Measured(configurations[name]) for name in configurations}
     with contextlib.ExitStack() as stack:
       running = {}
@@ -125,11 +133,15 @@ class Runner:
       for round_num in range(2, WARM_UP + 1):
         for process in running.values():
           process.ask({'round': round_num})
-      for round_num in range(WARM_UP + 1, WARM_UP + rounds + 1):
+      begin = time.monotonic()
+      for timed in range(rounds):
+        if timed >= 3 and time.monotonic() - begin > SECONDS:
+          break
         for name, process in running.items():
           before = process.cpu_seconds()
-          measured[name].seconds.append(process.ask({'round': round_num})['seconds'])
-          measured[name].cpu_seconds += (process.cpu_seconds() - before) / rounds
+          answer = process.ask({'round': WARM_UP + 1 + timed})
+          measured[name].seconds.append(answer['seconds'])
+          measured[name].all_cpu_seconds.append(process.cpu_seconds() - before)
       for name, process in running.items():
         answer = process.ask({'finish': True})
         result = measured[name]
@@ -202,7 +214,7 @@ def _summary(
     'times_fused': {n: seconds[n] / seconds['fused'] for n in names if 'fused' in seconds},
     'final_loss': {n: values[-1] for n, values in losses.items()},
     'initial_loss': initial_loss,
-    'losses_agree': _agree([loss for own in losses.values() for loss in own], initial_loss),
+    'losses_agree': all(_agree([run[n].loss for n in names], initial_loss) for run in runs),
     'rounds': len(runs[0][names[0]].seconds),
     'repetitions': len(runs),
     'all_seconds': of_all('seconds', list),
