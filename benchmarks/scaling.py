@@ -89,7 +89,8 @@ def plot(tables: dict[str, pd.DataFrame], path: pathlib.Path) -> None:
   for axis, (part, table) in zip(axes[0], tables.items()):
     if part == 'memory':
       axis.plot(table['round'], table['resident_mib'], marker='.')
-      axis.set(xlabel='round', ylabel='resident memory (MiB)', ylim=(0, None))
+      axis.set(xlabel='round', ylabel='resident memory (MiB)')
+      axis.set(ylim=(0, 1.1 * table['resident_mib'].max()))
     else:
       x = 'clients_per_round' if part == 'cohorts' else 'population'
       axis.plot(table[x], table['seconds_per_round'], marker='o')
@@ -97,7 +98,7 @@ def plot(tables: dict[str, pd.DataFrame], path: pathlib.Path) -> None:
       if part == 'cohorts':
         axis.set(yscale='log')
       else:
-        axis.set(ylim=(0, None))
+        axis.set(ylim=(0, 1.1 * table['seconds_per_round'].max()))
     axis.set_title(part)
     axis.grid(alpha=0.3)
   figure.tight_layout()
