@@ -1,4 +1,4 @@
-"""Dimitriadis et al. 2022, FLUTE: A Scalable, Extensible Framework for High-Performance Federated Learning Simulations
+"""Dimitriadis et al. 2022, FLUTE: an extensible framework for federated learning simulations
 
 The speed comparison of FLUTE's README: logistic regression on MNIST, 1,000 clients, 10 per round,
 B = 10, learning rate 0.03, E = 1, 100 rounds, a test every 20. It gives 3:20 minutes for FLUTE and
