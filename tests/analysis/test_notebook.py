@@ -78,4 +78,4 @@ def test_published_table_from_committed_curves():
   space = run_all('mcmahan2017_table1')  # It asserts itself that the ledger says the same.
   found = space['found']
   assert (found['seeds'] >= 3).all()
-  assert space['table'].shape == (5, 4)
+  assert (space['table'] != '–').sum().sum() == len(found)
