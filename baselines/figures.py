@@ -42,23 +42,25 @@ def file(folder: pathlib.Path, row: dict[str, str]) -> pathlib.Path:
 
 
 def draw(folder: pathlib.Path, ledger: Sequence[Claim]) -> None:
-  """Draws a paper's figures, as far as all their studies have results."""
+  """Draws a paper's figures, with those of their studies that have been measured."""
   for row in rows(folder):
-    try:
-      parts = [_runs(Study(folder, name), ledger) for name in row['studies'].split()]
-    except UsageError:
-      continue  # A study that was not run yet.
+    listed = [Study(folder, name) for name in row['studies'].split()]
+    parts = [_runs(study, ledger) for study in listed if _measured(study, ledger)]
+    if not parts:
+      continue
     figure, axes = plots.new_figure()
     analysis.plot_curves(analysis.concatenate(parts), row['column'], ['study'], axes)
     axes.set_title(row['title'])
     figure.savefig(file(folder, row), dpi=120, bbox_inches='tight')
 
 
+def _measured(study: Study, ledger: Sequence[Claim]) -> bool:
+  return any(claim.ours and study.name in claim.arms[0] for claim in ledger)
+
+
 def _runs(study: Study, ledger: Sequence[Claim]) -> analysis.Runs:
-  """The runs of a study in the cell that the first of its claims chose."""
-  claim = next((c for c in ledger if not c.computed and study.name in c.arms[0]), None)
-  if claim is None:
-    raise UsageError(f'{study.name}: no claim is about it')
+  """The runs of a study in the cell that the first of its measured claims chose."""
+  claim = next(claim for claim in ledger if claim.ours and study.name in claim.arms[0])
   runs = studies.load(study)
   axes = measurement.own_axes(study, claim)
   best = studies.best_cell(runs, axes, claim.seed_list[0], claim.select)
