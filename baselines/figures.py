@@ -50,7 +50,6 @@ def draw(folder: pathlib.Path, ledger: Sequence[Claim]) -> None:
       continue
     figure, axes = plots.new_figure()
     analysis.plot_curves(analysis.concatenate(parts), row['column'], ['study'], axes)
-    axes.set_title(row['title'])
     figure.savefig(file(folder, row), dpi=120, bbox_inches='tight')
 
 

@@ -92,7 +92,11 @@ def _ours(claim: Claim) -> str:
 
 def _pictures(folder: pathlib.Path) -> list[str]:
   drawn = [(row, figures.file(folder, row)) for row in figures.rows(folder)]
-  return [f'![{row["title"]}]({path.relative_to(folder)})' for row, path in drawn if path.exists()]
+  return [
+    f'{row["title"]}:\n\n![{row["title"]}]({path.relative_to(folder)})'
+    for row, path in drawn
+    if path.exists()
+  ]
 
 
 def _details(ledger: Sequence[Claim]) -> list[str]:
