@@ -80,7 +80,7 @@ class Finding:
     return f'{mark}  {self.sentence}'
 
 
-def check_python(version: Sequence[int] = sys.version_info) -> Finding:
+def check_python(version: Sequence[Any] = sys.version_info) -> Finding:
   """The one Python that TFF's packages can be installed for."""
   text = '.'.join(str(number) for number in version[:3])
   if tuple(version[:2]) == (3, 11):

@@ -165,7 +165,7 @@ def _runs(
   for cell in cells:
     own = {**given, **cell, 'output_dir': output_dir, 'experiment_name': grid.folder_name(cell)}
     if parallel > 1 and len(cells) > 1:
-      own.setdefault('client_parallelism', 1)
+      own.setdefault('client_parallelism', '1')
     arguments = [f'--{name}={_argument(value)}' for name, value in own.items()]
     settings = _settings([program, *arguments])
     selection.check_settings(measure, settings, values.allow_test_target)

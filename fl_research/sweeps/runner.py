@@ -1,6 +1,6 @@
 """Runs commands side by side; none of their processes outlives this one."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 import contextlib
 import ctypes
 import dataclasses
@@ -52,7 +52,9 @@ class Ended:
     return lines[-1].strip() if lines else f'exit code {self.code}'
 
 
-def run_jobs(jobs: Sequence[Job], parallel: int, environment: Mapping[str, str]) -> Iterator[Ended]:
+def run_jobs(
+  jobs: Sequence[Job], parallel: int, environment: Mapping[str, str]
+) -> Generator[Ended, None, None]:
   """Runs jobs, so many at a time, and yields each as it ends.
 
   Whenever the iteration ends early (an exception, SIGTERM or Ctrl-C as exceptions, `close()`), the
