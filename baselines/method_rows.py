@@ -76,7 +76,7 @@ def to_settings(task: str, own: str, *more: str) -> settings_lib.Settings:
   values = flags.FlagValues()
   command_line.define_settings_flags(values)
   arguments = [f'--flagfile={flag_file(task)}', '--experiment_name=run', *own.split(), *more]
-  command_line.parse(values, ['baselines.methods', *arguments])
+  command_line.parse(values, ['methods.py', *arguments])
   settings = command_line.to_settings(values)
   validation.validate(settings)
   return settings

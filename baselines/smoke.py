@@ -57,7 +57,7 @@ def _trained(folder: pathlib.Path, row: dict[str, str], data_dir: str) -> list[s
   study = Study(folder, row['study'])
   with tempfile.TemporaryDirectory() as runs:
     argv = [
-      'baselines.reproduce',
+      'reproduce.py',
       f'--flagfile={study.flag_file}',
       f'--output_dir={runs}',
       '--experiment_name=smoke',

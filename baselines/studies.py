@@ -76,7 +76,7 @@ def _sweep(
 ) -> None:
   folder = study.runs_folder(output_dir)
   argv = [
-    'baselines.reproduce',
+    'reproduce.py',
     f'--flagfile={study.flag_file}',
     f'--output_dir={folder.parent}',
     f'--experiment_name={folder.name}',
