@@ -5,8 +5,9 @@ The four IDX files may lie in the data directory packed (in any gzip packing: wh
 published MD5 of their content) or unpacked. The original address no longer serves them, hence the
 mirror that PyTorch keeps of them.
 
-Pixels are grey levels over 255, as in McMahan et al. 2017; FedProx's experiments standardise each
-pixel instead, which is left to the model.
+Pixels are grey levels over 255. McMahan et al. 2017 do not say how theirs were scaled; its numbers
+come out with pixels from -0.5 to 0.5 (`--task=mnist_centred`, see `baselines/mcmahan2017`). Li et
+al.'s 2020 FedProx experiments standardise each pixel instead, which is left to the model.
 """
 
 from fl_research.datasets.federated_data import DatasetOptions, PooledData
