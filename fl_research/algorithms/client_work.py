@@ -60,20 +60,28 @@ def first_pass(data: Any) -> Any:
   return collections.OrderedDict(data, batches=data['batches'][: steps_per_pass(data)])
 
 
-def batch(data: Any, step: tf.Tensor) -> Batch:
-  """Gathers the minibatch of one step."""
-  # Not `[step]`, which is four operations where this is one.
-  rows = tf.gather(data['batches'], step)
-  inside = tf.maximum(rows, 0)
-  examples = data['examples']
-  mask = tf.cast(rows >= 0, tf.float32)
-  return Batch(tf.gather(examples['x'], inside), tf.gather(examples['y'], inside), mask)
+class Minibatches:
+  """A client's minibatches by step. What a loop need not do in every step is done here, once."""
+
+  def __init__(self, data: Any):
+    self._examples = data['examples']
+    self._rows = tf.maximum(data['batches'], 0)
+    self._masks = tf.cast(data['batches'] >= 0, tf.float32)
+
+  def __getitem__(self, step: tf.Tensor) -> Batch:
+    # Gathers, because a tensor's `[step]` is four operations.
+    rows, mask = tf.gather(self._rows, step), tf.gather(self._masks, step)
+    return Batch(tf.gather(self._examples['x'], rows), tf.gather(self._examples['y'], rows), mask)
 
 
 def loss_gradient(
-  model: model_lib.Model, weights: Weights, one_batch: Batch, seed: Optional[tf.Tensor]
+  model: model_lib.Model,
+  weights: Weights,
+  one_batch: Batch,
+  seed: Optional[tf.Tensor],
+  factor: Optional[tf.Tensor] = None,
 ) -> tuple[Weights, tf.Tensor]:
-  """The gradient of the batch's mean loss, and its metric columns.
+  """The gradient of the batch's mean loss, times `factor` if given, and its metric columns.
 
   `seed`, int32 [2], is the source of dropout; None for models without. The columns are float32
   [k, n], a row for each of `metric_names` and a column for each example, zero for padding.
@@ -84,11 +92,15 @@ def loss_gradient(
     # TensorFlow puts it in only where it meets the maximum before its gradient, which in the graph
     # of a loop is left to chance. A function that is not inlined is a graph without a loop.
     compute = tf.function(compute, autograph=False, experimental_attributes={'_noinline': True})
-  return compute(weights, one_batch, seed)
+  return compute(weights, one_batch, seed, factor)
 
 
 def _loss_gradient(
-  model: model_lib.Model, weights: Weights, one_batch: Batch, seed: Optional[tf.Tensor]
+  model: model_lib.Model,
+  weights: Weights,
+  one_batch: Batch,
+  seed: Optional[tf.Tensor],
+  factor: Optional[tf.Tensor],
 ) -> tuple[Weights, tf.Tensor]:
   with tf.GradientTape() as tape:
     tape.watch(weights)
@@ -96,6 +108,8 @@ def _loss_gradient(
     columns = model.example_metrics(output, one_batch.y)
   # The mean loss is the sum of every example's loss times its share, which no weight changes.
   share = tf.math.divide_no_nan(one_batch.mask, tf.reduce_sum(columns['num'] * one_batch.mask))
+  if factor is not None:
+    share *= factor
   gradient = tape.gradient(
     columns['loss'],
     weights,
@@ -162,17 +176,25 @@ def train_locally(
   optimizer_state = scale_learning_rate(
     optimizer, optimizer.initialize(specs), learning_rate_factor
   )
+  rate = None
+  if adjust_gradient is None and _is_plain_sgd(optimizer):
+    rate = optimizer.get_hparams(optimizer_state)[tff.learning.optimizers.LEARNING_RATE_KEY]
+  minibatches = Minibatches(data)
   available = num_steps(data)
   steps = passes * steps_per_pass(data) if passes else available
 
   def step(index, weights, optimizer_state, columns):
     row = index % available if passes else index
-    gradient, more = loss_gradient(model, weights, batch(data, row), step_seed(model, data, index))
+    gradient, more = loss_gradient(
+      model, weights, minibatches[row], step_seed(model, data, index), rate
+    )
     if adjust_gradient is not None:
       gradient = adjust_gradient(gradient, weights)
-    optimizer_state, moved = optimizer.next(
-      optimizer_state, tuple(weights[i] for i in chosen), tuple(gradient[i] for i in chosen)
-    )
+    before, gradient = tuple(weights[i] for i in chosen), tuple(gradient[i] for i in chosen)
+    if rate is None:
+      optimizer_state, moved = optimizer.next(optimizer_state, before, gradient)
+    else:
+      moved = subtract(before, gradient)
     new = dict(zip(chosen, moved))
     weights = tuple(new.get(i, w) for i, w in enumerate(weights))
     return index + 1, weights, optimizer_state, columns + more
@@ -194,11 +216,12 @@ def mean_gradient(
   Batches only bound memory here: their gradients are added up by the examples (or tokens) in them.
   """
   zero = tuple(tf.zeros_like(w) for w in weights)
+  minibatches = Minibatches(data)
   steps = num_steps(data)
 
   def step(index, total, columns):
     gradient, more = loss_gradient(
-      model, weights, batch(data, index), step_seed(model, data, index)
+      model, weights, minibatches[index], step_seed(model, data, index)
     )
     count = _sums(model, more)['num']
     total = tuple(t + count * g for t, g in zip(total, gradient, strict=True))
@@ -212,6 +235,18 @@ def mean_gradient(
   )
   sums = _sums(model, columns)
   return tuple(tf.math.divide_no_nan(t, sums['num']) for t in total), sums
+
+
+def _is_plain_sgd(optimizer: tff.learning.optimizers.Optimizer) -> bool:
+  """Whether a step is w - ηg and no more, so that η may be a factor of the loss.
+
+  The loss has a number for each example where the gradient has one for each weight: multiplied
+  there, η costs nothing.
+  """
+  if not isinstance(optimizer, type(tff.learning.optimizers.build_sgdm(0.0))):
+    return False
+  hparams = optimizer.get_hparams(optimizer.initialize(()))
+  return list(hparams) == [tff.learning.optimizers.LEARNING_RATE_KEY]
 
 
 def scale_learning_rate(

@@ -20,6 +20,9 @@ REPETITIONS = 7
 SECONDS = 2.0
 """After how long no loop is timed again."""
 
+FIRST_SECONDS = 0.2
+"""What a first run may take beyond its work."""
+
 MARGIN = 0.8
 """XLA must take at most this part of the plain loop's time, so that noise rarely decides."""
 
@@ -43,12 +46,13 @@ class Choice:
   jit_seconds: Optional[float] = None
 
 
-def _seconds(run: Loop, count: int) -> float:
+def _timed(run: Loop, count: int) -> tuple[float, Sequence[tf.Tensor]]:
   start = time.perf_counter()
-  for tensor in run(count):
+  results = run(count)
+  for tensor in results:
     if tensor.dtype != tf.variant:
       tensor.numpy()
-  return time.perf_counter() - start
+  return time.perf_counter() - start, results
 
 
 def _agree(a: tf.Tensor, b: tf.Tensor) -> bool:
@@ -71,20 +75,23 @@ def choose(plain: Loop, jit: Loop, clients: int) -> Choice:
   plain(0)
   try:
     jit(0)  # compiles, and does nothing else
-    agree = all(_agree(*both) for both in zip(plain(1), jit(1)))
+    plain_seconds, expected = _timed(plain, 1)
+    jit_seconds, found = _timed(jit, 1)
+    agree = all(_agree(*both) for both in zip(expected, found))
   except (tf.errors.OpError, ValueError) as error:
     first_line = str(error).split('\n')[0]
     return Choice(False, f'the trial failed: {first_line}')
   if not agree:
     return Choice(False, 'XLA gives other results')
-  count, repetitions = min(clients, CLIENTS), REPETITIONS
-  if _seconds(jit, 1) > 2 * _seconds(plain, 1):
-    count = repetitions = 1  # a convolution's gradient may take XLA minutes: enough is known
+  if jit_seconds > 2 * plain_seconds + FIRST_SECONDS:
+    # A convolution's gradient may take XLA minutes: enough is known.
+    return Choice(False, 'XLA is slower', plain_seconds, jit_seconds)
+  count = min(clients, CLIENTS)
   start = time.perf_counter()
   plain_seconds = jit_seconds = float('inf')
-  for _ in range(repetitions):
-    plain_seconds = min(plain_seconds, _seconds(plain, count))
-    jit_seconds = min(jit_seconds, _seconds(jit, count))
+  for _ in range(REPETITIONS):
+    plain_seconds = min(plain_seconds, _timed(plain, count)[0])
+    jit_seconds = min(jit_seconds, _timed(jit, count)[0])
     if time.perf_counter() - start > SECONDS:
       break
   faster = jit_seconds <= MARGIN * plain_seconds
