@@ -16,7 +16,7 @@ from typing import Any, Optional
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.runtime import expressions, layouts, pieces, steps
+from fl_research.runtime import expressions, flat_function, layouts, pieces, steps
 from fl_research.runtime import program as programs
 
 
@@ -97,9 +97,7 @@ class ClientLoop:
   def function(self):
     """The loop, traced once for any number of clients and rows."""
     signature = [tf.TensorSpec([], tf.int32), *steps.signature_of(self.shapes)]
-    return tf.function(
-      self._loop, autograph=False, input_signature=signature
-    ).get_concrete_function()
+    return flat_function.compile_flat(self._loop, signature)
 
   def _loop(self, count, *tensors):
     parts = list(zip(self.inputs, self.shapes, steps.split(self.shapes, tensors)))
@@ -190,7 +188,7 @@ class Totals:
   def __init__(self, loop: ClientLoop):
     self._merge = None
     if loop.folded:
-      self._merge = steps.merge_function(loop.folded).get_concrete_function()
+      self._merge = steps.merge_function(loop.folded)
 
   def merge(self, folded: Sequence[Sequence[tf.Tensor]]) -> Optional[list[tf.Tensor]]:
     """The leaves of the folded accumulators of all chunks, in the chunks' order; None of none."""
@@ -198,7 +196,7 @@ class Totals:
       return None
     total = list(folded[0])
     for other in folded[1:]:
-      total = self._merge(*total, *other) if self._merge else total
+      total = list(self._merge(*total, *other)) if self._merge else total
     return total
 
   def join(

@@ -16,6 +16,7 @@ from fl_research.runtime import (
   clients,
   errors,
   expressions,
+  flat_function,
   layouts,
   padded,
   pieces,
@@ -36,18 +37,15 @@ class Local:
     self._leaf_types = pieces.leaf_types(parameter_type)
     piece = pieces.piece_of(proto)
     signature = [pieces.leaf_spec(leaf) for leaf in self._leaf_types]
-    self._function = tf.function(
-      lambda *tensors: piece(tensors), autograph=False, input_signature=signature
-    )
+    self._function = flat_function.compile_flat(lambda *tensors: piece(tensors), signature)
     self._parameter_type = parameter_type
     self._result_type = type_signature.result
-    self._concrete = self._function.get_concrete_function()
 
   def run(self, argument, pool):
     del pool
     leaves = [] if self._parameter_type is None else values.flatten(argument, self._parameter_type)
     tensors = [values.as_tensor(*both) for both in zip(leaves, self._leaf_types)]
-    return _to_python(iter(_run(self._concrete, tensors)), self._result_type)
+    return _to_python(iter(_run(self._function, tensors)), self._result_type)
 
 
 def _to_python(tensors, type_signature):
@@ -153,8 +151,7 @@ class Federated:
       if step.at_clients:
         self._steps.append(ClientWork(self._program, step, jit))
       elif step.outputs:
-        concrete = steps.server_function(self._program, step).get_concrete_function()
-        self._steps.append((step, concrete))
+        self._steps.append((step, steps.server_function(self._program, step)))
 
   def run(self, argument, pool):
     """Runs the computation on a Python argument; returns Structs of NumPy values."""
@@ -208,10 +205,10 @@ class Call:
       self._leaves[key, chunk] = self.cohort.leaves(self.arguments[key], chunk)
     return self._leaves[key, chunk]
 
-  def run_server(self, step: programs.Step, concrete) -> None:
+  def run_server(self, step: programs.Step, function: flat_function.FlatFunction) -> None:
     inputs = [tensor for key in step.inputs for tensor in self.tensors[key]]
     shapes = [steps.shape_of(self._program, key) for key in step.outputs]
-    self.tensors.update(zip(step.outputs, steps.split(shapes, _run(concrete, inputs))))
+    self.tensors.update(zip(step.outputs, steps.split(shapes, _run(function, inputs))))
 
   def run_clients(self, compiled: ClientWork) -> None:
     chunks_inputs = [
@@ -296,9 +293,9 @@ def _part(argument, key: programs.Key, program: programs.Program):
   return argument
 
 
-def _run(concrete, inputs) -> list[tf.Tensor]:
+def _run(function: flat_function.FlatFunction, inputs) -> Sequence[tf.Tensor]:
   try:
-    return concrete(*inputs)
+    return function(*inputs)
   except tf.errors.OpError as error:
     raise errors.ComputationError(errors.message_of(error)) from error
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.runtime import expressions, layouts, pieces
+from fl_research.runtime import expressions, flat_function, layouts, pieces
 from fl_research.runtime import program as programs
 
 
@@ -102,7 +102,7 @@ def server_function(program: programs.Program, step: programs.Step):
     outputs = [leaf for key in step.outputs for leaf in expressions.flatten(names[key])]
     return [tf.convert_to_tensor(leaf) for leaf in outputs]
 
-  return tf.function(run, autograph=False, input_signature=signature_of(inputs))
+  return flat_function.compile_flat(run, signature_of(inputs))
 
 
 def signature_of(shapes: Sequence) -> list[tf.TensorSpec]:
@@ -126,4 +126,4 @@ def merge_function(aggregations: Sequence[programs.Aggregation]):
       merged += expressions.flatten(merge(both))
     return merged
 
-  return tf.function(run, autograph=False, input_signature=signature + signature)
+  return flat_function.compile_flat(run, signature + signature)
