@@ -75,6 +75,8 @@ class ClientWork:
     try:
       self._padded = padded.PaddedLoop(self.loop)
       self.choice = trial.Choice(True, 'jit is on') if jit == 'on' else None
+      if jit == 'auto' and not self._padded.worth_a_trial:
+        self.choice = trial.Choice(False, "XLA's gradient of a convolution is slower")
     except expressions.NotReducible as reason:
       self.choice = trial.Choice(False, f'XLA cannot pad it: {reason}')
 

@@ -178,8 +178,20 @@ class PaddedLoop:
     self._function = tf.function(
       self._build, autograph=False, input_signature=signature, jit_compile=True
     ).get_concrete_function()
-    if _asserts(self._function.graph.as_graph_def()):
+    self._operations = _operations(self._function.graph.as_graph_def())
+    if 'Assert' in self._operations:
       raise expressions.NotReducible('it makes assertions, which XLA would leave out')
+
+  @property
+  def worth_a_trial(self) -> bool:
+    """Whether XLA may be faster.
+
+    On processors its gradient of a convolution takes tens of times as long as TensorFlow's, and a
+    trial of it many seconds.
+    """
+    if tf.config.list_physical_devices('GPU'):
+      return True
+    return 'Conv2DBackpropFilter' not in self._operations
 
   def _build(self, count, client_room, batch_room, *tensors):
     at_clients = self._loop.program.at_clients
@@ -227,9 +239,9 @@ class PaddedLoop:
     return unpadded
 
 
-def _asserts(graph) -> bool:
+def _operations(graph) -> set[str]:
   bodies = [graph.node, *(function.node_def for function in graph.library.function)]
-  return any(node.op == 'Assert' for body in bodies for node in body)
+  return {node.op for body in bodies for node in body}
 
 
 def _collected_types(loop: clients.ClientLoop) -> list[tff.Type]:

@@ -183,3 +183,28 @@ def test_values_kept_from_one_step_to_the_next_are_not_padded():
   assert first['jit']  # padded, and it counts rows: `on` trusts the caller
   assert 'keep values' in second['reason']
   assert result > 0
+
+
+@tff.tensorflow.computation(rounds.DATA)
+def slope_of_a_convolution(data):
+  images = tf.reshape(data['examples']['x'], [-1, 2, rounds.FEATURES // 2, 1])
+  kernel = tf.ones([2, 2, 1, 1])
+  with tf.GradientTape() as tape:
+    tape.watch(kernel)
+    loss = tf.reduce_sum(tf.nn.conv2d(images, kernel, 1, 'VALID'))
+  return tf.reduce_sum(tape.gradient(loss, kernel))
+
+
+def test_auto_holds_no_trial_of_a_convolutions_gradient():
+  @tff.federated_computation(rounds.CLIENTS_DATA)
+  def computation(data):
+    return tff.federated_sum(tff.federated_map(slope_of_a_convolution, data))
+
+  data = rounds.clients((3, 9))
+  result, report = run('auto', computation, data)
+  (choice,) = report['jit_choices']
+  assert (choice['jit'], choice['plain_seconds']) == (False, None)
+  assert 'convolution' in choice['reason']
+  compiled, report = run('on', computation, data)
+  assert report['jit_choices'][0]['jit']
+  np.testing.assert_allclose(compiled, result, rtol=1e-5)
