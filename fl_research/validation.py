@@ -54,7 +54,7 @@ def _chosen(settings: Settings) -> dict[str, tuple[str, ...]]:
   """Prefix -> the hyperparameters that the run reads, for everything the flags choose."""
   scheme = partition_lib.SCHEMES.get(settings.partition or 'iid')
   return {
-    'partition': scheme.parameters if scheme else (),
+    'partition': tuple(scheme.hyperparameters) if scheme else (),
     'client': optimizers.OPTIMIZERS[settings.client_optimizer].hyperparameters,
     'server': optimizers.OPTIMIZERS[settings.server_optimizer].hyperparameters,
     **{

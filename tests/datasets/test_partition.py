@@ -53,7 +53,7 @@ def _cases(draw):
     'power': draw(strategies.floats(0, 10)),
     'noise': 0.0,
   }
-  chosen = {name: parameters[name] for name in SCHEMES[scheme].parameters}
+  chosen = {name: parameters[name] for name in SCHEMES[scheme].hyperparameters}
   return labels, scheme, num_clients, draw(strategies.integers(0, 2**40)), chosen
 
 

@@ -1,0 +1,165 @@
+"""The schemes by name, each imported only when it deals."""
+
+from collections.abc import Mapping
+import dataclasses
+import difflib
+import math
+from typing import Any
+
+from fl_research import registry
+from fl_research.datasets.federated_data import DataError
+from fl_research.registry import Hyperparameter
+
+_is_count = lambda value: isinstance(value, int) and value >= 1
+_COUNT = 'an integer of at least 1'
+_is_not_negative = lambda value: math.isfinite(value) and value >= 0
+_FROM_0 = 'a number of at least 0'
+
+_ALPHA = {
+  'alpha': Hyperparameter(
+    0.5,
+    'dirichlet, label_dirichlet, pachinko: concentration; small means few labels per client',
+    lambda v: math.isfinite(v) and v > 0,
+    'a number above 0',
+  )
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Scheme(registry.Entry):
+  """A scheme's line in the registry, with what it does to a pool and needs of it.
+
+  Attributes:
+    needs_labels: whether it needs one class label per example.
+    needs_coarse_labels: whether it needs a superclass for each label as well.
+    alters_x: whether it changes the examples too, whose x must then be real numbers.
+  """
+
+  needs_labels: bool = True
+  needs_coarse_labels: bool = False
+  alters_x: bool = False
+
+
+SCHEMES: Mapping[str, Scheme] = {
+  'iid': Scheme(
+    'fl_research.datasets.partition.iid', 'shuffled and dealt out evenly', needs_labels=False
+  ),
+  'shards': Scheme(
+    'fl_research.datasets.partition.shards',
+    'sorted by label, cut into shards, some shards for each client (McMahan et al. 2017)',
+    {
+      'shards_per_client': Hyperparameter(
+        2, 'shards: shards that each client gets', _is_count, _COUNT
+      )
+    },
+  ),
+  'similarity': Scheme(
+    'fl_research.datasets.partition.similarity',
+    'a share of each client IID, the rest sorted by label (Karimireddy et al. 2020)',
+    {
+      'similarity': Hyperparameter(
+        0.1,
+        'similarity: share of each client that is IID, the rest being sorted by label',
+        lambda v: 0 <= v <= 1,
+        'a number in [0, 1]',
+      )
+    },
+  ),
+  'dirichlet': Scheme(
+    'fl_research.datasets.partition.dirichlet',
+    "equal sizes, each client's label shares from a Dirichlet (Hsu et al. 2019)",
+    _ALPHA,
+  ),
+  'label_dirichlet': Scheme(
+    'fl_research.datasets.partition.label_dirichlet',
+    "unequal sizes, each label's split over clients from a Dirichlet (NIID-Bench)",
+    _ALPHA,
+  ),
+  'labels': Scheme(
+    'fl_research.datasets.partition.labels',
+    'a fixed number of labels for each client (NIID-Bench)',
+    {
+      'labels_per_client': Hyperparameter(
+        2, 'labels: labels that each client has', _is_count, _COUNT
+      )
+    },
+  ),
+  'quantity': Scheme(
+    'fl_research.datasets.partition.quantity',
+    'IID, but sizes log-normal or following a power law',
+    {
+      'sigma': Hyperparameter(
+        1.0,
+        'quantity: sizes are proportional to exp(sigma z), z normal',
+        _is_not_negative,
+        _FROM_0,
+      ),
+      'power': Hyperparameter(
+        0.0,
+        'quantity: when above 0, the r-th largest size is proportional to r^-power instead',
+        _is_not_negative,
+        _FROM_0,
+      ),
+    },
+    needs_labels=False,
+  ),
+  'feature_noise': Scheme(
+    'fl_research.datasets.partition.feature_noise',
+    'IID, with Gaussian noise on x that grows from client to client (NIID-Bench)',
+    {
+      'noise': Hyperparameter(
+        0.1,
+        "feature_noise: standard deviation of the last client's noise",
+        _is_not_negative,
+        _FROM_0,
+      )
+    },
+    needs_labels=False,
+    alters_x=True,
+  ),
+  'pachinko': Scheme(
+    'fl_research.datasets.partition.pachinko',
+    'Dirichlet over coarse and then fine labels (Reddi et al. 2021, CIFAR-100)',
+    _ALPHA,
+    needs_coarse_labels=True,
+  ),
+}
+"""Every scheme: the name users type, its module, its hyperparameters, what it needs.
+
+The module has `assign(targets, num_clients, generator, **hyperparameters)`, which returns the owner
+of each example, int64; `targets` is the examples' y, class labels where the scheme `needs_labels`,
+and one that `needs_coarse_labels` also takes `coarse_labels`. A scheme that `alters_x` also has
+`alter(clients, part, seed, **hyperparameters)`, which returns `ContiguousClients` with another x;
+part is train or test.
+"""
+
+PARAMETERS: Mapping[str, Hyperparameter] = {
+  name: parameter
+  for scheme in SCHEMES.values()
+  for name, parameter in scheme.hyperparameters.items()
+}
+"""The parameters of all schemes by name; the flag of each is `--partition_<name>`."""
+
+
+def lookup(name: str) -> Scheme:
+  """The scheme of that name; `DataError` listing the names when there is none."""
+  if name not in SCHEMES:
+    near = difflib.get_close_matches(name, SCHEMES, n=1)
+    hint = f' (did you mean {near[0]}?)' if near else ''
+    raise DataError(f'--partition={name}: unknown{hint}; accepted are {", ".join(SCHEMES)}')
+  return SCHEMES[name]
+
+
+def settings(scheme: str, given: Mapping[str, Any]) -> dict[str, Any]:
+  """The scheme's parameters, those given checked and the others at their defaults.
+
+  Raises:
+    DataError: there is no such scheme, or one is outside its domain, or is not the scheme's.
+  """
+  accepted = lookup(scheme).hyperparameters
+  for name, value in given.items():
+    if name not in accepted:
+      raise DataError(f'--partition_{name}={value}: --partition={scheme} has no such parameter')
+    if not accepted[name].valid(value):  # type: ignore[misc]  # all of these have a check
+      raise DataError(f'--partition_{name}={value}: accepted is {accepted[name].domain}')
+  return {name: given.get(name, parameter.default) for name, parameter in accepted.items()}
