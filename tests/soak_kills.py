@@ -42,10 +42,10 @@ FLAGS = (
 MOMENTS = (
   'torn:*/metrics.csv',
   'torn:*/clients.csv',
-  'torn:*/checkpoints/*.npz.tmp',
+  'torn:*/checkpoints/*.npz.*.tmp',
   'unnamed:*/checkpoints/*.npz',
   'renamed:*/checkpoints/*.npz',
-  'torn:*/manifest.json.tmp',
+  'torn:*/manifest.json.*.tmp',
 )
 """What `tests.experiments.dying_train` is told; each file is written at least once per start."""
 

@@ -14,6 +14,7 @@ import os
 import pathlib
 import re
 from typing import Any, NamedTuple, Optional
+import uuid
 import zipfile
 
 from absl import logging
@@ -94,10 +95,13 @@ class CheckpointStore:
 def write_atomically(target: pathlib.Path, content: bytes) -> None:
   """Writes a file so that it has either its old content or all of the new one.
 
+  Several may write it at the same time; what is there in the end is one writer's content. A process
+  that is killed meanwhile leaves a file of its own behind, `<name>.<hexadecimal>.tmp`.
+
   Raises:
     OSError: it cannot be written (disk full, …); what was there is untouched.
   """
-  temporary = target.with_name(target.name + _TEMPORARY)
+  temporary = target.with_name(f'{target.name}.{uuid.uuid4().hex}{_TEMPORARY}')
   try:
     with open(temporary, 'wb') as file:
       file.write(content)

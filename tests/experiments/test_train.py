@@ -146,7 +146,7 @@ def test_a_progress_bar_on_a_terminal(tmp_path):
 def test_kills_in_the_middle_of_writes(tmp_path):
   flags = (*soak_kills.FLAGS, '--total_rounds=40')
   killed, calm = tmp_path / 'killed', tmp_path / 'calm'
-  soak_kills.run_to_a_death(killed, flags, 'torn:*/checkpoints/*.npz.tmp:2')
+  soak_kills.run_to_a_death(killed, flags, 'torn:*/checkpoints/*.npz.*.tmp:2')
   assert list(killed.rglob('*.tmp'))
   soak_kills.run_to_a_death(killed, flags, 'torn:*/metrics.csv:3')
   assert not (killed / 'metrics.csv').read_text().endswith('\n')

@@ -1,5 +1,6 @@
 """Checkpoints: what is read is what was written, or the one before."""
 
+from concurrent import futures
 import errno
 import os
 
@@ -157,8 +158,25 @@ def test_a_full_disk_leaves_what_was_there(function, store, monkeypatch, tmp_pat
   assert not list(tmp_path.rglob('*.tmp'))
 
 
-def test_what_a_killed_process_left_is_removed(store):
+def test_writers_of_one_file_do_not_meet(tmp_path):
+  target = tmp_path / 'file'
+  contents = [bytes([writer]) * 2000 * (writer + 1) for writer in range(4)]
+
+  def write(content):
+    for _ in range(25):
+      checkpoints.write_atomically(target, content)
+      assert target.read_bytes() in contents
+
+  with futures.ThreadPoolExecutor(len(contents)) as pool:
+    list(pool.map(write, contents))
+  assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_a_killed_process_left_is_removed(store, monkeypatch):
   store.save(checkpoint(1))
-  (store._folder / 'round_00000002-abc.npz.tmp').write_bytes(b'half')
+  with monkeypatch.context() as killed:
+    killed.setattr(os, 'replace', lambda source, target: None)
+    store.save(checkpoint(2))
+  assert [path.suffix for path in files(store)] == ['.npz', '.tmp']
   store.remove_partial()
   assert [path.suffix for path in files(store)] == ['.npz']
