@@ -4,19 +4,27 @@
 computes those of `COMPUTED`, and a test computes them again from the committed curves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 import csv
 import dataclasses
 import io
 import math
+import operator
 import pathlib
 import re
+from typing import Any
 
 from fl_research.registry import UsageError
 
 SCALES = ('exact', 'scaled down', 'analogue')
 TIERS = ('smoke', 'cpu', 'paper')
 CERTAINTIES = ('R', 'R2', 'C', 'M+', 'X')
+OPERATORS: Mapping[str, Callable[[Any, Any], Any]] = {
+  '+': operator.add,
+  '-': operator.sub,
+  '/': operator.truediv,
+}
+"""What may stand between the studies of a claim."""
 REPRODUCED, SCALED_DOWN, DIFFERS, NOT_RUN = VERDICTS = (
   'reproduced',
   'scaled down',
@@ -39,10 +47,11 @@ class Claim:
     scale: `exact`, the paper's data and settings; `scaled down`, fewer rounds, clients or seeds;
       `analogue`, other data.
     tier: the smallest tier that measures it.
-    study: what is measured: the flag file of a study, `A - B` or `A / B` of two (paired on
-      seeds), or `module:function(arguments)` of the paper's folder where nothing is trained.
+    study: what is measured: the flag file of a study; several, as `A - B`, `A / B` or `A - B + C`,
+      paired on seeds and from left to right; or `module:function(arguments)` of the paper's folder
+      where no study is trained.
     grid: settings that are tried, as for `experiments.sweep --grid`, with `;` between several;
-      `study: flag=values` holds for one of two studies.
+      `study: flag=values` holds for one of several studies.
     select: what the best cell of the grid is best in, as for `experiments.sweep --select`.
     seeds: with commas; the grid is tried on the first, the best cell runs on all.
     measure: what is read off a run, as in `fl_research.analysis.parse_measure`.
@@ -98,10 +107,10 @@ class Claim:
     return [int(seed) for seed in self.seeds.split(',') if seed.strip()]
 
   @property
-  def arms(self) -> tuple[list[str], str]:
-    """The studies, one or two, and what joins them: `-`, `/` or nothing."""
+  def arms(self) -> tuple[list[str], list[str]]:
+    """The studies, and what joins them from left to right."""
     parts = self.study.split()
-    return ([parts[0], parts[2]], parts[1]) if len(parts) == 3 else (parts, '')
+    return parts[::2], parts[1::2]
 
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(Claim))
@@ -192,6 +201,8 @@ def _check(claim: Claim, where: str) -> None:
   parse_expectation(claim)
   if not claim.computed and not (claim.measure and claim.seeds):
     raise UsageError(f'{where}: a claim about training needs measure and seeds')
+  if not claim.computed and not set(claim.arms[1]) <= set(OPERATORS):
+    raise UsageError(f'{where}: study {claim.study!r}: between studies stands +, - or /')
   if claim.grid and not claim.select:
     raise UsageError(f'{where}: a grid needs select, the measure that chooses')
 

@@ -2,6 +2,7 @@
 
 `figures.csv` of a paper has a row per figure: `figure`, the name of its file; `title`; `column` of
 the curves; and `studies`, with blanks between. Each study is drawn in the cell that a claim chose.
+Where `column` is `MEASURE against FLAG`, each algorithm is a line, and each of its studies a point.
 """
 
 from collections.abc import Sequence
@@ -9,15 +10,21 @@ import csv
 import io
 import pathlib
 
+from absl import flags
+from matplotlib import axes as axes_lib
+import numpy as np
+
 from baselines import measurement, studies
 from baselines.claims import Claim
 from baselines.studies import Study
+from experiments import command_line
 from fl_research import analysis
 from fl_research.analysis import plots
 from fl_research.registry import UsageError
 
 FILE = 'figures.csv'
 COLUMNS = ['figure', 'title', 'column', 'studies']
+_AGAINST = ' against '
 
 
 def rows(folder: pathlib.Path) -> list[dict[str, str]]:
@@ -45,12 +52,56 @@ def draw(folder: pathlib.Path, ledger: Sequence[Claim]) -> None:
   """Draws a paper's figures, with those of their studies that have been measured."""
   for row in rows(folder):
     listed = [Study(folder, name) for name in row['studies'].split()]
-    parts = [_runs(study, ledger) for study in listed if _measured(study, ledger)]
-    if not parts:
+    measured = [study for study in listed if _measured(study, ledger)]
+    if not measured:
       continue
     figure, axes = plots.new_figure()
-    analysis.plot_curves(analysis.concatenate(parts), row['column'], ['study'], axes)
+    measure, _, setting = row['column'].partition(_AGAINST)
+    if setting:
+      _plot_against(measured, ledger, measure, setting, axes)
+    else:
+      runs = analysis.concatenate([_runs(study, ledger) for study in measured])
+      analysis.plot_curves(runs, row['column'], ['study'], axes)
     figure.savefig(file(folder, row), dpi=120, bbox_inches='tight')
+
+
+def _plot_against(
+  listed: Sequence[Study],
+  ledger: Sequence[Claim],
+  measure: str,
+  setting: str,
+  axes: axes_lib.Axes,
+) -> None:
+  """A measure against a setting of the flag files: mean over seeds with t intervals."""
+  lines: dict[str, list[tuple[float, np.ndarray]]] = {}
+  for study in listed:
+    given = _flags(study)
+    values = analysis.parse_measure(measure).of(_runs(study, ledger)).to_numpy()
+    lines.setdefault(given['algorithm'].value, []).append((given[setting].value, values))
+  for number, (algorithm, points) in enumerate(lines.items()):
+    points.sort(key=lambda point: point[0])
+    means = np.array([values.mean() for _, values in points])
+    low, high = np.array([analysis.t_interval(values) for _, values in points]).T
+    axes.errorbar(
+      [x for x, _ in points],
+      means,
+      yerr=[means - low, high - means],
+      label=algorithm,
+      color=plots.COLORS[number],
+      marker='os^DvPX*'[number],
+      capsize=3,
+    )
+  axes.set(xscale='log', xlabel=setting, ylabel=measure)
+  axes.grid(alpha=0.3)
+  axes.legend(frameon=False)
+
+
+def _flags(study: Study) -> flags.FlagValues:
+  """The parsed flags of a study's flag file."""
+  values = flags.FlagValues()
+  command_line.define_settings_flags(values)
+  command_line.parse(values, ['figures', f'--flagfile={study.flag_file}'])
+  return values
 
 
 def _measured(study: Study, ledger: Sequence[Claim]) -> bool:

@@ -63,11 +63,11 @@ def _computed(folder: pathlib.Path, claim: Claim) -> Outcome:
 
 
 def _trained(folder: pathlib.Path, claim: Claim) -> Outcome:
-  names, operator = claim.arms
+  names, operators = claim.arms
   arms = [arm(Study(folder, name), claim) for name in names]
   values = arms[0].values
-  if operator:
-    values = values - arms[1].values if operator == '-' else values / arms[1].values
+  for operator, other in zip(operators, arms[1:]):
+    values = claims.OPERATORS[operator](values, other.values)
   chosen = dict.fromkeys(each.chosen for each in arms)
   return Outcome(values, True, ' | '.join(chosen), pd.concat([each.facts for each in arms]))
 

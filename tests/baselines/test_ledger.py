@@ -96,6 +96,7 @@ def test_expectation_that_cannot_be_understood(changes):
     ('certainty', 'M', 'certainty'),
     ('measure', '', 'needs measure'),
     ('select', '', 'needs select'),
+    ('study', 'arm * other', 'between studies'),
   ],
 )
 def test_claims_file_that_is_wrong(tmp_path, column, value, complaint):

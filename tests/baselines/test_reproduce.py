@@ -14,6 +14,16 @@ MEASURE = 'train/accuracy final'
 ROWS = [
   ['rate', 'arm', 'client_learning_rate=0.1,0.3,1', MEASURE, '0,1,2', MEASURE, '0.9', '±0.01'],
   ['order', 'arm - other', 'arm: client_learning_rate=0.3', MEASURE, '0,1', MEASURE, '> 0.01', ''],
+  [
+    'both',
+    'arm - other + arm',
+    'arm: client_learning_rate=0.3',
+    MEASURE,
+    '0,1',
+    MEASURE,
+    '> 0.9',
+    '',
+  ],
   ['draw', 'numbers:draw(3)', '', '', '5,6,7', '', '< 3', ''],
   ['exact', 'numbers:half(3)', '', '', '', '', '1.5', '×1.01'],
   ['wrong', 'numbers:half(5)', '', '', '', '', '1.5', '×1.01'],
@@ -77,6 +87,7 @@ def test_from_runs_to_verdicts(paper, capsys):
   assert (rows['rate']['chosen'], rows['rate']['n_seeds']) == ('client_learning_rate=0.3', '3')
   assert (rows['rate']['low'], rows['rate']['high']) == ('0.8985', '0.9035')
   assert rows['order']['ours'] == '0.04771'
+  assert rows['both']['ours'] == '0.9482'
   assert rows['draw']['ours'] == '1.9'
   assert (rows['exact']['ours'], rows['exact']['low'], rows['exact']['n_seeds']) == ('1.5',) * 2 + (
     '',
@@ -85,6 +96,7 @@ def test_from_runs_to_verdicts(paper, capsys):
   assert verdicts == {
     'rate': 'reproduced',
     'order': 'reproduced',
+    'both': 'reproduced',
     'draw': 'reproduced',
     'exact': 'reproduced',
     'wrong': 'differs',
@@ -94,7 +106,7 @@ def test_from_runs_to_verdicts(paper, capsys):
   assert rows['rate']['minutes'] == f'{5 * 3 / 60:.1f}'
   page = (paper / 'README.md').read_text()
   assert page.startswith('# Doe 2020, On Numbers\n\nA paper made up.')
-  assert '4 reproduced, 1 differs, 1 not run' in page
+  assert '5 reproduced, 1 differs, 1 not run' in page
   assert '- `large`: would take 9 hours' in page
   assert '| 1.9 (1.652 to 2.148) |' in page
   assert 'doe2020/README.md' in (paper.parent / 'README.md').read_text()
@@ -103,6 +115,20 @@ def test_from_runs_to_verdicts(paper, capsys):
   assert '--client_learning_rate=0.3' in flags
   for path, text in reproduce.refreshed(paper).items():
     assert path.read_text() == text
+
+
+def test_figure_against_a_setting(paper):
+  (paper / 'figures.csv').write_text(
+    'figure,title,column,studies\n'
+    'rates,Rates,train/accuracy final against client_learning_rate,arm other\n'
+    'rounds,Rounds,train/accuracy,arm other\n'
+  )
+  assert run(paper, '--claim=rate,order', '--write') == 0
+  assert run(paper, '--refresh') == 0
+  page = (paper / 'README.md').read_text()
+  for name in ('rates', 'rounds'):
+    assert (paper / 'results' / f'{name}.png').stat().st_size > 1000
+    assert f'results/{name}.png' in page
 
 
 def test_the_ledger_stays_as_it_is_unless_told(paper, capsys):
