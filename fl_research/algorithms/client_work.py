@@ -17,8 +17,8 @@ from fl_research.algorithms import restricted_optimizer
 from fl_research.models import model as model_lib
 
 Weights = tuple[tf.Tensor, ...]
-AdjustGradient = Callable[[Weights, Weights], Weights]
-"""(gradient, current weights) -> the gradient that is given to the optimiser."""
+Correction = Callable[[Weights], Weights]
+"""Current weights -> what is added to the gradient before it is given to the optimiser."""
 
 
 class Batch(NamedTuple):
@@ -152,7 +152,7 @@ def train_locally(
   data: Any,
   *,
   learning_rate_factor: tf.Tensor,
-  adjust_gradient: Optional[AdjustGradient] = None,
+  correction: Optional[Correction] = None,
   trainable: Optional[Sequence[bool]] = None,
   passes: int = 0,
 ) -> LocalResult:
@@ -164,7 +164,7 @@ def train_locally(
     weights: where training starts.
     data: one client's D (see `fl_research.client_data`).
     learning_rate_factor: float32, the schedule's factor of this round.
-    adjust_gradient: what a method adds to the gradient; the identity when None.
+    correction: what a method adds to the gradient; nothing when None.
     trainable: which weights the optimiser moves, the others stay as they are; all when None.
     passes: if above 0, so many passes over the client's examples are made, whatever the length of
       `data.batches`, which is read from its beginning again once it is used up.
@@ -177,7 +177,7 @@ def train_locally(
     optimizer, optimizer.initialize(specs), learning_rate_factor
   )
   rate = None
-  if adjust_gradient is None and _is_plain_sgd(optimizer):
+  if _is_plain_sgd(optimizer):
     rate = optimizer.get_hparams(optimizer_state)[tff.learning.optimizers.LEARNING_RATE_KEY]
   minibatches = Minibatches(data)
   available = num_steps(data)
@@ -188,8 +188,11 @@ def train_locally(
     gradient, more = loss_gradient(
       model, weights, minibatches[row], step_seed(model, data, index), rate
     )
-    if adjust_gradient is not None:
-      gradient = adjust_gradient(gradient, weights)
+    if correction is not None:
+      added = correction(weights)
+      if rate is not None:
+        added = tuple(rate * tensor for tensor in added)
+      gradient = tuple(g + a for g, a in zip(gradient, added, strict=True))
     before, gradient = tuple(weights[i] for i in chosen), tuple(gradient[i] for i in chosen)
     if rate is None:
       optimizer_state, moved = optimizer.next(optimizer_state, before, gradient)

@@ -52,7 +52,7 @@ class Ditto(fed_avg.FedAvg):
       tuple(client_state),
       data,
       learning_rate_factor=broadcast.learning_rate_factor,
-      adjust_gradient=fed_prox.add_proximal_term(self._regularization, broadcast.weights),
+      correction=fed_prox.proximal_term(self._regularization, broadcast.weights),
       passes=self._personal_epochs,
     )
     return shared._replace(client_state=list(personal.weights), sums=personal.sums)

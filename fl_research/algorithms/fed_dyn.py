@@ -59,9 +59,9 @@ class FedDyn(algorithm.Algorithm):
   def client_work(self, model, optimizer, broadcast, data, client_state):
     alpha, centre = self._alpha, broadcast.weights
 
-    def adjust(gradient, weights):
-      terms = zip(gradient, client_state, weights, centre, strict=True)
-      return tuple(g - own + alpha * (w - c) for g, own, w, c in terms)
+    def correction(weights):
+      terms = zip(client_state, weights, centre, strict=True)
+      return tuple(alpha * (w - c) - own for own, w, c in terms)
 
     result = client_work_lib.train_locally(
       model,
@@ -69,7 +69,7 @@ class FedDyn(algorithm.Algorithm):
       centre,
       data,
       learning_rate_factor=broadcast.learning_rate_factor,
-      adjust_gradient=adjust,
+      correction=correction,
     )
     delta = client_work_lib.subtract(result.weights, centre)
     state = [own - alpha * d for own, d in zip(client_state, delta, strict=True)]

@@ -79,7 +79,7 @@ class FedNova(algorithm.Algorithm):
       weights,
       data,
       learning_rate_factor=factor,
-      adjust_gradient=fed_prox.add_proximal_term(self._mu, weights) if self._mu else None,
+      correction=fed_prox.proximal_term(self._mu, weights) if self._mu else None,
     )
     used = client_work_lib.hyperparameters(optimizer, weights, factor)
     size = sum_of_coefficients(

@@ -22,14 +22,9 @@ from fl_research.algorithms import algorithm
 from fl_research.algorithms import client_work as client_work_lib
 
 
-def add_proximal_term(mu: float, centre: client_work_lib.Weights) -> client_work_lib.AdjustGradient:
-  """The gradient of F(w) + μ/2 |w - centre|² from that of F."""
-
-  def adjust(gradient, weights):
-    terms = zip(gradient, weights, centre, strict=True)
-    return tuple(g + mu * (w - c) for g, w, c in terms)
-
-  return adjust
+def proximal_term(mu: float, centre: client_work_lib.Weights) -> client_work_lib.Correction:
+  """The gradient of μ/2 |w - centre|²."""
+  return lambda weights: tuple(mu * (w - c) for w, c in zip(weights, centre, strict=True))
 
 
 class FedProx(algorithm.Algorithm):
@@ -49,7 +44,7 @@ class FedProx(algorithm.Algorithm):
       broadcast.weights,
       data,
       learning_rate_factor=broadcast.learning_rate_factor,
-      adjust_gradient=add_proximal_term(self._mu, broadcast.weights),
+      correction=proximal_term(self._mu, broadcast.weights),
     )
     delta = client_work_lib.subtract(result.weights, broadcast.weights)
     return algorithm.ClientResult(delta, (), client_state, result.num_steps, result.sums)

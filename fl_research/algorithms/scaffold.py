@@ -74,7 +74,7 @@ class Scaffold(algorithm.Algorithm):
       broadcast.weights,
       data,
       learning_rate_factor=broadcast.learning_rate_factor,
-      adjust_gradient=lambda gradient, _: tuple(g + c for g, c in zip(gradient, correction)),
+      correction=lambda _: correction,
     )
     delta = client_work_lib.subtract(result.weights, broadcast.weights)
     if self._option == 'I':
