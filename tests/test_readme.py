@@ -1,5 +1,6 @@
-"""Every command in README.md works: those of `make` are run by CI, all others here."""
+"""README.md is true: `make`'s commands are run by CI, all others here; speeds are as measured."""
 
+import json
 import os
 import pathlib
 import re
@@ -52,3 +53,16 @@ def test_the_other_commands_run_in_order(tmp_path):
   assert table['round'].tolist() == list(range(101))
   # What README says it reaches.
   assert table['eval/accuracy'].iloc[-5:].mean() == pytest.approx(0.94, abs=0.02)
+
+
+def test_speeds_are_those_of_the_benchmark():
+  saved = json.loads((_ROOT / 'benchmarks' / 'results' / 'round_time.json').read_text())
+  ratios = {work['work']: work['times_fused'] for work in saved['works']}
+  row = re.compile(r'^\| .* \| ([0-9.]+) \| ([0-9.]+) \| ([0-9.]+) \|$', re.MULTILINE)
+  rows = row.findall((_ROOT / 'README.md').read_text())
+  names = ('tff_learning', 'tff_tutorial', 'plain_loop')
+  assert len(rows) == 5
+  for work, figures in zip(('W3', 'W1', 'W2', 'W4', 'W5'), rows):
+    for name, shown in zip(names, figures):
+      digits = len(shown.partition('.')[2])
+      assert shown == f'{ratios[work][name]:.{digits}f}', (work, name)

@@ -111,6 +111,19 @@ def test_the_faster_loop_is_chosen():
   assert not trial.choose(loop(0.005), loop(0.005), 4).jit
 
 
+def test_a_lost_trial_is_not_repeated():
+  counts = []
+
+  def slow(count):
+    counts.append(count)
+    return loop(0.3)(count)
+
+  choice = trial.choose(loop(0.002), slow, 4)
+  assert counts == [0, 1]  # compiled, and run once
+  assert (choice.jit, choice.reason) == (False, 'XLA is slower')
+  assert choice.plain_seconds < 0.1 < 0.3 <= choice.jit_seconds
+
+
 def test_other_results_are_refused():
   choice = trial.choose(loop(0.02), loop(0.002, value=1.1), 4)
   assert not choice.jit
