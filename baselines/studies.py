@@ -204,7 +204,7 @@ def add_facts(folder: pathlib.Path, rows: pd.DataFrame) -> None:
 
 
 def _machine(run_folder: str) -> str:
-  manifest = json.loads((pathlib.Path(run_folder) / analysis.runs.MANIFEST).read_text())
+  manifest = json.loads((pathlib.Path(run_folder) / analysis.run_files.MANIFEST).read_text())
   return describe(manifest['machine'])
 
 
@@ -240,7 +240,7 @@ def load(study: Study) -> analysis.Runs:
   settings['seed'] = keys['seed']
   last = metrics.groupby('run', observed=True)['round'].max().reindex(keys.index)
   facts = pd.DataFrame({'last_round': last, 'finished': True}, index=keys.index)
-  return analysis.Runs(settings, facts.reindex(columns=analysis.runs.FACTS), metrics)
+  return analysis.Runs(settings, facts.reindex(columns=analysis.run_files.FACTS), metrics)
 
 
 def _settings(cell: str) -> dict[str, str]:

@@ -8,7 +8,8 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from fl_research.analysis.runs import load_runs, MANIFEST, NAME, Runs
+from fl_research.analysis.run_files import MANIFEST
+from fl_research.analysis.runs import load_runs, NAME, Runs
 from fl_research.registry import UsageError
 
 _TIMES = ('seconds',)

@@ -20,7 +20,8 @@ import pandas as pd
 from fl_research.analysis import plots
 from fl_research.analysis.inequality import fairness
 from fl_research.analysis.measures import Measure, rounds_to_target
-from fl_research.analysis.runs import CLIENTS, Runs, SEED
+from fl_research.analysis.run_files import CLIENTS
+from fl_research.analysis.runs import Runs, SEED
 from fl_research.analysis.summaries import summarise
 from fl_research.registry import UsageError
 
