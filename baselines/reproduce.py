@@ -25,7 +25,8 @@ side. The runs go to --output_dir; the same command goes on where it was ended.
 HELP = {
   'paper': 'folder of baselines/; all of them when empty',
   'claim': 'names of claims, with commas; all of the tier when empty',
-  'tier': 'smoke: under a minute, against a numeric band; cpu: also claims that take minutes; '
+  'tier': 'smoke: under a minute, against a numeric band; cpu: also claims that take minutes, '
+  'on two cores about ten for all of a paper; '
   'paper: all claims',
   'output_dir': 'folder of the runs',
   'data_dir': 'folder of original data files, as for experiments.train',
