@@ -5,6 +5,8 @@ A run of lr_mnist.flags in NumPy, as two of the differences lie where no flag re
 """
 
 import functools
+import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -31,6 +33,7 @@ def accuracy(
   unequal: bool,
   standardised: bool,
   squashed: bool,
+  widest: float = math.inf,
   data_dir: str = '../shared/data',
   *,
   seed: int,
@@ -42,11 +45,12 @@ def accuracy(
       two digits and MNIST's own test.
     standardised: each pixel less its mean, over its standard deviation, in place of [0, 1].
     squashed: a sigmoid of the scores before softmax and cross-entropy, as in FedML's model.
+    widest: unequal clients are drawn until the standard deviation of their sizes is at most this.
     data_dir: folder of MNIST.
     seed: of clients, cohorts and batches.
   """
   x, y = _images(data_dir, standardised)
-  clients, test = (_unequal_clients if unequal else _equal_clients)(y, seed)
+  clients, test = _unequal_clients(y, seed, widest) if unequal else _equal_clients(y, seed)
   generator = random_streams.generator(seed, 'flute_speed training')
   weights = np.zeros((x.shape[1], _LABELS), np.float32)
   for _ in range(_ROUNDS):
@@ -94,25 +98,38 @@ def _equal_clients(y: np.ndarray, seed: int) -> _Split:
   return _Split(clients, np.arange(_TRAIN, _TRAIN + _TEST))
 
 
-def _unequal_clients(y: np.ndarray, seed: int) -> _Split:
+def _unequal_clients(y: np.ndarray, seed: int, widest: float = math.inf) -> _Split:
   """FedProx's clients: two neighbouring digits each, of sizes that differ by a log-normal factor.
 
   What is left of a digit after 5 examples for each client that has it is shared in proportion to
   exp(2 z), z normal. A tenth of each client is for the test.
   """
-  generator = random_streams.generator(seed, 'flute_speed clients')
-  owned: list[list[np.ndarray]] = [[] for _ in range(_CLIENTS)]
+  counts = np.bincount(y, minlength=_LABELS)
+  for draw in itertools.count():
+    generator = random_streams.generator(seed, 'flute_speed clients', draw)
+    owned = _draw_sizes(counts, generator)
+    if owned.sum(axis=1).std() <= widest:
+      break
+  parts: list[list[np.ndarray]] = [[] for _ in range(_CLIENTS)]
   for label in range(_LABELS):
     rows = generator.permutation(np.flatnonzero(y == label))
-    holders = [c for c in range(_CLIENTS) if label in (c % _LABELS, (c + 1) % _LABELS)]
-    shares = generator.lognormal(0, _SIGMA, len(holders))
-    extra = ((len(rows) - _LEAST * len(holders)) * shares / shares.sum()).astype(int)
-    for client, part in zip(holders, np.split(rows, np.cumsum(_LEAST + extra))):
-      owned[client].append(part)
+    for client, part in enumerate(np.split(rows, np.cumsum(owned[:, label]))[:-1]):
+      parts[client].append(part)
   clients, test = [], []
-  for parts in owned:
-    rows = generator.permutation(np.concatenate(parts))
+  for own in parts:
+    rows = generator.permutation(np.concatenate(own))
     kept = int(_TRAIN_SHARE * len(rows))
     clients.append(rows[:kept])
     test.append(rows[kept:])
   return _Split(clients, np.concatenate(test))
+
+
+def _draw_sizes(counts: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+  """How many examples of each digit each client has, clients x digits."""
+  owned = np.zeros((_CLIENTS, _LABELS), int)
+  for label, count in enumerate(counts):
+    holders = [c for c in range(_CLIENTS) if label in (c % _LABELS, (c + 1) % _LABELS)]
+    shares = generator.lognormal(0, _SIGMA, len(holders))
+    extra = (count - _LEAST * len(holders)) * shares / shares.sum()
+    owned[holders, label] = _LEAST + extra.astype(int)
+  return owned

@@ -30,6 +30,15 @@ def test_every_client_has_two_digits(labels, unequal):
     assert sizes.max() - sizes.min() <= 40
 
 
+def test_draws_until_clients_are_equal_enough(labels):
+  spreads = []
+  for widest in (np.inf, 140):
+    clients, test = what_if._unequal_clients(labels, 2, widest)
+    spreads.append(np.std([len(rows) / 0.9 for rows in clients]))
+    assert len(test) < len(labels) / 8
+  assert spreads[1] < 141 < spreads[0]
+
+
 @pytest.mark.parametrize('unequal', [False, True])
 def test_learns_what_is_easy(labels, unequal):
   assert what_if.accuracy(unequal, False, False, seed=1) > 0.9
