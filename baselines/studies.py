@@ -210,7 +210,8 @@ def _machine(run_folder: str) -> str:
 
 def describe(machine: Mapping) -> str:
   """A machine in a few words."""
-  return f'{machine["cores"]} cores, {machine["processor"]}'
+  cores = machine['cores']
+  return f'{cores} core{"s"[: cores != 1]}, {machine["processor"]}'
 
 
 def load_facts(folder: pathlib.Path, study: str) -> pd.DataFrame:

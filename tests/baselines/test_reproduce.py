@@ -102,7 +102,7 @@ def test_from_runs_to_verdicts(paper, capsys):
     'wrong': 'differs',
     'large': 'not run',
   }
-  assert rows['rate']['machine'] == '1 cores, pretended'
+  assert rows['rate']['machine'] == '1 core, pretended'
   assert rows['rate']['minutes'] == f'{5 * 3 / 60:.1f}'
   page = (paper / 'README.md').read_text()
   assert page.startswith('# Doe 2020, On Numbers\n\nA paper made up.')
