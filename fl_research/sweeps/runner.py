@@ -72,7 +72,7 @@ def run_jobs(
     environment: their environment.
   """
   waiting = list(reversed(jobs))
-  free = _shares_of_cores(parallel)
+  free = _shares_of_cores(min(parallel, len(jobs)))
   working: dict[subprocess.Popen, tuple[Job, Cores, float]] = {}
   try:
     while waiting or working:
@@ -90,7 +90,7 @@ def run_jobs(
 
 
 def _shares_of_cores(parallel: int) -> list[Cores]:
-  """The cores that this process may use, dealt to so many jobs."""
+  """The cores that this process may use, dealt to so many jobs at a time."""
   cores = sorted(os.sched_getaffinity(0))
   apart = parallel <= len(cores)
   return [frozenset(cores[job::parallel] if apart else cores) for job in range(parallel)]

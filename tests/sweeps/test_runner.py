@@ -29,6 +29,10 @@ def test_one_job_at_a_time_has_all_cores(tmp_path):
   assert _cores_of(tmp_path, 2, 1) == [CORES, CORES]
 
 
+def test_a_job_without_company_has_all_cores(tmp_path):
+  assert _cores_of(tmp_path, 1, 2) == [CORES]
+
+
 @pytest.mark.skipif(len(CORES) < 2, reason='needs two cores')
 def test_jobs_side_by_side_share_no_core(tmp_path):
   first, second = _cores_of(tmp_path, 2, 2)
