@@ -46,8 +46,7 @@ HELP = {
   'allow_test_target': 'let --select="eval/... rounds to TARGET", or a --target_metric of the test '
   'set, have a say in the choice. McMahan et al. 2017 and others chose learning rates so, and '
   'their tables cannot be repeated otherwise; the result is then no estimate on unseen data',
-  'parallel': 'runs at a time, each with --client_parallelism=1 where there are several; 0: one '
-  'per core',
+  'parallel': 'runs at a time, each on cores of its own; 0: one per core',
   'launch': 'local runs them here; print only prints the commands; slurm and ray submit a job per '
   'run, or print the lines where there is no cluster. Once the jobs are done, the same command '
   'with local makes the table',
@@ -114,7 +113,7 @@ def main(argv: Sequence[str]) -> int:
   measure = analysis.parse_measure(values.select)
   selection.check_measure(measure, values.allow_test_target)
   parallel = _parallel(values)
-  runs = _runs(values, measure, parallel, argv[0])
+  runs = _runs(values, measure, argv[0])
   folder = pathlib.Path(values.output_dir) / values.experiment_name
   if values.launch != 'local':
     return _launch(values.launch, runs, folder)
@@ -147,9 +146,7 @@ def _cells(values: flags.FlagValues) -> list[grid.Cell]:
   return grid.product(cells, axes)
 
 
-def _runs(
-  values: flags.FlagValues, measure: analysis.Measure, parallel: int, program: str
-) -> list[Run]:
+def _runs(values: flags.FlagValues, measure: analysis.Measure, program: str) -> list[Run]:
   """All runs, every one of them checked before the first begins."""
   cells = _cells(values)
   known = flags.FlagValues()
@@ -164,8 +161,6 @@ def _runs(
   runs = []
   for cell in cells:
     own = {**given, **cell, 'output_dir': output_dir, 'experiment_name': grid.folder_name(cell)}
-    if parallel > 1 and len(cells) > 1:
-      own.setdefault('client_parallelism', '1')
     arguments = [f'--{name}={_argument(value)}' for name, value in own.items()]
     settings = _settings([program, *arguments])
     selection.check_settings(measure, settings, values.allow_test_target)

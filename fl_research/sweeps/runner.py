@@ -64,7 +64,8 @@ def run_jobs(
   and after `GRACE_SECONDS` are made to. When this process is killed, the kernel asks them.
 
   Each job has cores of its own: a round took 1.5 times as long when two runs shared two cores, as
-  the threads of both are as many as the cores. Only more jobs than cores share them.
+  the threads of each are as many as the cores it sees. More jobs than cores have one core each,
+  and some of them the same.
 
   Args:
     jobs: the jobs, started in this order.
@@ -90,10 +91,9 @@ def run_jobs(
 
 
 def _shares_of_cores(parallel: int) -> list[Cores]:
-  """The cores that this process may use, dealt to so many jobs at a time."""
+  """The cores that this process may use, dealt to so many jobs; at least one to each."""
   cores = sorted(os.sched_getaffinity(0))
-  apart = parallel <= len(cores)
-  return [frozenset(cores[job::parallel] if apart else cores) for job in range(parallel)]
+  return [frozenset(cores[job % len(cores) :: parallel]) for job in range(parallel)]
 
 
 def _start(job: Job, cores: Cores, environment: Mapping[str, str]) -> subprocess.Popen:

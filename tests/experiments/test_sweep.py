@@ -54,8 +54,8 @@ def test_grid_of_runs_and_the_best(folder, capsys):
   (best,) = [line for line in out.splitlines() if line.startswith('*')]
   assert best.split()[1] == '0.3'
   assert 'Warning' not in out
-  flags = json.loads((folder / 'sw' / cells[0] / 'manifest.json').read_text())['flags']
-  assert flags['client_parallelism'] == '1'
+  machine = json.loads((folder / 'sw' / cells[0] / 'manifest.json').read_text())['machine']
+  assert machine['cores'] == max(1, len(os.sched_getaffinity(0)) // 2)
 
 
 def test_finished_runs_are_not_repeated(folder, capsys):
