@@ -210,8 +210,8 @@ def _machine(run_folder: str) -> str:
 
 def describe(machine: Mapping) -> str:
   """A machine in a few words."""
-  cores = machine['cores']
-  return f'{cores} core{"s"[: cores != 1]}, {machine["processor"]}'
+  cores = '1 core' if machine['cores'] == 1 else f'{machine["cores"]} cores'
+  return f'{cores}, {machine["processor"]}'
 
 
 def load_facts(folder: pathlib.Path, study: str) -> pd.DataFrame:
