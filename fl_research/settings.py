@@ -11,11 +11,11 @@ import dataclasses
 import math
 from typing import Any, Optional
 
-from fl_research import aggregation, algorithms, models, registry, runtime, tasks
+from fl_research import aggregation, algorithms, models, optimizers, registry, runtime, tasks
 from fl_research.aggregation import compression, privacy
 from fl_research.aggregation.compression import chain
-from fl_research.algorithms import optimizers, schedules
 from fl_research.datasets import partition as partition_lib
+from fl_research.optimizers import schedules
 from fl_research.population import attacks, cohorts
 from fl_research.registry import Hyperparameter
 

@@ -8,10 +8,9 @@ import dataclasses
 import math
 from typing import Any
 
-from fl_research import aggregation, registry, tasks
+from fl_research import aggregation, optimizers, registry, tasks
 from fl_research import settings as settings_lib
 from fl_research.aggregation.privacy import flags as privacy_flags
-from fl_research.algorithms import optimizers
 from fl_research.datasets import partition as partition_lib
 from fl_research.population import attacks
 from fl_research.registry import UsageError

@@ -23,11 +23,11 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import algorithms, runtime
-from fl_research.algorithms import process as process_lib
 from fl_research.datasets.federated_data import Problem
 from fl_research.models import layers
 from fl_research.models import model as model_lib
 from fl_research.models.specification import ModelSpec
+from fl_research.round import composition as process_lib
 
 STEP = 0.1
 START = 10.0

@@ -12,9 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks import works
-from fl_research import aggregation, algorithms, runtime, settings
-from fl_research.algorithms import optimizers
-from fl_research.algorithms import process as process_lib
+from fl_research import aggregation, algorithms, optimizers, runtime, settings
+from fl_research.round import composition as process_lib
 
 
 def build(job: works.Job, *, runtime: str) -> 'Ours':

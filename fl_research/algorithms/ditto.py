@@ -21,8 +21,10 @@ Differences from the paper:
    other writes, the result is the same.
 """
 
-from fl_research.algorithms import algorithm, fed_avg, fed_prox, restricted_optimizer
-from fl_research.algorithms import client_work as client_work_lib
+from fl_research.algorithms import fed_avg, fed_prox
+from fl_research.optimizers import restricted_optimizer
+from fl_research.round import local_training as client_work_lib
+from fl_research.round import method
 
 
 class Ditto(fed_avg.FedAvg):
@@ -61,6 +63,6 @@ class Ditto(fed_avg.FedAvg):
     return tuple(client_state)
 
 
-def build(*, regularization: float, personal_epochs: int) -> algorithm.Algorithm:
+def build(*, regularization: float, personal_epochs: int) -> method.Algorithm:
   """The registry's entry point; the arguments are those of `Ditto`."""
   return Ditto(regularization, personal_epochs)

@@ -12,7 +12,8 @@ Differences from the paper:
 2. v starts from τ² or more, as in algorithm 2; their code's tuned value was 0.
 """
 
-from fl_research.algorithms import adaptive_server, algorithm
+from fl_research.algorithms import adaptive_server
+from fl_research.round import method
 
 
 class FedAdagrad(adaptive_server.AdaptiveServer):
@@ -22,6 +23,6 @@ class FedAdagrad(adaptive_server.AdaptiveServer):
     return v + squared
 
 
-def build(*, beta_1: float, tau: float, initial_accumulator: float) -> algorithm.Algorithm:
+def build(*, beta_1: float, tau: float, initial_accumulator: float) -> method.Algorithm:
   """The registry's entry point; the arguments are those of `AdaptiveServer`."""
   return FedAdagrad('fedadagrad', beta_1=beta_1, tau=tau, initial_accumulator=initial_accumulator)

@@ -13,7 +13,8 @@ Differences from the paper:
 3. v starts from τ² or more, as in algorithm 2; their code's starts from 0.
 """
 
-from fl_research.algorithms import adaptive_server, algorithm
+from fl_research.algorithms import adaptive_server
+from fl_research.round import method
 
 
 class FedAdam(adaptive_server.AdaptiveServer):
@@ -34,6 +35,6 @@ class FedAdam(adaptive_server.AdaptiveServer):
 
 def build(
   *, beta_1: float, beta_2: float, tau: float, initial_accumulator: float
-) -> algorithm.Algorithm:
+) -> method.Algorithm:
   """The registry's entry point; the arguments are those of `FedAdam`."""
   return FedAdam(beta_1=beta_1, beta_2=beta_2, tau=tau, initial_accumulator=initial_accumulator)

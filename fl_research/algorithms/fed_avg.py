@@ -19,11 +19,11 @@ Differences from the paper:
    what does not fill a batch.
 """
 
-from fl_research.algorithms import algorithm
-from fl_research.algorithms import client_work as client_work_lib
+from fl_research.round import local_training as client_work_lib
+from fl_research.round import method
 
 
-class FedAvg(algorithm.Algorithm):
+class FedAvg(method.Algorithm):
   """McMahan et al. 2017, algorithm 1 (see the module's docstring)."""
 
   def client_work(self, model, optimizer, broadcast, data, client_state):
@@ -35,9 +35,9 @@ class FedAvg(algorithm.Algorithm):
       learning_rate_factor=broadcast.learning_rate_factor,
     )
     delta = client_work_lib.subtract(result.weights, broadcast.weights)
-    return algorithm.ClientResult(delta, (), client_state, result.num_steps, result.sums)
+    return method.ClientResult(delta, (), client_state, result.num_steps, result.sums)
 
 
-def build() -> algorithm.Algorithm:
+def build() -> method.Algorithm:
   """The registry's entry point."""
   return FedAvg()

@@ -17,7 +17,8 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research.algorithms import algorithm, fed_avg
+from fl_research.algorithms import fed_avg
+from fl_research.round import method
 
 
 class FedAvgM(fed_avg.FedAvg):
@@ -48,6 +49,6 @@ class FedAvgM(fed_avg.FedAvg):
     return stepped._replace(method=velocity)
 
 
-def build(*, momentum: float, nesterov: bool) -> algorithm.Algorithm:
+def build(*, momentum: float, nesterov: bool) -> method.Algorithm:
   """The registry's entry point; the arguments are those of `FedAvgM`."""
   return FedAvgM(momentum, nesterov)

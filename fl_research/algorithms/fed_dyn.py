@@ -28,11 +28,11 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research.algorithms import algorithm
-from fl_research.algorithms import client_work as client_work_lib
+from fl_research.round import local_training as client_work_lib
+from fl_research.round import method
 
 
-class FedDyn(algorithm.Algorithm):
+class FedDyn(method.Algorithm):
   """Acar et al. 2021, algorithm 1 (see the module's docstring).
 
   Server state: h. Client state: g_k.
@@ -73,7 +73,7 @@ class FedDyn(algorithm.Algorithm):
     )
     delta = client_work_lib.subtract(result.weights, centre)
     state = [own - alpha * d for own, d in zip(client_state, delta, strict=True)]
-    return algorithm.ClientResult(delta, (), state, result.num_steps, result.sums)
+    return method.ClientResult(delta, (), state, result.num_steps, result.sums)
 
   def server_update(self, optimizer, server, aggregated):
     share = self._alpha * aggregated.participants / aggregated.population
@@ -86,6 +86,6 @@ class FedDyn(algorithm.Algorithm):
     return stepped._replace(method=h)
 
 
-def build(*, alpha: float) -> algorithm.Algorithm:
+def build(*, alpha: float) -> method.Algorithm:
   """The registry's entry point; the argument is that of `FedDyn`."""
   return FedDyn(alpha)

@@ -30,8 +30,9 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research.algorithms import algorithm, fed_prox
-from fl_research.algorithms import client_work as client_work_lib
+from fl_research.algorithms import fed_prox
+from fl_research.round import local_training as client_work_lib
+from fl_research.round import method
 
 
 def sum_of_coefficients(
@@ -58,7 +59,7 @@ def sum_of_coefficients(
   return distance
 
 
-class FedNova(algorithm.Algorithm):
+class FedNova(method.Algorithm):
   """Wang et al. 2020, section 4 (see the module's docstring). Clients optimise by SGD or momentum.
 
   Args:
@@ -88,13 +89,13 @@ class FedNova(algorithm.Algorithm):
     delta = client_work_lib.subtract(result.weights, weights)
     update = tuple(tf.math.divide_no_nan(d, size) for d in delta)
     effective = tf.cast(result.num_steps, tf.float32) if self._mu else size
-    return algorithm.ClientResult(update, effective, client_state, result.num_steps, result.sums)
+    return method.ClientResult(update, effective, client_state, result.num_steps, result.sums)
 
   def server_update(self, optimizer, server, aggregated):
     update = tuple(aggregated.auxiliary * u for u in aggregated.update)
     return super().server_update(optimizer, server, aggregated._replace(update=update))
 
 
-def build(*, mu: float) -> algorithm.Algorithm:
+def build(*, mu: float) -> method.Algorithm:
   """The registry's entry point; the argument is that of `FedNova`."""
   return FedNova(mu)

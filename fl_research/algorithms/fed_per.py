@@ -12,8 +12,9 @@ Differences from the paper:
 1. The paper trains all clients in every round; here a client's layers rest while it is not drawn.
 """
 
-from fl_research.algorithms import algorithm, private_layers
-from fl_research.algorithms import client_work as client_work_lib
+from fl_research.algorithms import private_layers
+from fl_research.round import local_training as client_work_lib
+from fl_research.round import method
 
 
 class FedPer(private_layers.PrivateLayers):
@@ -27,6 +28,6 @@ class FedPer(private_layers.PrivateLayers):
     return self.result(start, trained.weights, trained.num_steps, trained.sums)
 
 
-def build(*, private_layers: str) -> algorithm.Algorithm:
+def build(*, private_layers: str) -> method.Algorithm:
   """The registry's entry point; the argument is that of `PrivateLayers`."""
   return FedPer('fedper', private_layers)

@@ -18,8 +18,8 @@ Differences from the paper:
 2. Clipping and weight decay of the client optimiser see the gradient with its proximal term.
 """
 
-from fl_research.algorithms import algorithm
-from fl_research.algorithms import client_work as client_work_lib
+from fl_research.round import local_training as client_work_lib
+from fl_research.round import method
 
 
 def proximal_term(mu: float, centre: client_work_lib.Weights) -> client_work_lib.Correction:
@@ -27,7 +27,7 @@ def proximal_term(mu: float, centre: client_work_lib.Weights) -> client_work_lib
   return lambda weights: tuple(mu * (w - c) for w, c in zip(weights, centre, strict=True))
 
 
-class FedProx(algorithm.Algorithm):
+class FedProx(method.Algorithm):
   """Li et al. 2020, algorithm 2 (see the module's docstring).
 
   Args:
@@ -47,9 +47,9 @@ class FedProx(algorithm.Algorithm):
       correction=proximal_term(self._mu, broadcast.weights),
     )
     delta = client_work_lib.subtract(result.weights, broadcast.weights)
-    return algorithm.ClientResult(delta, (), client_state, result.num_steps, result.sums)
+    return method.ClientResult(delta, (), client_state, result.num_steps, result.sums)
 
 
-def build(*, mu: float) -> algorithm.Algorithm:
+def build(*, mu: float) -> method.Algorithm:
   """The registry's entry point; the argument is that of `FedProx`."""
   return FedProx(mu)

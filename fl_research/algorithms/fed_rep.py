@@ -18,8 +18,9 @@ Differences from the paper:
    fresh shuffle comes with the next round only.
 """
 
-from fl_research.algorithms import algorithm, private_layers
-from fl_research.algorithms import client_work as client_work_lib
+from fl_research.algorithms import private_layers
+from fl_research.round import local_training as client_work_lib
+from fl_research.round import method
 
 
 class FedRep(private_layers.PrivateLayers):
@@ -57,6 +58,6 @@ class FedRep(private_layers.PrivateLayers):
     return self.result(start, body.weights, head.num_steps + body.num_steps, body.sums)
 
 
-def build(*, private_layers: str, head_epochs: int) -> algorithm.Algorithm:
+def build(*, private_layers: str, head_epochs: int) -> method.Algorithm:
   """The registry's entry point; the arguments are those of `FedRep`."""
   return FedRep(private_layers, head_epochs)

@@ -17,20 +17,20 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research.algorithms import algorithm
-from fl_research.algorithms import client_work as client_work_lib
+from fl_research.round import local_training as client_work_lib
+from fl_research.round import method
 
 
-class FedSGD(algorithm.Algorithm):
+class FedSGD(method.Algorithm):
   """McMahan et al. 2017, section 2 (see the module's docstring)."""
 
   def client_work(self, model, optimizer, broadcast, data, client_state):
     del optimizer  # A single gradient at the global model: nothing is optimised on the client.
     gradient, sums = client_work_lib.mean_gradient(model, broadcast.weights, data)
     update = tuple(-g for g in gradient)
-    return algorithm.ClientResult(update, (), client_state, tf.constant(1), sums)
+    return method.ClientResult(update, (), client_state, tf.constant(1), sums)
 
 
-def build() -> algorithm.Algorithm:
+def build() -> method.Algorithm:
   """The registry's entry point."""
   return FedSGD()

@@ -16,7 +16,8 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research.algorithms import adaptive_server, algorithm
+from fl_research.algorithms import adaptive_server
+from fl_research.round import method
 
 
 class FedYogi(adaptive_server.AdaptiveServer):
@@ -37,6 +38,6 @@ class FedYogi(adaptive_server.AdaptiveServer):
 
 def build(
   *, beta_1: float, beta_2: float, tau: float, initial_accumulator: float
-) -> algorithm.Algorithm:
+) -> method.Algorithm:
   """The registry's entry point; the arguments are those of `FedYogi`."""
   return FedYogi(beta_1=beta_1, beta_2=beta_2, tau=tau, initial_accumulator=initial_accumulator)

@@ -12,11 +12,11 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research.algorithms import algorithm
-from fl_research.algorithms import client_work as client_work_lib
+from fl_research.round import local_training as client_work_lib
+from fl_research.round import method
 
 
-class Local(algorithm.Algorithm):
+class Local(method.Algorithm):
   """Local training without federation (see the module's docstring). State: the client's model."""
 
   keeps_client_state = True
@@ -35,12 +35,12 @@ class Local(algorithm.Algorithm):
       learning_rate_factor=broadcast.learning_rate_factor,
     )
     nothing = tuple(tf.zeros_like(w) for w in broadcast.weights)
-    return algorithm.ClientResult(nothing, (), list(result.weights), result.num_steps, result.sums)
+    return method.ClientResult(nothing, (), list(result.weights), result.num_steps, result.sums)
 
   def evaluation_weights(self, weights, client_state):
     return tuple(client_state)
 
 
-def build() -> algorithm.Algorithm:
+def build() -> method.Algorithm:
   """The registry's entry point."""
   return Local()

@@ -7,9 +7,9 @@ from typing import Any
 from absl import logging
 import tensorflow as tf
 
-from fl_research.algorithms import algorithm
-from fl_research.algorithms import client_work as client_work_lib
 from fl_research.registry import UsageError
+from fl_research.round import local_training as client_work_lib
+from fl_research.round import method
 
 LAST, NONE = 'last', 'none'
 """The words for the model's last layer with weights, and for no layer at all."""
@@ -44,7 +44,7 @@ def is_private(flag: str, value: str, weight_names: Sequence[str]) -> tuple[bool
   return tuple(any(inside(weight, p) for p in prefixes) for weight in weight_names)
 
 
-class PrivateLayers(algorithm.Algorithm):
+class PrivateLayers(method.Algorithm):
   """A method whose clients keep some layers to themselves. Client state: those layers' weights.
 
   Clients that have never taken part have the initial weights, which the server keeps, too.
@@ -95,7 +95,7 @@ class PrivateLayers(algorithm.Algorithm):
     trained: client_work_lib.Weights,
     num_steps: tf.Tensor,
     sums: Any,
-  ) -> algorithm.ClientResult:
+  ) -> method.ClientResult:
     """What a client hands back that has come from the weights `start` to `trained`."""
     delta = client_work_lib.subtract(trained, start)
-    return algorithm.ClientResult(delta, (), self.own(trained), num_steps, sums)
+    return method.ClientResult(delta, (), self.own(trained), num_steps, sums)

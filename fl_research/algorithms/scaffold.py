@@ -36,14 +36,15 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research.algorithms import algorithm, restricted_optimizer
-from fl_research.algorithms import client_work as client_work_lib
+from fl_research.optimizers import restricted_optimizer
+from fl_research.round import local_training as client_work_lib
+from fl_research.round import method
 
 OPTIONS = ('I', 'II')
 """The ways of renewing a client's variate."""
 
 
-class Scaffold(algorithm.Algorithm):
+class Scaffold(method.Algorithm):
   """Karimireddy et al. 2020, algorithm 1 (see the module's docstring).
 
   Server state: c. Client state: c_i.
@@ -83,7 +84,7 @@ class Scaffold(algorithm.Algorithm):
     else:
       renewed = _option_ii(optimizer, broadcast, own, delta, result.num_steps)
     change = list(client_work_lib.subtract(renewed, own))
-    return algorithm.ClientResult(delta, change, list(renewed), result.num_steps, result.sums)
+    return method.ClientResult(delta, change, list(renewed), result.num_steps, result.sums)
 
   def server_update(self, optimizer, server, aggregated):
     share = aggregated.participants / aggregated.population
@@ -104,6 +105,6 @@ def _option_ii(optimizer, broadcast, own, delta, num_steps) -> client_work_lib.W
   )
 
 
-def build(*, option: str) -> algorithm.Algorithm:
+def build(*, option: str) -> method.Algorithm:
   """The registry's entry point; the argument is that of `Scaffold`."""
   return Scaffold(option)

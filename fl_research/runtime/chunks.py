@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.runtime import layouts, pieces, values
+from fl_research.runtime import graph_functions, layouts, python_values
 
 
 def assign(weights: Sequence[float], chunks: int) -> list[list[int]]:
@@ -108,7 +108,7 @@ class _Stacked:
     self.shares = stack.shares
     self._leaves = stack.leaves
     for share, leaves in zip(stack.shares, stack.leaves):
-      for leaf, leaf_type in zip(leaves, pieces.leaf_types(member_type)):
+      for leaf, leaf_type in zip(leaves, graph_functions.leaf_types(member_type)):
         _check_stacked(leaf, leaf_type, share)
 
   def leaves(self, chunk: int) -> list[layouts.RawLeaf]:
@@ -117,7 +117,7 @@ class _Stacked:
 
 def _check_stacked(leaf: layouts.RawLeaf, leaf_type, share: Sequence[int]) -> None:
   for position, shape in zip(share, leaf.shapes):
-    if not values.fits(shape, leaf_type):
+    if not python_values.fits(shape, leaf_type):
       raise TypeError(
         f'client {position} of the cohort: Expected a value of type {leaf_type}, found shape'
         f' {shape}.'
@@ -132,7 +132,7 @@ def _usable(argument, member_type: tff.Type, chunks: int) -> bool:
     return False
   if argument.names != _type_names(member_type):
     return False
-  types = pieces.leaf_types(member_type)
+  types = graph_functions.leaf_types(member_type)
   if any(isinstance(leaf_type, tff.SequenceType) for leaf_type in types):
     return False
   wanted = [leaf_type.dtype.type for leaf_type in types]
@@ -145,7 +145,7 @@ class _Listed:
   def __init__(self, clients: Sequence, member_type: tff.Type):
     if not isinstance(clients, list):
       raise TypeError(f'Expected a list of clients, found {type(clients).__name__}.')
-    self._types = pieces.leaf_types(member_type)
+    self._types = graph_functions.leaf_types(member_type)
     self._names = _type_names(member_type)
     self._clients = [
       self._checked(position, client, member_type) for position, client in enumerate(clients)
@@ -154,7 +154,7 @@ class _Listed:
 
   def _checked(self, position: int, client, member_type: tff.Type) -> list:
     try:
-      leaves = values.flatten(client, member_type)
+      leaves = python_values.flatten(client, member_type)
       return [_checked_leaf(leaf, leaf_type) for leaf, leaf_type in zip(leaves, self._types)]
     except TypeError as error:
       raise TypeError(f'client {position} of the cohort: {error}') from error
@@ -170,8 +170,8 @@ class _Listed:
 
 def _checked_leaf(leaf, leaf_type):
   if isinstance(leaf_type, tff.SequenceType):
-    return values.as_variant(leaf, leaf_type)
-  return values.as_array(leaf, leaf_type)
+    return python_values.as_variant(leaf, leaf_type)
+  return python_values.as_array(leaf, leaf_type)
 
 
 class Cohort:

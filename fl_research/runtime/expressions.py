@@ -12,7 +12,7 @@ from typing import Any, Optional
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.runtime import pieces
+from fl_research.runtime import graph_functions
 
 Struct = tff.structure.Struct
 Value = Any
@@ -23,7 +23,7 @@ class NotReducible(Exception):
 
 
 def flatten(value: Value) -> list:
-  """The leaves of a value, in the order of `pieces.leaf_types` of its type."""
+  """The leaves of a value, in the order of `graph_functions.leaf_types` of its type."""
   if value is None:
     return []
   if isinstance(value, Struct):
@@ -80,7 +80,7 @@ def _compiled(block) -> Value:
   kind = block.proto.WhichOneof('computation')
   if kind != 'tensorflow':
     raise NotReducible(f'it contains a part compiled to {kind}')
-  piece = pieces.piece_of(block.proto)
+  piece = graph_functions.piece_of(block.proto)
   result_type = block.type_signature.result
   return lambda argument: pack(result_type, iter(piece(flatten(argument))))
 
@@ -92,7 +92,7 @@ def _intrinsic(block) -> Value:
 
 
 def _literal(block) -> Value:
-  spec = pieces.leaf_spec(block.type_signature)
+  spec = graph_functions.leaf_spec(block.type_signature)
   return tf.constant(block.value, spec.dtype, spec.shape)
 
 

@@ -30,7 +30,7 @@ from typing import Any
 from absl import logging
 import tensorflow_federated as tff
 
-from fl_research.runtime import compiled, expressions, native
+from fl_research.runtime import expressions, invocation, native
 
 _CACHE_SIZE = 512
 
@@ -85,8 +85,8 @@ class FusedContext(tff.framework.SyncContext):
   def _compile(self, comp, proto):
     try:
       if proto.WhichOneof('computation') == 'tensorflow':
-        return compiled.Local(proto, comp.type_signature)
-      return compiled.Federated(comp, self.client_parallelism, self.jit)
+        return invocation.Local(proto, comp.type_signature)
+      return invocation.Federated(comp, self.client_parallelism, self.jit)
     except (expressions.NotReducible, NotImplementedError) as reason:
       message = f'{comp.type_signature.compact_representation()}: {reason}'
       self._fallbacks.append(message)

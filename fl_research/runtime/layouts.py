@@ -20,7 +20,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import aligned
-from fl_research.runtime import pieces
+from fl_research.runtime import graph_functions
 
 
 def to_tensor(array: np.ndarray, dtype: tf.DType) -> tf.Tensor:
@@ -138,7 +138,7 @@ class Fixed:
   """Leaves of one fully known shape."""
 
   def __init__(self, leaf_type):
-    self.spec = pieces.leaf_spec(leaf_type)
+    self.spec = graph_functions.leaf_spec(leaf_type)
     self.specs = [tf.TensorSpec([None, *self.spec.shape], self.spec.dtype)]
 
   def arrange(self, raw: RawLeaf) -> list[tf.Tensor]:
@@ -171,7 +171,7 @@ class Rows:
   """Leaves with an unknown number of rows, each of a known shape."""
 
   def __init__(self, leaf_type):
-    self.spec = pieces.leaf_spec(leaf_type)
+    self.spec = graph_functions.leaf_spec(leaf_type)
     self.specs = [self.spec, tf.TensorSpec([None, 2], tf.int64)]
 
   def arrange(self, raw):
@@ -210,7 +210,7 @@ class Flat:
   """Leaves with several unknown dimensions."""
 
   def __init__(self, leaf_type):
-    self.spec = pieces.leaf_spec(leaf_type)
+    self.spec = graph_functions.leaf_spec(leaf_type)
     if self.spec.shape.rank is None:
       raise NotImplementedError(f'a leaf of unknown rank, {leaf_type}')
     self.specs = [
@@ -257,7 +257,7 @@ class Sequences:
 
   def __init__(self, leaf_type):
     self._element_type = leaf_type.element
-    self.spec = pieces.leaf_spec(leaf_type)
+    self.spec = graph_functions.leaf_spec(leaf_type)
     self.specs = [tf.TensorSpec([None], tf.variant)]
 
   def arrange(self, raw):
@@ -289,7 +289,7 @@ def layout_of(leaf_type):
   """The layout for the leaves of a type."""
   if isinstance(leaf_type, tff.SequenceType):
     return Sequences(leaf_type)
-  shape = pieces.leaf_spec(leaf_type).shape
+  shape = graph_functions.leaf_spec(leaf_type).shape
   if shape.is_fully_defined():
     return Fixed(leaf_type)
   if shape.rank is not None and shape[1:].is_fully_defined():

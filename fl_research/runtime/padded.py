@@ -24,7 +24,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import aligned
-from fl_research.runtime import clients, expressions, layouts, pieces, steps
+from fl_research.runtime import client_loop, expressions, graph_functions, layouts, server_steps
 
 EXAMPLES = 'examples'
 BATCHES = 'batches'
@@ -62,9 +62,9 @@ class PaddedShape:
   """
 
   def __init__(self, type_signature):
-    self.type = steps.member_of(type_signature)
+    self.type = server_steps.member_of(type_signature)
     self._roles = _roles(self.type)
-    leaf_types = pieces.leaf_types(self.type)
+    leaf_types = graph_functions.leaf_types(self.type)
     self._layouts = [layouts.layout_of(leaf) for leaf in leaf_types]
     for role, layout, leaf in zip(self._roles, self._layouts, leaf_types):
       if not isinstance(layout, layouts.Rows if role else layouts.Fixed):
@@ -99,7 +99,7 @@ class PaddedShape:
 
   def take(self, tensors: Sequence[tf.Tensor], index: tf.Tensor, largest: tf.Tensor):
     """In a graph: the value at the client at `index`, with `largest` batches."""
-    parts = steps.split(self._layouts, tensors)
+    parts = server_steps.split(self._layouts, tensors)
     first_row = None
     for role, own in zip(self._roles, parts):
       if role == EXAMPLES:
@@ -148,7 +148,7 @@ def _roles(type_signature, role: Optional[str] = None) -> list[Optional[str]]:
 
 
 class PaddedLoop:
-  """`clients.ClientLoop` compiled by XLA over padded tensors.
+  """`client_loop.ClientLoop` compiled by XLA over padded tensors.
 
   Attributes:
     compilations: how many shapes XLA has compiled, or will on the next run.
@@ -157,7 +157,7 @@ class PaddedLoop:
     NotReducible: the loop's inputs or outputs have shapes that padding cannot fix.
   """
 
-  def __init__(self, loop: clients.ClientLoop):
+  def __init__(self, loop: client_loop.ClientLoop):
     self._loop = loop
     program = loop.program
     parameters = {key for key, _ in program.parameters}
@@ -168,13 +168,13 @@ class PaddedLoop:
       for key, shape in zip(loop.inputs, loop.shapes)
     ]
     self._collectors = [_fixed(leaf) for leaf in _collected_types(loop)]
-    for spec in steps.signature_of(loop.folded_shapes):
+    for spec in server_steps.signature_of(loop.folded_shapes):
       if not spec.shape.is_fully_defined():
         raise expressions.NotReducible(f'an accumulator has the unknown shape {spec.shape}')
     self._sizes = Sizes()
     self.compilations = 0
     room = tf.TensorSpec([None], tf.int8)
-    signature = [tf.TensorSpec([], tf.int32), room, room, *steps.signature_of(self._shapes)]
+    signature = [tf.TensorSpec([], tf.int32), room, room, *server_steps.signature_of(self._shapes)]
     self._function = tf.function(
       self._build, autograph=False, input_signature=signature, jit_compile=True
     ).get_concrete_function()
@@ -195,7 +195,7 @@ class PaddedLoop:
 
   def _build(self, count, client_room, batch_room, *tensors):
     at_clients = self._loop.program.at_clients
-    parts = list(zip(self._loop.inputs, self._shapes, steps.split(self._shapes, tensors)))
+    parts = list(zip(self._loop.inputs, self._shapes, server_steps.split(self._shapes, tensors)))
     known = {key: shape.value(own) for key, shape, own in parts if key not in at_clients}
 
     def take(index):
@@ -244,13 +244,13 @@ def _operations(graph) -> set[str]:
   return {node.op for body in bodies for node in body}
 
 
-def _collected_types(loop: clients.ClientLoop) -> list[tff.Type]:
+def _collected_types(loop: client_loop.ClientLoop) -> list[tff.Type]:
   """The types of the leaves that the loop collects: rows to join as each client gives them."""
   types = []
   for aggregation in loop.joined:
-    types += pieces.leaf_types(steps.member_of(aggregation.value.type_signature))
+    types += graph_functions.leaf_types(server_steps.member_of(aggregation.value.type_signature))
   for shape in loop.output_shapes:
-    types += pieces.leaf_types(shape.type)
+    types += graph_functions.leaf_types(shape.type)
   return types
 
 

@@ -11,16 +11,25 @@ from typing import Any, Optional
 
 import numpy as np
 
-from fl_research import aggregation, algorithms, metrics, models, registry, runtime, tasks
+from fl_research import (
+  aggregation,
+  algorithms,
+  metrics,
+  models,
+  optimizers,
+  registry,
+  runtime,
+  tasks,
+)
 from fl_research.aggregation import compression, stacked
 from fl_research.aggregation import sums as sums_lib
 from fl_research.aggregation.compression import chain
 from fl_research.aggregation.privacy import guarantee as guarantee_lib
-from fl_research.algorithms import optimizers, schedules
-from fl_research.algorithms import process as process_lib
 from fl_research.models import specification
+from fl_research.optimizers import schedules
 from fl_research.population import attackers, attacks, cohorts, devices, participation
 from fl_research.population.attacks import attack as attack_lib
+from fl_research.round import composition as process_lib
 from fl_research.settings import Settings
 from fl_research.training import (
   checkpoints,

@@ -33,11 +33,11 @@ import tensorflow_federated as tff
 
 from fl_research import client_data, metrics, random_streams, runtime
 from fl_research.aggregation import stacking
-from fl_research.algorithms import client_work
-from fl_research.algorithms import process as process_lib
 from fl_research.datasets.federated_data import Clients, Examples, Problem
 from fl_research.models import model as model_lib
 from fl_research.registry import UsageError
+from fl_research.round import composition as process_lib
+from fl_research.round import local_training
 from fl_research.settings import Settings
 from fl_research.training.run_data import RunData
 
@@ -107,7 +107,7 @@ def build_computation(
   @tff.tensorflow.computation(weights_type, client_type)
   def adapt(weights, client):
     before = tuple(weights)
-    adapted = client_work.train_locally(
+    adapted = local_training.train_locally(
       model, optimizer, before, client['data'], learning_rate_factor=tf.constant(1.0)
     )
     test = client['test']

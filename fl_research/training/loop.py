@@ -18,8 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 from fl_research import client_data, metrics, runtime
-from fl_research.algorithms import process as process_lib
 from fl_research.population import participation
+from fl_research.round import composition as process_lib
 from fl_research.settings import Settings
 from fl_research.training import checkpoints, model_evaluation
 from fl_research.training.run_data import RunData

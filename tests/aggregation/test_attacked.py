@@ -6,11 +6,11 @@ import tensorflow_federated as tff
 
 from fl_research import aggregation, client_data, models, runtime
 from fl_research.algorithms import fed_avg
-from fl_research.algorithms import process as process_lib
 from fl_research.datasets import digits, partition
 from fl_research.datasets.federated_data import DatasetOptions
 from fl_research.models.specification import ModelSpec
 from fl_research.population import attackers, attacks
+from fl_research.round import composition as process_lib
 
 CLIENTS, ROUNDS, FRACTION = 20, 15, 0.3
 

@@ -5,9 +5,9 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import client_data, models
-from fl_research.algorithms import process as process_lib
 from fl_research.datasets.federated_data import Problem
 from fl_research.models.specification import ModelSpec
+from fl_research.round import composition as process_lib
 from tests.oracles import softmax_regression as problem
 
 ROUNDS = 3

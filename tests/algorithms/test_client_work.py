@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from fl_research import client_data, models
-from fl_research.algorithms import client_work, optimizers
+from fl_research.round import local_training
+from fl_research import optimizers
 from fl_research.datasets.federated_data import Problem
 from fl_research.models import ModelSpec
 
@@ -38,7 +39,7 @@ def training(model, examples, jit=False):
     optimizer = optimizers.build('sgd', RATE, {})
     weights = tuple(map(tf.constant, model.initial_weights[0]))
     one = tf.constant(1.0)
-    result = client_work.train_locally(model, optimizer, weights, data, learning_rate_factor=one)
+    result = local_training.train_locally(model, optimizer, weights, data, learning_rate_factor=one)
     return result.weights, result.sums
 
   return train

@@ -7,8 +7,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research import runtime
-from fl_research.algorithms import fed_avg, gradient_transforms, optimizers, schedules
+from fl_research import optimizers, runtime
+from fl_research.algorithms import fed_avg
+from fl_research.optimizers import gradient_transforms, schedules
 from tests.algorithms import harness
 from tests.oracles import fed_avg as oracle
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import runtime  # before TensorFlow
-from fl_research.runtime import clients, expressions, program
+from fl_research.runtime import client_loop, expressions, program
 from tests.runtime import rounds
 
 FLOAT, INT = np.float32, np.int32
@@ -385,7 +385,7 @@ ROWS = tff.TensorType(FLOAT, (2, 3))
 def test_appended_rows_are_collected_and_joined_once(accumulate, value_type, zero_rows, grows):
   computation = _rows_aggregation(accumulate, value_type, zero_rows)
   (step,) = [step for step in program.program_of(computation).steps if step.at_clients]
-  assert [clients.only_grows(aggregation) for aggregation in step.aggregations] == [grows]
+  assert [client_loop.only_grows(aggregation) for aggregation in step.aggregations] == [grows]
   values = [np.full(value_type.shape, n, FLOAT) for n in (1, 4, 3)]
   native, _ = run('native', None, computation, [values])
   fused, _ = run('fused', 1, computation, [values])

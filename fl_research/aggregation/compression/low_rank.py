@@ -11,7 +11,7 @@ d1 ≤ k, have nothing to gain and are sent whole.
 
 TFF's native runtime brings a TensorFlow of its own, whose QR
 differs from the Python package's in the last bit. Steps on B are the client optimiser's steps on H
-projected by A Aᵀ (see `fl_research.algorithms.restricted_optimizer`).
+projected by A Aᵀ (see `fl_research.optimizers.restricted_optimizer`).
 
 `rank` below 1 is a share of d1, rounded up (the paper's "mode"); from 1 on it is k.
 

@@ -24,7 +24,7 @@ import tensorflow as tf
 
 from fl_research.aggregation.compression import compressor, wire
 from fl_research.aggregation.compression.stage import Shape, size, Stage
-from fl_research.algorithms import restricted_optimizer
+from fl_research.optimizers import restricted_optimizer
 
 # Keeps these draws apart from others that are made from the same seed, such as dropout's.
 _PURPOSE = zlib.crc32(b'compressor') >> 1

@@ -7,7 +7,8 @@ import tensorflow_federated as tff
 
 from fl_research import random_streams, registry, runtime
 from fl_research.aggregation.privacy import dp_mean
-from fl_research.algorithms import algorithm, client_work, fed_avg, fed_per, local
+from fl_research.algorithms import fed_avg, fed_per, local
+from fl_research.round import local_training, method
 from tests.algorithms import harness
 from tests.oracles import dp_mean as oracle
 from tests.oracles import fed_avg as fed_avg_oracle
@@ -247,13 +248,13 @@ def test_an_update_whose_norm_overflows_counts_as_zeros():
   np.testing.assert_allclose(mean, [0.25, 0.0])
 
 
-class _SeesParticipants(algorithm.Algorithm):
+class _SeesParticipants(method.Algorithm):
   """Moves by the number of clients that its server's step is told."""
 
   def client_work(self, model, optimizer, broadcast, data, client_state):
     zeros = tuple(tf.zeros_like(w) for w in broadcast.weights)
-    _, sums = client_work.mean_gradient(model, broadcast.weights, data)
-    return algorithm.ClientResult(zeros, (), client_state, tf.constant(1), sums)
+    _, sums = local_training.mean_gradient(model, broadcast.weights, data)
+    return method.ClientResult(zeros, (), client_state, tf.constant(1), sums)
 
   def server_update(self, optimizer, server, aggregated):
     weights = tuple(w * 0.0 + aggregated.participants for w in server.weights)

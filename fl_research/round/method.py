@@ -1,6 +1,6 @@
 """The interface of a federated optimisation method: what differs from FedAvg, and nothing else.
 
-A method is a subclass of `Algorithm` in a file of its own. `fl_research.algorithms.process` wires
+A method is a subclass of `Algorithm` in a file of its own. `fl_research.round.composition` wires
 it, with an aggregator and optimisers, into TFF computations; the training loop, the runtimes and
 the writers know no method by name.
 """
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Optional
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.algorithms import client_work as client_work_lib
 from fl_research.models import model as model_lib
+from fl_research.round import local_training as client_work_lib
 
 
 class Broadcast(NamedTuple):

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import tff_private
-from fl_research.runtime import layouts, pieces
+from fl_research.runtime import graph_functions, layouts
 
 
 def members(value, struct_type) -> list:
@@ -36,7 +36,7 @@ def members(value, struct_type) -> list:
 
 
 def flatten(value, type_signature) -> list:
-  """The leaves of a Python value of a type without placements, in `pieces.leaf_types` order."""
+  """The leaves of a value of a type without placements, as `graph_functions.leaf_types` orders."""
   if isinstance(type_signature, tff.StructType):
     parts = zip(members(value, type_signature), type_signature)
     return [leaf for part, member in parts for leaf in flatten(part, member)]
@@ -120,7 +120,7 @@ def as_tensor(leaf, leaf_type) -> tf.Tensor:
   """A leaf of an argument as a tensor, a sequence as its variant."""
   if isinstance(leaf_type, tff.SequenceType):
     return as_variant(leaf, leaf_type)
-  spec = pieces.leaf_spec(leaf_type)
+  spec = graph_functions.leaf_spec(leaf_type)
   if isinstance(leaf, tf.Tensor) and spec.is_compatible_with(leaf):
     return leaf
   return layouts.to_tensor(as_array(leaf, leaf_type), spec.dtype)

@@ -8,16 +8,16 @@ from typing import Any
 
 import tensorflow as tf
 
-from fl_research.algorithms import algorithm as algorithm_lib
-from fl_research.algorithms import client_work
 from fl_research.models import model as model_lib
+from fl_research.round import local_training
+from fl_research.round import method as algorithm_lib
 
 _REPORT_COLUMNS = ('num_examples', 'weight', 'finite', 'num_steps', 'bytes_up')
 
 
 def report_columns(model: model_lib.Model) -> tuple[str, ...]:
   """Names of the numbers every client reports."""
-  return (*_REPORT_COLUMNS, *client_work.metric_names(model))
+  return (*_REPORT_COLUMNS, *local_training.metric_names(model))
 
 
 def choose(condition: tf.Tensor, new: Any, old: Any) -> Any:
@@ -61,17 +61,17 @@ def client_step(parts, broadcast: Any, inputs: Any) -> collections.OrderedDict:
   result = _work(parts, broadcast, _poisoned_data(parts, data), state)
   weight = _client_weight(parts.client_weighting, data)
   update = _poisoned_update(parts, data, tuple(parts.shared(result.update)), weight)
-  finite = client_work.all_finite((update, result.auxiliary, result.client_state))
+  finite = local_training.all_finite((update, result.auxiliary, result.client_state))
   update, auxiliary = _zeros_unless(finite, (update, result.auxiliary))
   update, num_bytes, compressor_state = _transmit(parts, data, update, auxiliary, state)
   if parts.compressor is not None:
     # Finite numbers near the largest float can overflow in a compressor.
-    decodable = client_work.all_finite(update)
+    decodable = local_training.all_finite(update)
     finite = tf.logical_and(finite, decodable)
     update = _zeros_unless(decodable, update)
   weight = tf.where(finite, weight, 0.0)
   row = [data['num_examples'], weight, finite, result.num_steps, num_bytes]
-  row.extend(result.sums[name] for name in client_work.metric_names(parts.model))
+  row.extend(result.sums[name] for name in local_training.metric_names(parts.model))
   values = tf.stack([tf.cast(column, tf.float64) for column in row])
   output = collections.OrderedDict(
     update=list(update),
@@ -123,14 +123,14 @@ def _poisoned_data(parts, data: Any) -> Any:
   return collections.OrderedDict(data, examples=choose(attacks, poisoned, examples))
 
 
-def _poisoned_update(parts, data: Any, update: client_work.Weights, weight: tf.Tensor):
+def _poisoned_update(parts, data: Any, update: local_training.Weights, weight: tf.Tensor):
   if parts.attack is None:
     return update
   poisoned = parts.attack.poison_update(update, weight, data['seed'])
   return choose(is_attacker(parts, data['client']), tuple(poisoned), tuple(update))
 
 
-def _transmit(parts, data: Any, update: client_work.Weights, auxiliary: Any, state: Any):
+def _transmit(parts, data: Any, update: local_training.Weights, auxiliary: Any, state: Any):
   """The update as the server will see it, the bytes it took, and the compressor's next state."""
   if not parts.algorithm.shares_update:
     return update, tf.constant(0.0, tf.float64), state['compressor']

@@ -16,16 +16,16 @@ from typing import Any, Optional
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.runtime import expressions, flat_function, layouts, pieces, steps
+from fl_research.runtime import expressions, flat_function, graph_functions, layouts, server_steps
 from fl_research.runtime import program as programs
 
 
-class JoinShape(steps.ServerShape):
+class JoinShape(server_steps.ServerShape):
   """An accumulator that only grows, collected as rows."""
 
   def __init__(self, type_signature):
     super().__init__(type_signature)
-    self.layouts = [layouts.Rows(leaf) for leaf in pieces.leaf_types(self.type)]
+    self.layouts = [layouts.Rows(leaf) for leaf in graph_functions.leaf_types(self.type)]
 
   def empty(self) -> expressions.Value:
     """In a graph: the accumulator without rows."""
@@ -39,8 +39,8 @@ def only_grows(aggregation: programs.Aggregation) -> bool:
     return False
   if block.proto.WhichOneof('computation') != 'tensorflow':
     return False
-  leaves = pieces.leaf_types(aggregation.accumulator_type)
-  return all(map(_is_rows, leaves)) and pieces.appends_rows(block.proto, len(leaves))
+  leaves = graph_functions.leaf_types(aggregation.accumulator_type)
+  return all(map(_is_rows, leaves)) and graph_functions.appends_rows(block.proto, len(leaves))
 
 
 def _is_rows(leaf_type) -> bool:
@@ -84,23 +84,23 @@ class ClientLoop:
     self.program = program
     self.step = step
     self.inputs = step.inputs
-    self.shapes = [steps.shape_of(program, key) for key in step.inputs]
+    self.shapes = [server_steps.shape_of(program, key) for key in step.inputs]
     self.folded = [a for a in step.aggregations if not only_grows(a)]
     self.joined = [a for a in step.aggregations if only_grows(a)]
-    self.folded_shapes = [steps.ServerShape(a.accumulator_type) for a in self.folded]
+    self.folded_shapes = [server_steps.ServerShape(a.accumulator_type) for a in self.folded]
     self._joined_shapes = [JoinShape(a.accumulator_type) for a in self.joined]
-    self.output_shapes = [steps.ClientShape(program.types[key]) for key in step.outputs]
+    self.output_shapes = [server_steps.ClientShape(program.types[key]) for key in step.outputs]
     collected: list[Any] = [*self._joined_shapes, *self.output_shapes]
     self.collectors = [layout for shape in collected for layout in shape.layouts]
     self.traces = 0
 
   def function(self):
     """The loop, traced once for any number of clients and rows."""
-    signature = [tf.TensorSpec([], tf.int32), *steps.signature_of(self.shapes)]
+    signature = [tf.TensorSpec([], tf.int32), *server_steps.signature_of(self.shapes)]
     return flat_function.compile_flat(self._loop, signature)
 
   def _loop(self, count, *tensors):
-    parts = list(zip(self.inputs, self.shapes, steps.split(self.shapes, tensors)))
+    parts = list(zip(self.inputs, self.shapes, server_steps.split(self.shapes, tensors)))
     differing = [part for part in parts if part[0] in self.program.at_clients]
     return self.build(
       count,
@@ -123,7 +123,7 @@ class ClientLoop:
     self.traces += 1
 
     def body(index, accumulators, arrays):
-      names = steps.names_of(self.program, {**known, **take(index)})
+      names = server_steps.names_of(self.program, {**known, **take(index)})
       for name, block in self.step.calls:
         names[name] = expressions.evaluate(block, names)
       new = self._fold(accumulators, names)
@@ -134,7 +134,7 @@ class ClientLoop:
 
     zeros = [leaf for a in self.folded for leaf in expressions.flatten(known[a.zero_key])]
     arrays = [layout.arrays(capacity) for layout in collectors]
-    invariants = [spec.shape for spec in steps.signature_of(self.folded_shapes)]
+    invariants = [spec.shape for spec in server_steps.signature_of(self.folded_shapes)]
     _, accumulators, arrays = tf.while_loop(
       lambda index, *_: index < count,
       body,
@@ -151,7 +151,7 @@ class ClientLoop:
 
   def _fold(self, accumulators, names) -> list[tf.Tensor]:
     new = []
-    parts = steps.split(self.folded_shapes, accumulators)
+    parts = server_steps.split(self.folded_shapes, accumulators)
     for aggregation, shape, leaves in zip(self.folded, self.folded_shapes, parts):
       result = _accumulate(aggregation, shape.value(leaves), names)
       for leaf, spec in zip(expressions.flatten(result), shape.specs):
@@ -167,12 +167,12 @@ class ClientLoop:
 
   def split_results(self, results: Sequence[tf.Tensor]):
     """The loop's results as (folded leaves, tensors by joined leaf, tensors by output key)."""
-    folded = steps.split(self.folded_shapes, results)
+    folded = server_steps.split(self.folded_shapes, results)
     results = results[sum(map(len, folded)) :]
-    joined = steps.split(self.collectors, results)
+    joined = server_steps.split(self.collectors, results)
     number = sum(len(shape.layouts) for shape in self._joined_shapes)
     results = results[sum(len(tensors) for tensors in joined[:number]) :]
-    outputs = steps.split(self.output_shapes, results)
+    outputs = server_steps.split(self.output_shapes, results)
     return [leaf for leaves in folded for leaf in leaves], joined[:number], outputs
 
 
@@ -188,7 +188,7 @@ class Totals:
   def __init__(self, loop: ClientLoop):
     self._merge = None
     if loop.folded:
-      self._merge = steps.merge_function(loop.folded)
+      self._merge = server_steps.merge_function(loop.folded)
 
   def merge(self, folded: Sequence[Sequence[tf.Tensor]]) -> Optional[list[tf.Tensor]]:
     """The leaves of the folded accumulators of all chunks, in the chunks' order; None of none."""

@@ -79,7 +79,7 @@ def build(
   """
   from tensorflow_federated import learning
 
-  from fl_research.algorithms import gradient_transforms
+  from fl_research.optimizers import gradient_transforms
 
   names = OPTIMIZERS[name].hyperparameters
   h: dict[str, Any] = {n: hyperparameters.get(n, HYPERPARAMETERS[n].default) for n in names}

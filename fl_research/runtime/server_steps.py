@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.runtime import expressions, flat_function, layouts, pieces
+from fl_research.runtime import expressions, flat_function, graph_functions, layouts
 from fl_research.runtime import program as programs
 
 
@@ -14,7 +14,7 @@ class ServerShape:
 
   def __init__(self, type_signature):
     self.type = member_of(type_signature)
-    self.specs = [pieces.leaf_spec(leaf) for leaf in pieces.leaf_types(self.type)]
+    self.specs = [graph_functions.leaf_spec(leaf) for leaf in graph_functions.leaf_types(self.type)]
 
   def value(self, tensors: Sequence[tf.Tensor]) -> expressions.Value:
     """The value that has these leaves."""
@@ -26,7 +26,7 @@ class ClientShape:
 
   def __init__(self, type_signature):
     self.type = member_of(type_signature)
-    self.layouts = [layouts.layout_of(leaf) for leaf in pieces.leaf_types(self.type)]
+    self.layouts = [layouts.layout_of(leaf) for leaf in graph_functions.leaf_types(self.type)]
     self.specs = [spec for layout in self.layouts for spec in layout.specs]
 
   def arrange(self, leaves: Sequence[layouts.RawLeaf]) -> list[tf.Tensor]:

@@ -29,10 +29,10 @@ from fl_research.aggregation import sums as sums_lib
 from fl_research.aggregation.compression import compressor as compressor_lib
 from fl_research.aggregation.private import PrivateAggregator
 from fl_research.aggregation.stacked import StackedAggregator
-from fl_research.algorithms import algorithm as algorithm_lib
-from fl_research.algorithms import client_step, client_work
 from fl_research.models import model as model_lib
 from fl_research.population.attacks import attack as attack_lib
+from fl_research.round import client_half, local_training
+from fl_research.round import method as algorithm_lib
 
 Schedule = Callable[[tf.Tensor], tf.Tensor]
 """Round number (int32, the first round is 0) -> the factor of the learning rate (float32)."""
@@ -108,7 +108,7 @@ class Parts:
     shared = self.algorithm.is_shared(self.model.weight_names)
     return [tensor for tensor, is_shared in zip(tensors, shared, strict=True) if is_shared]
 
-  def initial_weights(self) -> client_work.Weights:
+  def initial_weights(self) -> local_training.Weights:
     """The initial weights as tensors of the graph that is being built."""
     return tuple(tf.constant(w) for w in self.model.initial_weights[0])
 
@@ -198,7 +198,7 @@ def build_process(parts: Parts) -> FederatedProcess:
     functools.partial(_make_broadcast, parts), server_type
   )
   work = tff.tensorflow.computation(
-    functools.partial(client_step.client_step, parts),
+    functools.partial(client_half.client_step, parts),
     [broadcast_computation.type_signature.result, input_type],
   )
   result_type = work.type_signature.result
@@ -243,7 +243,7 @@ def build_process(parts: Parts) -> FederatedProcess:
     initialize=initialize,
     next=next_round,
     client_data_type=data_type,
-    report_columns=client_step.report_columns(parts.model),
+    report_columns=client_half.report_columns(parts.model),
     initial_client_state=initial_client() if parts.keeps_client_state else None,
     parts=parts,
     aggregation_columns=_scalar_names(next_round.type_signature.result[1].member['aggregation']),
@@ -372,7 +372,7 @@ def _combine(parts: Parts, aggregator: StackedAggregator, stacked: Any):
   updates = tuple(tf.gather(update, order) for update in stacked['update'])
   weights = tf.gather(stacked['weight'], order)
   if parts.attack is not None and parts.attack.colludes:
-    attacker = client_step.is_attacker(parts, tf.gather(stacked['client'], order))
+    attacker = client_half.is_attacker(parts, tf.gather(stacked['client'], order))
     updates = parts.attack.collude(updates, attacker)
   shapes = [update.shape[1:] for update in updates]
   combined = tf.cond(
@@ -423,7 +423,7 @@ def _server_step(parts: Parts, server: Any, update: Any, auxiliary: Any, partici
     participants = tf.constant(parts.aggregator.expected_participants)
   before = _server(server)
   optimizer = parts.server_optimizer
-  scaled = client_work.scale_learning_rate(
+  scaled = local_training.scale_learning_rate(
     optimizer, before.optimizer, parts.server_schedule(server['round_num'])
   )
   after = parts.algorithm.server_update(
@@ -438,7 +438,7 @@ def _server_step(parts: Parts, server: Any, update: Any, auxiliary: Any, partici
   )
   # The scaled rate was this round's only: the state keeps the base rate.
   base = optimizer.set_hparams(after.optimizer, optimizer.get_hparams(before.optimizer))
-  after = client_step.choose(participants > 0.0, after._replace(optimizer=base), before)
+  after = client_half.choose(participants > 0.0, after._replace(optimizer=base), before)
   return collections.OrderedDict(
     weights=list(after.weights),
     method=after.method,
@@ -447,7 +447,7 @@ def _server_step(parts: Parts, server: Any, update: Any, auxiliary: Any, partici
   )
 
 
-def _with_zeros(parts: Parts, update: Any) -> client_work.Weights:
+def _with_zeros(parts: Parts, update: Any) -> local_training.Weights:
   """The update of all weights: zero for those that are not shared."""
   sent = iter(update)
   shared = parts.algorithm.is_shared(parts.model.weight_names)

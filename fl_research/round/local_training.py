@@ -13,8 +13,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import metrics
-from fl_research.algorithms import restricted_optimizer
 from fl_research.models import model as model_lib
+from fl_research.optimizers import restricted_optimizer
 
 Weights = tuple[tf.Tensor, ...]
 Correction = Callable[[Weights], Weights]

@@ -13,16 +13,16 @@ import tensorflow_federated as tff
 
 from fl_research.runtime import (
   chunks,
-  clients,
+  client_loop,
   errors,
   expressions,
   flat_function,
+  graph_functions,
   layouts,
   padded,
-  pieces,
-  steps,
+  python_values,
+  server_steps,
   trial,
-  values,
 )
 from fl_research.runtime import program as programs
 
@@ -34,17 +34,19 @@ class Local:
 
   def __init__(self, proto, type_signature):
     parameter_type = type_signature.parameter
-    self._leaf_types = pieces.leaf_types(parameter_type)
-    piece = pieces.piece_of(proto)
-    signature = [pieces.leaf_spec(leaf) for leaf in self._leaf_types]
+    self._leaf_types = graph_functions.leaf_types(parameter_type)
+    piece = graph_functions.piece_of(proto)
+    signature = [graph_functions.leaf_spec(leaf) for leaf in self._leaf_types]
     self._function = flat_function.compile_flat(lambda *tensors: piece(tensors), signature)
     self._parameter_type = parameter_type
     self._result_type = type_signature.result
 
   def run(self, argument, pool):
     del pool
-    leaves = [] if self._parameter_type is None else values.flatten(argument, self._parameter_type)
-    tensors = [values.as_tensor(*both) for both in zip(leaves, self._leaf_types)]
+    leaves = (
+      [] if self._parameter_type is None else python_values.flatten(argument, self._parameter_type)
+    )
+    tensors = [python_values.as_tensor(*both) for both in zip(leaves, self._leaf_types)]
     return _to_python(iter(_run(self._function, tensors)), self._result_type)
 
 
@@ -55,7 +57,7 @@ def _to_python(tensors, type_signature):
   if isinstance(type_signature, tff.StructType):
     elements = tff.structure.iter_elements(type_signature)
     return expressions.Struct([(name, _to_python(tensors, part)) for name, part in elements])
-  return values.from_tensor(next(tensors), type_signature)
+  return python_values.from_tensor(next(tensors), type_signature)
 
 
 class ClientWork:
@@ -63,8 +65,8 @@ class ClientWork:
 
   def __init__(self, program: programs.Program, step: programs.Step, jit: str):
     self.step = step
-    self.loop = clients.ClientLoop(program, step)
-    self.totals = clients.Totals(self.loop)
+    self.loop = client_loop.ClientLoop(program, step)
+    self.totals = client_loop.Totals(self.loop)
     self._function = self.loop.function()
     self._padded: Optional[padded.PaddedLoop] = None
     self.choice: Optional[trial.Choice] = trial.Choice(False, f'jit is {jit}')
@@ -111,7 +113,7 @@ class ClientWork:
 class ChunkInputs:
   """What a step's loop takes for one chunk: for each input tensors, or a client's raw leaves."""
 
-  def __init__(self, loop: clients.ClientLoop, call: 'Call', chunk: int):
+  def __init__(self, loop: client_loop.ClientLoop, call: 'Call', chunk: int):
     self._loop = loop
     self._call = call
     self.chunk = chunk
@@ -153,7 +155,7 @@ class Federated:
       if step.at_clients:
         self._steps.append(ClientWork(self._program, step, jit))
       elif step.outputs:
-        self._steps.append((step, steps.server_function(self._program, step)))
+        self._steps.append((step, server_steps.server_function(self._program, step)))
 
   def run(self, argument, pool):
     """Runs the computation on a Python argument; returns Structs of NumPy values."""
@@ -190,14 +192,14 @@ class Call:
     types: list[tff.Type] = []
     for key, type_signature in program.parameters:
       part = _part(argument, key, program)
-      member = steps.member_of(type_signature)
+      member = server_steps.member_of(type_signature)
       if key in program.at_clients:
         self.arguments[key] = len(types)
         values_at_clients.append(part)
         types.append(member)
       else:
-        leaves = zip(values.flatten(part, member), pieces.leaf_types(member))
-        self.tensors[key] = [values.as_tensor(leaf, leaf_type) for leaf, leaf_type in leaves]
+        leaves = zip(python_values.flatten(part, member), graph_functions.leaf_types(member))
+        self.tensors[key] = [python_values.as_tensor(leaf, leaf_type) for leaf, leaf_type in leaves]
     self.cohort = chunks.Cohort(values_at_clients, types, parallelism)
     self._leaves: dict[tuple[programs.Key, int], list[layouts.RawLeaf]] = {}
 
@@ -209,8 +211,8 @@ class Call:
 
   def run_server(self, step: programs.Step, function: flat_function.FlatFunction) -> None:
     inputs = [tensor for key in step.inputs for tensor in self.tensors[key]]
-    shapes = [steps.shape_of(self._program, key) for key in step.outputs]
-    self.tensors.update(zip(step.outputs, steps.split(shapes, _run(function, inputs))))
+    shapes = [server_steps.shape_of(self._program, key) for key in step.outputs]
+    self.tensors.update(zip(step.outputs, server_steps.split(shapes, _run(function, inputs))))
 
   def run_clients(self, compiled: ClientWork) -> None:
     chunks_inputs = [
@@ -231,9 +233,9 @@ class Call:
     zeros = [leaf for a in loop.joined for leaf in self.tensors[a.zero_key]]
     joined = totals.join(zeros, [[own[0] for own in joined] for _, joined, _ in results])
     for aggregations, leaves in ((loop.folded, folded), (loop.joined, joined)):
-      shapes = [steps.ServerShape(a.accumulator_type) for a in aggregations]
+      shapes = [server_steps.ServerShape(a.accumulator_type) for a in aggregations]
       keys = [a.accumulator_key for a in aggregations]
-      self.tensors.update(zip(keys, steps.split(shapes, leaves)))
+      self.tensors.update(zip(keys, server_steps.split(shapes, leaves)))
     for index, key in enumerate(compiled.step.outputs):
       self.by_chunk[key] = [outputs[index] for _, _, outputs in results]
 
@@ -269,7 +271,7 @@ class Call:
     )
 
   def _value(self, key: programs.Key):
-    shape = steps.shape_of(self._program, key)
+    shape = server_steps.shape_of(self._program, key)
     if key in self.tensors:
       return _to_python(iter(self.tensors[key]), shape.type)
     clients_values = [None] * self.cohort.size
@@ -278,7 +280,7 @@ class Call:
         tensors = self.by_chunk[key][chunk]
       else:
         tensors = shape.arrange(self.leaves(key, chunk))
-      parts = zip(shape.layouts, steps.split(shape.layouts, tensors))
+      parts = zip(shape.layouts, server_steps.split(shape.layouts, tensors))
       columns = [layout.split(own) for layout, own in parts]
       rows = zip(*columns) if columns else [()] * len(share)
       for position, row in zip(share, rows):
@@ -290,7 +292,7 @@ def _part(argument, key: programs.Key, program: programs.Program):
   """The part of a Python argument that a parameter's key names."""
   type_signature: Any = program.parameter_type
   for index in key.split('/')[1:]:
-    argument = values.members(argument, type_signature)[int(index)]
+    argument = python_values.members(argument, type_signature)[int(index)]
     type_signature = type_signature[int(index)]
   return argument
 
