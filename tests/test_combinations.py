@@ -35,8 +35,8 @@ def run_two_rounds(combination):
   state = process.initialize()
   before = process.model_weights(state)
   for round_num in range(1, _ROUNDS + 1):
-    clients = [_client(settings, process, data, round_num, k) for k in range(len(data.train))]
-    state, measured, *_ = process.next(state, clients)
+    clients = [_client(settings, data, round_num, k) for k in range(len(data.train))]
+    state, measured, _ = process.run_round(state, clients)
     assert measured['participants'] == len(clients)
   after = process.model_weights(state)
   assert all(np.all(np.isfinite(w)) for w in after)
@@ -50,8 +50,8 @@ def _may_stand_still(combination):
   return sparse and combination.aggregator in ('median', 'trimmed_mean')
 
 
-def _client(settings, process, data, round_num, position):
-  examples = client_data.client_data(
+def _client(settings, data, round_num, position):
+  return client_data.client_data(
     data.train.examples(position),
     batch_size=settings.batch_size,
     epochs=settings.client_epochs_per_round,
@@ -60,9 +60,6 @@ def _client(settings, process, data, round_num, position):
     client=position,
     max_examples=settings.max_examples_per_client,
   )
-  if not process.keeps_client_state:
-    return examples
-  return {'data': examples, 'state': process.initial_client_state}
 
 
 def running():

@@ -110,23 +110,12 @@ def path(algorithm: str, dissimilarity: float, local_steps: int, rounds: int) ->
 
 def _follow(process: process_lib.FederatedProcess, cohort: Sequence, rounds: int) -> np.ndarray:
   state, points = process.initialize(), [START]
-  kept = [process.initial_client_state] * len(cohort)
+  kept: dict = {}
   for _ in range(rounds):
-    if process.keeps_client_state:
-      inputs = [{'data': data, 'state': own} for data, own in zip(cohort, kept)]
-      state, _, returned = process.next(state, inputs)
-      kept = _by_client(returned)
-    else:
-      state, _ = process.next(state, cohort)
+    result = process.run_round(state, cohort, kept)
+    state, kept = result.state, result.kept_by_client()
     points.append(process.model_weights(state)[0][0])
   return np.array(points)
-
-
-def _by_client(returned) -> list:
-  """The states that came back, stacked in any order, by client."""
-  order = np.argsort(returned['client'])
-  row = lambda index: lambda leaf: np.asarray(leaf)[index]
-  return [tf.nest.map_structure(row(index), returned['state']) for index in order]
 
 
 def rounds_to_arrive(algorithm: str, dissimilarity: float, local_steps: int) -> int:

@@ -9,7 +9,6 @@ import concurrent.futures
 from typing import Any, Optional
 
 import numpy as np
-import tensorflow as tf
 
 from benchmarks import works
 from fl_research import aggregation, algorithms, optimizers, runtime, settings
@@ -55,11 +54,10 @@ class Ours:
     upcoming = self._upcoming.pop(round_num, None)
     clients = upcoming.result() if upcoming else self._cohort_data(round_num)
     following = self._preparing.submit(self._cohort_data, round_num + 1)
-    result = self._process.next(self._state, self._with_states(clients))
-    self._state = result[0]
-    if self._process.keeps_client_state:
-      self._keep_states(result[2])
-    np.asarray(result[1]['report']['values'])
+    result = self._process.run_round(self._state, clients, self._client_states)
+    self._state = result.state
+    self._client_states.update(result.kept_by_client())
+    np.asarray(result.measured['report']['values'])
     following.result()
     self._upcoming[round_num + 1] = following
 
@@ -73,21 +71,7 @@ class Ours:
 
   def _cohort_data(self, round_num: int) -> list:
     clients = [self._job.client_data(round_num, int(k)) for k in self._cohort(round_num)]
-    return clients if self._process.keeps_client_state else runtime.stack_clients(clients)
-
-  def _with_states(self, clients: list) -> list:
-    if not self._process.keeps_client_state:
-      return clients
-    initial = self._process.initial_client_state
-    states = self._client_states
-    return [{'data': data, 'state': states.get(int(data['client']), initial)} for data in clients]
-
-  def _keep_states(self, kept: Any) -> None:
-    arrays = [np.asarray(leaf) for leaf in tf.nest.flatten(kept['state'])]
-    for row, client in enumerate(np.asarray(kept['client'])):
-      state = [array[row].copy() for array in arrays]
-      initial = self._process.initial_client_state
-      self._client_states[int(client)] = tf.nest.pack_sequence_as(initial, state)
+    return runtime.stack_clients(clients)
 
 
 def build_process(job: works.Job) -> process_lib.FederatedProcess:

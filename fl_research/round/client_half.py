@@ -43,21 +43,19 @@ def is_attacker(parts, clients: tf.Tensor) -> tf.Tensor:
   return tf.reduce_any(tf.equal(clients[..., tf.newaxis], attackers), axis=-1)
 
 
-def client_step(parts, broadcast: Any, inputs: Any) -> collections.OrderedDict:
+def client_step(parts, broadcast: Any, data: Any, state: Any) -> collections.OrderedDict:
   """The computation of one client in one round.
 
   Args:
     parts: `process.Parts`.
     broadcast: <weights, method, learning_rate_factor>.
-    inputs: D, or <data=D, state=T>.
+    data: D.
+    state: T, of empty parts where clients keep none.
 
   Returns:
     <update, auxiliary, weight, finite, report=<client, values>>, and `kept`=<client, state> where
     clients keep a state.
   """
-  data, state = inputs, {'method': (), 'compressor': ()}
-  if parts.keeps_client_state:
-    data, state = inputs['data'], inputs['state']
   result = _work(parts, broadcast, _poisoned_data(parts, data), state)
   weight = _client_weight(parts.client_weighting, data)
   update = _poisoned_update(parts, data, tuple(parts.shared(result.update)), weight)

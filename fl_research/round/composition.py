@@ -1,11 +1,16 @@
 """From a method to TFF computations: the only place where a federated round is put together.
 
     initialize: ( -> S@SERVER)
-    next:       (<S@SERVER, {C}@CLIENTS> -> <S@SERVER, M@SERVER>)
+    next:       (<S@SERVER, {D}@CLIENTS> -> <S@SERVER, M@SERVER>)
 
-with C = D, the client's data (see `fl_research.client_data`), or <data=D, state=T> where clients
-keep a state T = <method=…, compressor=…>; these give <S, M, <client=int32[?], state=T[?]>>@SERVER,
-the new states stacked, for the training loop to store by client.
+with D the client's data (see `fl_research.client_data`). Where clients keep a state
+T = <method=…, compressor=…> from round to round it is an argument of its own, so that cohorts can
+be stacked ahead of their round whatever the states will be,
+
+    next:       (<S@SERVER, {D}@CLIENTS, {T}@CLIENTS>
+                 -> <S, M, <client=int32[?], state=T[?]>>@SERVER),
+
+and the new states come back stacked, for the training loop to store by client.
 
 S = <weights, method, optimizer, aggregator, round_num=int32>.
 M = <participants=float32, report=<client=int32[?], values=float64[?,k]>, aggregation=…>: one row of
@@ -113,13 +118,36 @@ class Parts:
     return tuple(tf.constant(w) for w in self.model.initial_weights[0])
 
 
+class RoundResult(NamedTuple):
+  """What a round leaves.
+
+  Attributes:
+    state: the new S.
+    measured: M.
+    kept: <client=int32[n], state=T[n]>, the new client states stacked, in any order; None where
+      clients keep none.
+  """
+
+  state: Any
+  measured: Any
+  kept: Optional[Any]
+
+  def kept_by_client(self) -> dict[int, Any]:
+    """The new client states one by one, as arrays of their own."""
+    if self.kept is None:
+      return {}
+    row = lambda index: lambda leaf: np.array(np.asarray(leaf)[index])
+    clients = np.asarray(self.kept['client']).tolist()
+    return {k: tf.nest.map_structure(row(i), self.kept['state']) for i, k in enumerate(clients)}
+
+
 @dataclasses.dataclass(frozen=True)
 class FederatedProcess:
   """A federated optimisation method, ready to run.
 
   Attributes:
     initialize: `( -> S@SERVER)`.
-    next: `(<S@SERVER, {C}@CLIENTS> -> <S, M>@SERVER)`, see the module's docstring.
+    next: `(<S@SERVER, {D}@CLIENTS, …> -> <S, M, …>@SERVER)`, see the module's docstring.
     client_data_type: the type D of one client's data.
     report_columns: names of the columns of `M.report.values`.
     initial_client_state: the state of a client never seen before, as NumPy arrays; None for
@@ -150,6 +178,23 @@ class FederatedProcess:
   def keeps_client_state(self) -> bool:
     """Whether clients carry a state from round to round."""
     return self.initial_client_state is not None
+
+  def run_round(
+    self, state: Any, cohort: Sequence[Any], client_states: Mapping[int, Any] | None = None
+  ) -> RoundResult:
+    """One round of `next`, whether clients keep a state or not.
+
+    Args:
+      state: S.
+      cohort: the D of each client.
+      client_states: the T of those that have taken part before, by client.
+    """
+    if not self.keeps_client_state:
+      state, measured = self.next(state, cohort)
+      return RoundResult(state, measured, None)
+    known, initial = client_states or {}, self.initial_client_state
+    states = [known.get(int(data['client']), initial) for data in cohort]
+    return RoundResult(*self.next(state, cohort, states))
 
   def model_weights(self, state: Any) -> tuple[np.ndarray, ...]:
     """The global model of a server state."""
@@ -189,17 +234,13 @@ def build_process(parts: Parts) -> FederatedProcess:
   initial_client = tff.tensorflow.computation(functools.partial(_initial_client, parts))
   server_type = initial_server.type_signature.result
   data_type = client_data_type(parts.model, parts.batch_size)
-  input_type = tff.to_type(
-    collections.OrderedDict(data=data_type, state=initial_client.type_signature.result)
-    if parts.keeps_client_state
-    else data_type
-  )
+  client_type = initial_client.type_signature.result
   broadcast_computation = tff.tensorflow.computation(
     functools.partial(_make_broadcast, parts), server_type
   )
   work = tff.tensorflow.computation(
     functools.partial(client_half.client_step, parts),
-    [broadcast_computation.type_signature.result, input_type],
+    [broadcast_computation.type_signature.result, data_type, client_type],
   )
   result_type = work.type_signature.result
   _check_private(parts, result_type)
@@ -215,12 +256,9 @@ def build_process(parts: Parts) -> FederatedProcess:
       collections.OrderedDict(server=server, aggregator=aggregate.initialize())
     )
 
-  @tff.federated_computation(
-    initialize.type_signature.result, tff.FederatedType(input_type, tff.CLIENTS)
-  )
-  def next_round(state, clients):
+  def one_round(state, data, client_states):
     broadcast = tff.federated_broadcast(tff.federated_map(broadcast_computation, state['server']))
-    result = tff.federated_map(work, (broadcast, clients))
+    result = tff.federated_map(work, (broadcast, data, client_states))
     combined = aggregate.next(state['aggregator'], result)
     auxiliary = _mean_auxiliary(parts, result)
     participants = tff.federated_sum(result['finite'])
@@ -238,6 +276,17 @@ def build_process(parts: Parts) -> FederatedProcess:
     if not parts.keeps_client_state:
       return new_state, measurements
     return new_state, measurements, stacking.stack_at_server(result['kept'])
+
+  at_clients = functools.partial(tff.FederatedType, placement=tff.CLIENTS)
+  if parts.keeps_client_state:
+    next_round = tff.federated_computation(
+      one_round, initialize.type_signature.result, at_clients(data_type), at_clients(client_type)
+    )
+  else:
+
+    @tff.federated_computation(initialize.type_signature.result, at_clients(data_type))
+    def next_round(state, data):
+      return one_round(state, data, tff.federated_value(initial_client(), tff.CLIENTS))
 
   return FederatedProcess(
     initialize=initialize,

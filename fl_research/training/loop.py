@@ -183,12 +183,11 @@ class Loop:
     begin: float,
     observers: Observers,
   ) -> None:
-    result = self._process.next(progress.state, self._with_states(progress, clients))
-    progress.state = result[0]
+    result = self._process.run_round(progress.state, clients, progress.client_states)
+    progress.state = result.state
     progress.round_num += 1
-    if self._process.keeps_client_state:
-      self._keep_states(progress, result[2])
-    row, client_rows = self._training_row(result[1], plan, progress)
+    progress.client_states.update(result.kept_by_client())
+    row, client_rows = self._training_row(result.measured, plan, progress)
     row.update(self._round_columns(progress.round_num))
     last = progress.round_num >= self._settings.total_rounds
     evaluated = last or progress.round_num % self._settings.rounds_per_evaluation == 0
@@ -220,25 +219,7 @@ class Loop:
       )
       for position, epochs in zip(plan.uploading, plan.epochs)
     ]
-    stateless = not self._process.keeps_client_state
-    return plan, runtime.stack_clients(clients) if stateless else clients
-
-  def _with_states(self, progress: Progress, clients: list) -> list:
-    if not self._process.keeps_client_state:
-      return clients
-    initial = self._process.initial_client_state
-    states = progress.client_states
-    return [{'data': data, 'state': states.get(int(data['client']), initial)} for data in clients]
-
-  def _keep_states(self, progress: Progress, kept: Any) -> None:
-    """Stores the stacked client states under their clients' positions."""
-    positions = np.asarray(kept['client'])
-    arrays = [np.asarray(leaf) for leaf in tf.nest.flatten(kept['state'])]
-    for i, position in enumerate(positions):
-      state = [array[i].copy() for array in arrays]
-      progress.client_states[int(position)] = tf.nest.pack_sequence_as(
-        self._process.initial_client_state, state
-      )
+    return plan, runtime.stack_clients(clients)
 
   def _training_row(
     self, measured: Any, plan: participation.RoundPlan, progress: Progress

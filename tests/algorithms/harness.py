@@ -1,7 +1,6 @@
 """Runs a method on the oracles' problem: three rounds, three clients of 9, 5 and 14 examples."""
 
 import numpy as np
-import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import client_data, models
@@ -64,16 +63,9 @@ def run_with_clients(process, rounds):
   """Global weights after every round, and the states kept by client, as the loop does."""
   state, kept, history = process.initialize(), {}, []
   for cohort in rounds:
-    inputs = cohort
-    if process.keeps_client_state:
-      initial = process.initial_client_state
-      inputs = [{'data': d, 'state': kept.get(int(d['client']), initial)} for d in cohort]
-    result = process.next(state, inputs)
-    state = result[0]
-    if process.keeps_client_state:
-      for i, client in enumerate(np.asarray(result[2]['client'])):
-        row = lambda leaf, i=i: np.asarray(leaf)[i]
-        kept[int(client)] = tf.nest.map_structure(row, result[2]['state'])
+    result = process.run_round(state, cohort, kept)
+    state = result.state
+    kept.update(result.kept_by_client())
     history.append(process.model_weights(state))
   return history, kept
 

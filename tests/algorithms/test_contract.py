@@ -89,18 +89,11 @@ def _process(name):
 
 def _step(process, progress, cohort):
   """One round, as the training loop has it; gives what was measured."""
-  inputs, initial = cohort, process.initial_client_state
-  if process.keeps_client_state:
-    states = progress.client_states
-    inputs = [{'data': d, 'state': states.get(int(d['client']), initial)} for d in cohort]
-  result = process.next(progress.state, inputs)
-  progress.state = result[0]
+  result = process.run_round(progress.state, cohort, progress.client_states)
+  progress.state = result.state
   progress.round_num += 1
-  if process.keeps_client_state:
-    for i, client in enumerate(np.asarray(result[2]['client'])):
-      row = lambda leaf, i=i: np.asarray(leaf)[i].copy()
-      progress.client_states[int(client)] = tf.nest.map_structure(row, result[2]['state'])
-  return result[1]
+  progress.client_states.update(result.kept_by_client())
+  return result.measured
 
 
 def _run(process, rounds):

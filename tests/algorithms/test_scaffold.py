@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import client_data, runtime
@@ -47,9 +46,7 @@ def test_equals_oracle_when_clients_are_missing(option, server_rate):
 def test_population_divides_the_servers_variate():
   cohort = harness.cohorts(rounds=1)[0]
   process = _build('II', population_size=30)
-  state = process.next(
-    process.initialize(), [{'data': d, 'state': process.initial_client_state} for d in cohort]
-  )[0]
+  state = process.run_round(process.initialize(), cohort).state
   start = harness.model().initial_weights[0]
   _, expected = oracle.run(start, [cohort], harness.RATE, 'II', 30)
   harness.assert_same([state['server']['method']], [expected])
@@ -109,14 +106,9 @@ def test_variates_of_what_a_structured_update_leaves_out_stay_as_they_are():
   state, kept = process.initialize(), {}
   for cohort in harness.cohorts(rounds=3):
     stored = {k: process.initial_client_state for k in range(3)} | kept
-    inputs = [{'data': d, 'state': stored[int(d['client'])]} for d in cohort]
     before = {k: np.concatenate([np.ravel(v) for v in s['method']]) for k, s in stored.items()}
-    result = process.next(state, inputs)
-    state, after = result[0], _kept(result)
-    kept = {
-      int(client): tf.nest.map_structure(lambda leaf, i=i: np.asarray(leaf)[i], result[2]['state'])
-      for i, client in enumerate(np.asarray(result[2]['client']))
-    }
+    result = process.run_round(state, cohort, kept)
+    state, after, kept = result.state, _kept(result), result.kept_by_client()
     trained = sum(-(-w.size // 4) for w in harness.model().initial_weights[0])
     for client, variate in after.items():
       assert 0 < np.count_nonzero(variate != before[client]) <= trained
@@ -125,10 +117,7 @@ def test_variates_of_what_a_structured_update_leaves_out_stay_as_they_are():
 def test_its_second_tensor_is_sent_and_counted_as_it_is():
   size = sum(w.size for w in harness.model().initial_weights[0])
   process = _build('II', compressor=compression.build({'quantize': {'bits': 8}}))
-  inputs = [
-    {'data': d, 'state': process.initial_client_state} for d in harness.cohorts(rounds=1)[0]
-  ]
-  _, measured, _ = process.next(process.initialize(), inputs)
+  measured = process.run_round(process.initialize(), harness.cohorts(rounds=1)[0]).measured
   column = process.report_columns.index('bytes_up')
   sent = np.asarray(measured['report']['values'])[:, column]
   # Two tensors' ends and a byte per number; 4 bytes per number of the variate; the weight.

@@ -250,10 +250,7 @@ def test_bytes_are_those_of_the_message():
     'top_k:0.25': 4 * (3 + 1) + 2 + 1,
   }.items():
     process = build(text)
-    inputs = rounds[0]
-    if process.keeps_client_state:
-      inputs = [{'data': d, 'state': process.initial_client_state} for d in inputs]
-    measured = process.next(process.initialize(), inputs)[1]
+    measured = process.run_round(process.initialize(), rounds[0]).measured
     # 4 bytes more: the number of examples, for the average.
     np.testing.assert_array_equal(bytes_up(measured, process), [size + 4] * 3)
     assert process.bytes_up_per_client == 4 * 15 + 4
@@ -285,8 +282,7 @@ def test_private_layers_are_not_sent_and_not_restricted(method, text):
 
 def test_nothing_sent_takes_no_bytes():
   process = build_with('top_k:0.5', local.build())
-  inputs = [{'data': d, 'state': process.initial_client_state} for d in harness.cohorts()[0]]
-  measured = process.next(process.initialize(), inputs)[1]
+  measured = process.run_round(process.initialize(), harness.cohorts()[0]).measured
   np.testing.assert_array_equal(bytes_up(measured, process), 0)
 
 
