@@ -49,7 +49,7 @@ def _average(text: str):
     total = tf.zeros_like(vector)
     for client in tf.range(CLIENTS):
       seed = tf.stack([trial, client])
-      total += compressor.transmit((vector,), seed, ()).update[0]
+      total += compressor.round_trip((vector,), seed)[0][0]
     return total / CLIENTS
 
   return average

@@ -28,6 +28,7 @@ from fl_research.models import layers
 from fl_research.models import model as model_lib
 from fl_research.models.specification import ModelSpec
 from fl_research.round import composition as process_lib
+from fl_research.round import parts as parts_lib
 
 STEP = 0.1
 START = 10.0
@@ -97,9 +98,9 @@ def path(algorithm: str, dissimilarity: float, local_steps: int, rounds: int) ->
   sgd = tff.learning.optimizers.build_sgdm
   with runtime.use_context('fused', client_parallelism=1):
     process = process_lib.build_process(
-      process_lib.Parts(
+      parts_lib.Parts(
         model=model(),
-        algorithm=algorithms.build(algorithm, {}),
+        method=algorithms.build(algorithm, {}),
         client_optimizer=sgd(STEP),
         server_optimizer=sgd(STEP if algorithm == 'fedsgd' else 1.0),
         population_size=2,

@@ -37,7 +37,7 @@ def compressed(compressor: str, dimension: int, trials: int, seed: int) -> float
 
   @tf.function
   def decoded(vector, client_seed):
-    return built.transmit((vector,), client_seed, ()).update[0]
+    return built.round_trip((vector,), client_seed)[0][0]
 
   def estimate(vector, *key):
     client_seed = random_streams.stateless_seed(seed, 'rotation', *key)

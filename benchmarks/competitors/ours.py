@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks import works
 from fl_research import aggregation, algorithms, optimizers, runtime, settings
 from fl_research.round import composition as process_lib
+from fl_research.round import parts as parts_lib
 
 
 def build(job: works.Job, *, runtime: str) -> 'Ours':
@@ -78,9 +79,9 @@ def build_process(job: works.Job) -> process_lib.FederatedProcess:
   """The process that `experiments.train` would build for a work."""
   work = job.work
   return process_lib.build_process(
-    process_lib.Parts(
+    parts_lib.Parts(
       model=job.build_model(),
-      algorithm=algorithms.build(work.algorithm, {}),
+      method=algorithms.build(work.algorithm, {}),
       client_optimizer=optimizers.build('sgd', work.learning_rate, {}),
       server_optimizer=optimizers.build('sgd', 1.0, {}),
       aggregator=aggregation.build(work.aggregator, {}),

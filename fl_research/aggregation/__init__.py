@@ -101,10 +101,10 @@ AGGREGATORS = {
 }
 """Every aggregator: the name users type, its module, its hyperparameters.
 
-The module has `build(**hyperparameters)`, which returns a `tff.aggregators` factory (weighted or
-not) or a `fl_research.aggregation.stacked.StackedAggregator`. A factory whose rule has a stacked
-form too has a method `stacked()` that gives it. The `build` of an entry that `is_sum` also takes
-`sums`, a `fl_research.aggregation.sums.Sums`: sums in the clear when it is left out.
+The module has `build(**hyperparameters)`, which returns a `fl_research.aggregation.combiner
+.Combiner`: a `stacked.StackedRule` of its own, or `summed.Summed` around a `tff.aggregators`
+factory. The `build` of an entry that `is_sum` also takes `sums`, a `fl_research.aggregation.sums
+.Sums`: sums in the clear when it is left out.
 """
 
 

@@ -29,7 +29,7 @@ import tensorflow as tf
 from fl_research.aggregation import stacked
 
 
-class GeometricMedian(stacked.StackedAggregator):
+class GeometricMedian(stacked.StackedRule):
   """Pillutla et al. 2022, algorithm 2 (see the module's docstring).
 
   Args:
@@ -70,6 +70,6 @@ class GeometricMedian(stacked.StackedAggregator):
     return stacked.weighted_sum(updates, tf.cast(coefficients, tf.float32))
 
 
-def build(iterations: int, smoothing: float) -> stacked.StackedAggregator:
+def build(iterations: int, smoothing: float) -> stacked.StackedRule:
   """The registry's entry point."""
   return GeometricMedian(iterations, smoothing)

@@ -37,7 +37,7 @@ def scores(updates: stacked.Stacked, attackers: int) -> tf.Tensor:
   return tf.reduce_sum(ascending[:, :neighbours], axis=1)
 
 
-class Krum(stacked.StackedAggregator):
+class Krum(stacked.StackedRule):
   """Blanchard et al. 2017, section 4 (see the module's docstring).
 
   Args:
@@ -81,6 +81,6 @@ class Krum(stacked.StackedAggregator):
     return stacked.weighted_sum(chosen, tf.fill(size, 1.0 / tf.cast(size[0], tf.float32)))
 
 
-def build(f: int) -> stacked.StackedAggregator:
+def build(f: int) -> stacked.StackedRule:
   """The registry's entry point."""
   return Krum(f)

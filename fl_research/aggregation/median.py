@@ -19,7 +19,7 @@ Differences from the paper:
 from fl_research.aggregation import order_statistics, stacked
 
 
-class Median(stacked.StackedAggregator):
+class Median(stacked.StackedRule):
   """Yin et al. 2018, definition 1 (see the module's docstring)."""
 
   def combine(self, updates, weights):
@@ -27,6 +27,6 @@ class Median(stacked.StackedAggregator):
     return tuple(order_statistics.median(update) for update in updates)
 
 
-def build() -> stacked.StackedAggregator:
+def build() -> stacked.StackedRule:
   """The registry's entry point."""
   return Median()

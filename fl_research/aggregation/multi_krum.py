@@ -14,6 +14,6 @@ Differences from the paper:
 from fl_research.aggregation import krum, stacked
 
 
-def build(f: int, m: int) -> stacked.StackedAggregator:
+def build(f: int, m: int) -> stacked.StackedRule:
   """The registry's entry point."""
   return krum.Krum(f, m, 'multi_krum')

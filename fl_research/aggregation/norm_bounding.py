@@ -20,7 +20,7 @@ Differences from the paper:
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.aggregation import norm_quantile, stacked
+from fl_research.aggregation import norm_quantile, stacked, summed
 from fl_research.aggregation import sums as sums_lib
 
 # Entries beyond this make the squared norm of an update overflow float32, and clipping by an
@@ -28,7 +28,7 @@ from fl_research.aggregation import sums as sums_lib
 _LARGEST_ENTRY = 1e15
 
 
-class StackedNormBounding(stacked.StackedAggregator):
+class StackedNormBounding(stacked.StackedRule):
   """Norm bounding with a fixed bound, of stacked updates.
 
   Args:
@@ -45,43 +45,17 @@ class StackedNormBounding(stacked.StackedAggregator):
     return stacked.weighted_sum(updates, shares * tf.cast(factors, tf.float32))
 
 
-class NormBounding(tff.aggregators.WeightedAggregationFactory):
-  """Sun et al. 2019 (see the module's docstring), through TFF's clipping.
-
-  For updates of type T its process has
-
-      next: (<S@SERVER, {T}@CLIENTS, {float32}@CLIENTS> -> <S@SERVER, T@SERVER, M@SERVER>)
-
-  S holds the estimate of the bound where it adapts, M says the bound and how many were clipped.
-
-  Args:
-    bound: M, or where the estimate of it starts.
-    quantile: γ; 0 for a fixed M.
-    learning_rate: η of the estimate.
-    sums: how sums over clients are taken.
-  """
-
-  def __init__(self, bound: float, quantile: float, learning_rate: float, sums: sums_lib.Sums):
-    self._bound = bound
-    self._has_stacked_form = quantile == 0 and not sums.are_secure
-    limit = norm_quantile.build(bound, quantile, learning_rate, sums=sums) if quantile else bound
-    clipping = tff.aggregators.clipping_factory(limit, sums.mean(), sums.count())
-    self._factory = tff.aggregators.zeroing_factory(
-      _LARGEST_ENTRY, clipping, zeroed_count_sum_factory=sums.count()
-    )
-
-  def create(self, value_type, weight_type):
-    return self._factory.create(value_type, weight_type)
-
-  def stacked(self):
-    """The same rule over stacked updates; None where secure sums hide them, and where the bound
-    adapts, which takes a state.
-    """
-    return StackedNormBounding(self._bound) if self._has_stacked_form else None
-
-
 def build(
   bound: float, quantile: float, learning_rate: float, sums: sums_lib.Sums = sums_lib.CLEAR
-) -> tff.aggregators.WeightedAggregationFactory:
-  """The registry's entry point."""
-  return NormBounding(bound, quantile, learning_rate, sums)
+) -> summed.Summed:
+  """The registry's entry point: TFF's clipping, whose M says the bound and how many were clipped.
+
+  There is no stacked form where secure sums hide the updates, or where the bound adapts.
+  """
+  limit = norm_quantile.build(bound, quantile, learning_rate, sums=sums) if quantile else bound
+  clipping = tff.aggregators.clipping_factory(limit, sums.mean(), sums.count())
+  factory = tff.aggregators.zeroing_factory(
+    _LARGEST_ENTRY, clipping, zeroed_count_sum_factory=sums.count()
+  )
+  has_stacked_form = not quantile and not sums.are_secure
+  return summed.Summed(factory, StackedNormBounding(bound) if has_stacked_form else None)

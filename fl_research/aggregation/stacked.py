@@ -1,38 +1,107 @@
 """Aggregators that must see every client's update at once, such as the median or Krum."""
 
-import abc
+from typing import Any
 
 import tensorflow as tf
+import tensorflow_federated as tff
 
-Stacked = tuple[tf.Tensor, ...]
-"""Clients' updates side by side: each tensor is [n, ...], row i being client i's."""
+from fl_research.aggregation import combiner, stacking
+from fl_research.aggregation.combiner import Stacked
 
 # Columns that are converted to float64 at a time: 100 clients take 50 MB of it.
 _COLUMNS_AT_ONCE = 1 << 16
 
 
-class StackedAggregator(abc.ABC):
-  """A rule from all updates to one.
+class StackedRule(combiner.Combiner):
+  """A rule that must see every client's update at once.
 
-  The process stacks the updates at the server, sorts them by client, so that the order of arrival
-  cannot matter, and leaves out clients whose weight is zero.
+  Updates are stacked at the server and sorted by client, so that the order of arrival cannot
+  matter; clients whose weight is zero are left out. A rule overrides `combine`, or, when it has a
+  memory, `initial_memory` and `next`.
   """
 
-  @abc.abstractmethod
-  def combine(self, updates: Stacked, weights: tf.Tensor) -> tuple[tf.Tensor, ...]:
+  kind = combiner.STACKED
+
+  def combine(self, updates: Stacked, weights: tf.Tensor) -> combiner.Update:
     """The aggregate of n ≥ 1 updates, as TensorFlow code.
 
     Args:
-      updates: [n, ...] tensors, one for each tensor of the model.
+      updates: [n, ...] tensors, one for each tensor of the update.
       weights: float32 [n], all positive.
 
     Returns:
-      Tensors of the model's shapes.
+      Tensors of the update's shapes.
     """
+    raise NotImplementedError
 
-  def check_cohort(self, cohort_size: int) -> None:
-    """Raises `UsageError` when cohorts of this size are too small for the rule's settings."""
-    del cohort_size
+  def initial_memory(self, zeros: combiner.Update) -> Any:
+    """The rule's memory before the first round, by default none; `zeros` has an update's shapes."""
+    del zeros
+    return ()
+
+  def next(
+    self, memory: Any, updates: Stacked, weights: tf.Tensor, reference: combiner.Update
+  ) -> tuple[combiner.Update, Any]:
+    """The aggregate of n ≥ 1 updates, and the memory after it.
+
+    Args:
+      memory: what the rule remembers.
+      updates, weights: as for `combine`.
+      reference: with `needs_reference` the update from the server's own examples, else empty.
+    """
+    del reference
+    return self.combine(updates, weights), memory
+
+  def create(self, update_type):
+    return self.create_seen(update_type, lambda updates, clients: updates)
+
+  def create_seen(self, update_type, seen):
+    specs = tf.nest.flatten(tff.types.type_to_tf_tensor_specs(update_type))
+    shapes = [spec.shape for spec in specs]
+
+    @tff.tensorflow.computation
+    def initial_memory():
+      return self.initial_memory(tuple(tf.zeros(spec.shape, spec.dtype) for spec in specs))
+
+    @tff.federated_computation
+    def initialize():
+      return tff.federated_eval(initial_memory, tff.SERVER)
+
+    def next_fn(memory, arrived, reference):
+      stacked = stacking.stack_at_server(tff.federated_zip(arrived))
+      types = [value.type_signature.member for value in (memory, stacked, reference)]
+
+      @tff.tensorflow.computation(*types)
+      def combine(memory, stacked, reference):
+        return _combine_sorted(self, memory, stacked, tuple(reference), seen, shapes)
+
+      combined, memory = tff.federated_map(combine, (memory, stacked, reference))
+      nothing = tff.federated_value((), tff.SERVER)
+      return tff.templates.MeasuredProcessOutput(memory, combined, nothing)
+
+    return combiner.Combining(initialize, next_fn)
+
+
+def _combine_sorted(rule: StackedRule, memory: Any, stacked: Any, reference, seen, shapes):
+  """The rule on the updates of those that count, in the order of their clients."""
+  order = tf.argsort(stacked['client'], stable=True)
+  order = tf.boolean_mask(order, tf.gather(stacked['weight'], order) > 0.0)
+  updates = tuple(tf.gather(update, order) for update in stacked['update'])
+  weights = tf.gather(stacked['weight'], order)
+  updates = seen(updates, tf.gather(stacked['client'], order))
+  leaves = tf.nest.flatten(memory)
+
+  def combine():
+    combined, after = rule.next(memory, updates, weights, reference)
+    return [*combined, *tf.nest.flatten(after)]
+
+  def nothing():
+    return [tf.zeros(shape) for shape in shapes] + [tf.identity(leaf) for leaf in leaves]
+
+  results = tf.cond(tf.size(order) > 0, combine, nothing)
+  combined, after = results[: len(shapes)], results[len(shapes) :]
+  combined = [tf.ensure_shape(tensor, shape) for tensor, shape in zip(combined, shapes)]
+  return combined, tf.nest.pack_sequence_as(memory, after)
 
 
 def weighted_sum(updates: Stacked, coefficients: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -21,7 +21,7 @@ import tensorflow as tf
 from fl_research.aggregation import order_statistics, stacked
 
 
-class TrimmedMean(stacked.StackedAggregator):
+class TrimmedMean(stacked.StackedRule):
   """Yin et al. 2018, definition 2 (see the module's docstring).
 
   Args:
@@ -44,6 +44,6 @@ class TrimmedMean(stacked.StackedAggregator):
     return tuple(order_statistics.trimmed_mean(update, trimmed) for update in updates)
 
 
-def build(fraction: float) -> stacked.StackedAggregator:
+def build(fraction: float) -> stacked.StackedRule:
   """The registry's entry point."""
   return TrimmedMean(fraction)

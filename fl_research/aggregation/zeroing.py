@@ -22,7 +22,7 @@ Differences from the paper:
 
 import tensorflow_federated as tff
 
-from fl_research.aggregation import norm_quantile
+from fl_research.aggregation import norm_quantile, summed
 from fl_research.aggregation import sums as sums_lib
 
 
@@ -33,9 +33,12 @@ def build(
   multiplier: float,
   increment: float,
   sums: sums_lib.Sums = sums_lib.CLEAR,
-) -> tff.aggregators.WeightedAggregationFactory:
+) -> summed.Summed:
   """The registry's entry point."""
   limit = bound
   if quantile:
     limit = norm_quantile.build(bound, quantile, learning_rate, multiplier, increment, sums)
-  return tff.aggregators.zeroing_factory(limit, sums.mean(), zeroed_count_sum_factory=sums.count())
+  factory = tff.aggregators.zeroing_factory(
+    limit, sums.mean(), zeroed_count_sum_factory=sums.count()
+  )
+  return summed.Summed(factory)

@@ -57,19 +57,15 @@ class AdaptiveServer(fed_avg.FedAvg, abc.ABC):
   def second_moment(self, v: tf.Tensor, squared: tf.Tensor) -> tf.Tensor:
     """v_t from v_{t-1} and Δ_t²."""
 
-  def initial_server_state(self, weights):
+  def initial_own(self, weights):
     return collections.OrderedDict(
       m=[tf.zeros_like(w) for w in weights],
       v=[tf.fill(w.shape, tf.constant(self._initial_accumulator, w.dtype)) for w in weights],
     )
 
-  def message(self, server):
-    return ()
-
-  def server_update(self, optimizer, server, aggregated):
-    before, delta = server.method, aggregated.update
+  def finish(self, server, combined):
+    before, delta = server.own, combined.update
     m = [self._beta_1 * m + (1.0 - self._beta_1) * d for m, d in zip(before['m'], delta)]
     v = [self.second_moment(v, tf.square(d)) for v, d in zip(before['v'], delta)]
     direction = tuple(a / (tf.sqrt(b) + self._tau) for a, b in zip(m, v))
-    stepped = super().server_update(optimizer, server, aggregated._replace(update=direction))
-    return stepped._replace(method=collections.OrderedDict(m=m, v=v))
+    return self.step(server, direction)._replace(own=collections.OrderedDict(m=m, v=v))

@@ -22,9 +22,7 @@ Differences from the paper:
 """
 
 from fl_research.algorithms import fed_avg, fed_prox
-from fl_research.optimizers import restricted_optimizer
-from fl_research.round import local_training as client_work_lib
-from fl_research.round import method
+from fl_research.round.method import Method
 
 
 class Ditto(fed_avg.FedAvg):
@@ -35,8 +33,7 @@ class Ditto(fed_avg.FedAvg):
     personal_epochs: passes of the personal steps; 0 for the batches of the global ones.
   """
 
-  keeps_client_state = True
-  has_personal_models = True
+  personal = True
 
   def __init__(self, regularization: float, personal_epochs: int):
     self._regularization = regularization
@@ -45,24 +42,22 @@ class Ditto(fed_avg.FedAvg):
   def initial_client_state(self, weights):
     return list(weights)
 
-  def client_work(self, model, optimizer, broadcast, data, client_state):
-    shared = super().client_work(model, optimizer, broadcast, data, ())
-    # A structured update restricts the steps of what is sent, and the personal model is not.
-    personal = client_work_lib.train_locally(
-      model,
-      restricted_optimizer.unrestricted(optimizer),
-      tuple(client_state),
-      data,
-      learning_rate_factor=broadcast.learning_rate_factor,
-      correction=fed_prox.proximal_term(self._regularization, broadcast.weights),
+  def work(self, client, message):
+    shared = super().work(client, message)
+    own = client.train(
+      client.state,
+      objective=client.loss.plus(fed_prox.proximal_term(self._regularization, message)),
       passes=self._personal_epochs,
+      sent=False,
     )
-    return shared._replace(client_state=list(personal.weights), sums=personal.sums)
+    return shared._replace(
+      client_state=list(own.weights), trained=shared.trained._replace(sums=own.sums)
+    )
 
-  def evaluation_weights(self, weights, client_state):
-    return tuple(client_state)
+  def predictor(self, server, client):
+    return self.predict(client.state)
 
 
-def build(*, regularization: float, personal_epochs: int) -> method.Algorithm:
+def build(*, regularization: float, personal_epochs: int) -> Method:
   """The registry's entry point; the arguments are those of `Ditto`."""
   return Ditto(regularization, personal_epochs)

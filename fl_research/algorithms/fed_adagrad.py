@@ -13,7 +13,7 @@ Differences from the paper:
 """
 
 from fl_research.algorithms import adaptive_server
-from fl_research.round import method
+from fl_research.round.method import Method
 
 
 class FedAdagrad(adaptive_server.AdaptiveServer):
@@ -23,6 +23,6 @@ class FedAdagrad(adaptive_server.AdaptiveServer):
     return v + squared
 
 
-def build(*, beta_1: float, tau: float, initial_accumulator: float) -> method.Algorithm:
+def build(*, beta_1: float, tau: float, initial_accumulator: float) -> Method:
   """The registry's entry point; the arguments are those of `AdaptiveServer`."""
   return FedAdagrad('fedadagrad', beta_1=beta_1, tau=tau, initial_accumulator=initial_accumulator)

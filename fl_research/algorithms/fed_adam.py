@@ -14,7 +14,7 @@ Differences from the paper:
 """
 
 from fl_research.algorithms import adaptive_server
-from fl_research.round import method
+from fl_research.round.method import Method
 
 
 class FedAdam(adaptive_server.AdaptiveServer):
@@ -33,8 +33,6 @@ class FedAdam(adaptive_server.AdaptiveServer):
     return self._beta_2 * v + (1.0 - self._beta_2) * squared
 
 
-def build(
-  *, beta_1: float, beta_2: float, tau: float, initial_accumulator: float
-) -> method.Algorithm:
+def build(*, beta_1: float, beta_2: float, tau: float, initial_accumulator: float) -> Method:
   """The registry's entry point; the arguments are those of `FedAdam`."""
   return FedAdam(beta_1=beta_1, beta_2=beta_2, tau=tau, initial_accumulator=initial_accumulator)

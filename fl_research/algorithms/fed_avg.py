@@ -19,25 +19,18 @@ Differences from the paper:
    what does not fill a batch.
 """
 
-from fl_research.round import local_training as client_work_lib
-from fl_research.round import method
+from fl_research.round.method import Method, Reply
+from fl_research.round.structures import subtract
 
 
-class FedAvg(method.Algorithm):
+class FedAvg(Method):
   """McMahan et al. 2017, algorithm 1 (see the module's docstring)."""
 
-  def client_work(self, model, optimizer, broadcast, data, client_state):
-    result = client_work_lib.train_locally(
-      model,
-      optimizer,
-      broadcast.weights,
-      data,
-      learning_rate_factor=broadcast.learning_rate_factor,
-    )
-    delta = client_work_lib.subtract(result.weights, broadcast.weights)
-    return method.ClientResult(delta, (), client_state, result.num_steps, result.sums)
+  def work(self, client, message):
+    trained = client.train(message)
+    return Reply(subtract(trained.weights, message), client.state, trained)
 
 
-def build() -> method.Algorithm:
+def build() -> Method:
   """The registry's entry point."""
   return FedAvg()

@@ -18,7 +18,7 @@ Differences from the paper:
 import tensorflow as tf
 
 from fl_research.algorithms import fed_avg
-from fl_research.round import method
+from fl_research.round.method import Method
 
 
 class FedAvgM(fed_avg.FedAvg):
@@ -33,22 +33,18 @@ class FedAvgM(fed_avg.FedAvg):
     self._momentum = momentum
     self._nesterov = nesterov
 
-  def initial_server_state(self, weights):
+  def initial_own(self, weights):
     return [tf.zeros_like(w) for w in weights]
 
-  def message(self, server):
-    return ()
-
-  def server_update(self, optimizer, server, aggregated):
-    delta = aggregated.update
-    velocity = [self._momentum * v + d for v, d in zip(server.method, delta, strict=True)]
+  def finish(self, server, combined):
+    delta = combined.update
+    velocity = [self._momentum * v + d for v, d in zip(server.own, delta, strict=True)]
     direction = tuple(velocity)
     if self._nesterov:
       direction = tuple(d + self._momentum * v for d, v in zip(delta, velocity))
-    stepped = super().server_update(optimizer, server, aggregated._replace(update=direction))
-    return stepped._replace(method=velocity)
+    return self.step(server, direction)._replace(own=velocity)
 
 
-def build(*, momentum: float, nesterov: bool) -> method.Algorithm:
+def build(*, momentum: float, nesterov: bool) -> Method:
   """The registry's entry point; the arguments are those of `FedAvgM`."""
   return FedAvgM(momentum, nesterov)

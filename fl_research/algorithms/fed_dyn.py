@@ -28,11 +28,11 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research.round import local_training as client_work_lib
-from fl_research.round import method
+from fl_research.round.method import Method, Reply
+from fl_research.round.structures import subtract
 
 
-class FedDyn(method.Algorithm):
+class FedDyn(Method):
   """Acar et al. 2021, algorithm 1 (see the module's docstring).
 
   Server state: h. Client state: g_k.
@@ -41,51 +41,41 @@ class FedDyn(method.Algorithm):
     alpha: α ≥ 0.
   """
 
-  keeps_client_state = True
-  needs_population_size = True
-
   def __init__(self, alpha: float):
     self._alpha = alpha
 
-  def initial_server_state(self, weights):
+  def bind(self, federation):
+    federation.require_population('FedDyn')
+    return super().bind(federation)
+
+  def initial_own(self, weights):
     return [tf.zeros_like(w) for w in weights]
 
   def initial_client_state(self, weights):
     return [tf.zeros_like(w) for w in weights]
 
-  def message(self, server):
-    return ()
+  def work(self, client, message):
+    alpha, centre = self._alpha, message
 
-  def client_work(self, model, optimizer, broadcast, data, client_state):
-    alpha, centre = self._alpha, broadcast.weights
+    def term(weights):
+      parts = zip(client.state, weights, centre, strict=True)
+      return tuple(alpha * (w - c) - own for own, w, c in parts)
 
-    def correction(weights):
-      terms = zip(client_state, weights, centre, strict=True)
-      return tuple(alpha * (w - c) - own for own, w, c in terms)
+    trained = client.train(centre, objective=client.loss.plus(term))
+    delta = subtract(trained.weights, centre)
+    state = [own - alpha * d for own, d in zip(client.state, delta, strict=True)]
+    return Reply(delta, state, trained)
 
-    result = client_work_lib.train_locally(
-      model,
-      optimizer,
-      centre,
-      data,
-      learning_rate_factor=broadcast.learning_rate_factor,
-      correction=correction,
-    )
-    delta = client_work_lib.subtract(result.weights, centre)
-    state = [own - alpha * d for own, d in zip(client_state, delta, strict=True)]
-    return method.ClientResult(delta, (), state, result.num_steps, result.sums)
-
-  def server_update(self, optimizer, server, aggregated):
-    share = self._alpha * aggregated.participants / aggregated.population
-    h = [h - share * u for h, u in zip(server.method, aggregated.update, strict=True)]
-    update = tuple(
+  def finish(self, server, combined):
+    share = self._alpha * combined.participants / self.federation.population_size
+    h = [h - share * u for h, u in zip(server.own, combined.update, strict=True)]
+    direction = tuple(
       u - tf.math.divide_no_nan(part, self._alpha)
-      for u, part in zip(aggregated.update, h, strict=True)
+      for u, part in zip(combined.update, h, strict=True)
     )
-    stepped = super().server_update(optimizer, server, aggregated._replace(update=update))
-    return stepped._replace(method=h)
+    return self.step(server, direction)._replace(own=h)
 
 
-def build(*, alpha: float) -> method.Algorithm:
+def build(*, alpha: float) -> Method:
   """The registry's entry point; the argument is that of `FedDyn`."""
   return FedDyn(alpha)

@@ -31,8 +31,8 @@ Differences from the paper:
 import tensorflow as tf
 
 from fl_research.algorithms import fed_prox
-from fl_research.round import local_training as client_work_lib
-from fl_research.round import method
+from fl_research.round.method import Method, Reply
+from fl_research.round.structures import subtract
 
 
 def sum_of_coefficients(
@@ -59,7 +59,7 @@ def sum_of_coefficients(
   return distance
 
 
-class FedNova(method.Algorithm):
+class FedNova(Method):
   """Wang et al. 2020, section 4 (see the module's docstring). Clients optimise by SGD or momentum.
 
   Args:
@@ -72,30 +72,24 @@ class FedNova(method.Algorithm):
   def __init__(self, mu: float):
     self._mu = mu
 
-  def client_work(self, model, optimizer, broadcast, data, client_state):
-    weights, factor = broadcast.weights, broadcast.learning_rate_factor
-    result = client_work_lib.train_locally(
-      model,
-      optimizer,
-      weights,
-      data,
-      learning_rate_factor=factor,
-      correction=fed_prox.proximal_term(self._mu, weights) if self._mu else None,
-    )
-    used = client_work_lib.hyperparameters(optimizer, weights, factor)
+  def work(self, client, message):
+    objective = client.loss
+    if self._mu:
+      objective = objective.plus(fed_prox.proximal_term(self._mu, message))
+    trained = client.train(message, objective=objective)
+    used = client.optimizer_settings(message)
     size = sum_of_coefficients(
-      result.num_steps, used['learning_rate'], used.get('momentum', 0.0), self._mu
+      trained.num_steps, used['learning_rate'], used.get('momentum', 0.0), self._mu
     )
-    delta = client_work_lib.subtract(result.weights, weights)
+    delta = subtract(trained.weights, message)
     update = tuple(tf.math.divide_no_nan(d, size) for d in delta)
-    effective = tf.cast(result.num_steps, tf.float32) if self._mu else size
-    return method.ClientResult(update, effective, client_state, result.num_steps, result.sums)
+    effective = tf.cast(trained.num_steps, tf.float32) if self._mu else size
+    return Reply(update, client.state, trained, auxiliary=effective)
 
-  def server_update(self, optimizer, server, aggregated):
-    update = tuple(aggregated.auxiliary * u for u in aggregated.update)
-    return super().server_update(optimizer, server, aggregated._replace(update=update))
+  def finish(self, server, combined):
+    return self.step(server, tuple(combined.auxiliary * u for u in combined.update))
 
 
-def build(*, mu: float) -> method.Algorithm:
+def build(*, mu: float) -> Method:
   """The registry's entry point; the argument is that of `FedNova`."""
   return FedNova(mu)

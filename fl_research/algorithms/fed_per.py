@@ -13,21 +13,17 @@ Differences from the paper:
 """
 
 from fl_research.algorithms import private_layers
-from fl_research.round import local_training as client_work_lib
-from fl_research.round import method
+from fl_research.round.method import Method
 
 
 class FedPer(private_layers.PrivateLayers):
   """Arivazhagan et al. 2019 (see the module's docstring)."""
 
-  def client_work(self, model, optimizer, broadcast, data, client_state):
-    start = self.evaluation_weights(broadcast.weights, client_state)
-    trained = client_work_lib.train_locally(
-      model, optimizer, start, data, learning_rate_factor=broadcast.learning_rate_factor
-    )
-    return self.result(start, trained.weights, trained.num_steps, trained.sums)
+  def work(self, client, message):
+    start = self.joined(message, client.state)
+    return self.reply(start, client.train(start))
 
 
-def build(*, private_layers: str) -> method.Algorithm:
+def build(*, private_layers: str) -> Method:
   """The registry's entry point; the argument is that of `PrivateLayers`."""
   return FedPer('fedper', private_layers)

@@ -18,16 +18,17 @@ Differences from the paper:
 2. Clipping and weight decay of the client optimiser see the gradient with its proximal term.
 """
 
-from fl_research.round import local_training as client_work_lib
-from fl_research.round import method
+from fl_research.round.method import Method, Reply
+from fl_research.round.objective import Term
+from fl_research.round.structures import subtract, Weights
 
 
-def proximal_term(mu: float, centre: client_work_lib.Weights) -> client_work_lib.Correction:
+def proximal_term(mu: float, centre: Weights) -> Term:
   """The gradient of μ/2 |w - centre|²."""
   return lambda weights: tuple(mu * (w - c) for w, c in zip(weights, centre, strict=True))
 
 
-class FedProx(method.Algorithm):
+class FedProx(Method):
   """Li et al. 2020, algorithm 2 (see the module's docstring).
 
   Args:
@@ -37,19 +38,12 @@ class FedProx(method.Algorithm):
   def __init__(self, mu: float):
     self._mu = mu
 
-  def client_work(self, model, optimizer, broadcast, data, client_state):
-    result = client_work_lib.train_locally(
-      model,
-      optimizer,
-      broadcast.weights,
-      data,
-      learning_rate_factor=broadcast.learning_rate_factor,
-      correction=proximal_term(self._mu, broadcast.weights),
-    )
-    delta = client_work_lib.subtract(result.weights, broadcast.weights)
-    return method.ClientResult(delta, (), client_state, result.num_steps, result.sums)
+  def work(self, client, message):
+    objective = client.loss.plus(proximal_term(self._mu, message))
+    trained = client.train(message, objective=objective)
+    return Reply(subtract(trained.weights, message), client.state, trained)
 
 
-def build(*, mu: float) -> method.Algorithm:
+def build(*, mu: float) -> Method:
   """The registry's entry point; the argument is that of `FedProx`."""
   return FedProx(mu)

@@ -19,8 +19,7 @@ Differences from the paper:
 """
 
 from fl_research.algorithms import private_layers
-from fl_research.round import local_training as client_work_lib
-from fl_research.round import method
+from fl_research.round.method import Method
 
 
 class FedRep(private_layers.PrivateLayers):
@@ -35,29 +34,14 @@ class FedRep(private_layers.PrivateLayers):
     super().__init__('fedrep', private_layers)
     self._head_epochs = head_epochs
 
-  def client_work(self, model, optimizer, broadcast, data, client_state):
-    factor = broadcast.learning_rate_factor
-    start = self.evaluation_weights(broadcast.weights, client_state)
-    head = client_work_lib.train_locally(
-      model,
-      optimizer,
-      start,
-      data,
-      learning_rate_factor=factor,
-      trainable=self.private,
-      passes=self._head_epochs,
-    )
-    body = client_work_lib.train_locally(
-      model,
-      optimizer,
-      head.weights,
-      data,
-      learning_rate_factor=factor,
-      trainable=self.is_shared(model.weight_names),
-    )
-    return self.result(start, body.weights, head.num_steps + body.num_steps, body.sums)
+  def work(self, client, message):
+    start = self.joined(message, client.state)
+    head = client.train(start, trainable=self.private, passes=self._head_epochs)
+    shared = tuple(not private for private in self.private)
+    body = client.train(head.weights, trainable=shared)
+    return self.reply(start, body._replace(num_steps=head.num_steps + body.num_steps))
 
 
-def build(*, private_layers: str, head_epochs: int) -> method.Algorithm:
+def build(*, private_layers: str, head_epochs: int) -> Method:
   """The registry's entry point; the arguments are those of `FedRep`."""
   return FedRep(private_layers, head_epochs)

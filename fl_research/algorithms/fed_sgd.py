@@ -15,22 +15,17 @@ Differences from the paper:
    over the cohort, as for FedAvg.
 """
 
-import tensorflow as tf
-
-from fl_research.round import local_training as client_work_lib
-from fl_research.round import method
+from fl_research.round.method import Method, Reply
 
 
-class FedSGD(method.Algorithm):
+class FedSGD(Method):
   """McMahan et al. 2017, section 2 (see the module's docstring)."""
 
-  def client_work(self, model, optimizer, broadcast, data, client_state):
-    del optimizer  # A single gradient at the global model: nothing is optimised on the client.
-    gradient, sums = client_work_lib.mean_gradient(model, broadcast.weights, data)
-    update = tuple(-g for g in gradient)
-    return method.ClientResult(update, (), client_state, tf.constant(1), sums)
+  def work(self, client, message):
+    gradient, trained = client.gradient(message)
+    return Reply(tuple(-g for g in gradient), client.state, trained)
 
 
-def build() -> method.Algorithm:
+def build() -> Method:
   """The registry's entry point."""
   return FedSGD()

@@ -17,7 +17,7 @@ Differences from the paper:
 import tensorflow as tf
 
 from fl_research.algorithms import adaptive_server
-from fl_research.round import method
+from fl_research.round.method import Method
 
 
 class FedYogi(adaptive_server.AdaptiveServer):
@@ -36,8 +36,6 @@ class FedYogi(adaptive_server.AdaptiveServer):
     return v - (1.0 - self._beta_2) * squared * tf.sign(v - squared)
 
 
-def build(
-  *, beta_1: float, beta_2: float, tau: float, initial_accumulator: float
-) -> method.Algorithm:
+def build(*, beta_1: float, beta_2: float, tau: float, initial_accumulator: float) -> Method:
   """The registry's entry point; the arguments are those of `FedYogi`."""
   return FedYogi(beta_1=beta_1, beta_2=beta_2, tau=tau, initial_accumulator=initial_accumulator)

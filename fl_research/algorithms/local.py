@@ -10,37 +10,34 @@ Differences from the paper:
    not outlive a round, as for every method here.
 """
 
-import tensorflow as tf
-
-from fl_research.round import local_training as client_work_lib
-from fl_research.round import method
+from fl_research.round.method import Method, Reply
 
 
-class Local(method.Algorithm):
+class Local(Method):
   """Local training without federation (see the module's docstring). State: the client's model."""
 
-  keeps_client_state = True
-  has_personal_models = True
-  shares_update = False
+  personal = True
+
+  def shares(self, weight_names):
+    return (False,) * len(weight_names)
 
   def initial_client_state(self, weights):
     return list(weights)
 
-  def client_work(self, model, optimizer, broadcast, data, client_state):
-    result = client_work_lib.train_locally(
-      model,
-      optimizer,
-      tuple(client_state),
-      data,
-      learning_rate_factor=broadcast.learning_rate_factor,
-    )
-    nothing = tuple(tf.zeros_like(w) for w in broadcast.weights)
-    return method.ClientResult(nothing, (), list(result.weights), result.num_steps, result.sums)
+  def message(self, server):
+    return ()
 
-  def evaluation_weights(self, weights, client_state):
-    return tuple(client_state)
+  def work(self, client, message):
+    trained = client.train(client.state)
+    return Reply((), list(trained.weights), trained)
+
+  def finish(self, server, combined):
+    return server
+
+  def predictor(self, server, client):
+    return self.predict(client.state)
 
 
-def build() -> method.Algorithm:
+def build() -> Method:
   """The registry's entry point."""
   return Local()

@@ -8,8 +8,9 @@ from absl import logging
 import tensorflow as tf
 
 from fl_research.registry import UsageError
-from fl_research.round import local_training as client_work_lib
-from fl_research.round import method
+from fl_research.round.local_training import Trained
+from fl_research.round.method import Method, Reply
+from fl_research.round.structures import subtract, Weights
 
 LAST, NONE = 'last', 'none'
 """The words for the model's last layer with weights, and for no layer at all."""
@@ -44,7 +45,7 @@ def is_private(flag: str, value: str, weight_names: Sequence[str]) -> tuple[bool
   return tuple(any(inside(weight, p) for p in prefixes) for weight in weight_names)
 
 
-class PrivateLayers(method.Algorithm):
+class PrivateLayers(Method):
   """A method whose clients keep some layers to themselves. Client state: those layers' weights.
 
   Clients that have never taken part have the initial weights, which the server keeps, too.
@@ -52,50 +53,54 @@ class PrivateLayers(method.Algorithm):
   Args:
     name: the method's name, for messages.
     private_layers: what its flag says (see `is_private`).
+
+  Attributes:
+    private: for each weight of the model whether it is the client's own; once bound.
   """
 
-  keeps_client_state = True
-  has_personal_models = True
+  personal = True
 
   def __init__(self, name: str, private_layers: str):
     self._name = name
     self._private_layers = private_layers
-    self._private: tuple[bool, ...] = ()
+    self.private: tuple[bool, ...] = ()
 
-  def for_model(self, model):
-    resolved = copy.copy(self)
+  def bind(self, federation):
+    bound = copy.copy(self)
+    bound.federation = federation
     flag = f'{self._name}_private_layers'
-    resolved._private = is_private(flag, self._private_layers, model.weight_names)
-    if all(resolved._private):
+    bound.private = is_private(flag, self._private_layers, federation.model.weight_names)
+    if all(bound.private):
       logging.warning('--%s=%s: all layers; every client trains alone', flag, self._private_layers)
-    return resolved
+    return bound
 
-  @property
-  def private(self) -> tuple[bool, ...]:
-    """For each weight of the model whether it is the client's own."""
-    return self._private
-
-  def is_shared(self, weight_names):
-    return tuple(not private for private in self._private)
+  def shares(self, weight_names):
+    return tuple(not private for private in self.private)
 
   def initial_client_state(self, weights):
-    return self.own(weights)
+    return self._part(weights, private=True)
 
-  def own(self, weights: Sequence[Any]) -> list[Any]:
-    """Of a whole model, what is the client's own."""
-    return [w for w, private in zip(weights, self._private, strict=True) if private]
+  def message(self, server):
+    return self._part(server.weights, private=False)
 
-  def evaluation_weights(self, weights, client_state):
-    own = iter(client_state)
-    return tuple(next(own) if p else w for w, p in zip(weights, self._private, strict=True))
+  def finish(self, server, combined):
+    update = iter(combined.update)
+    zero_or_next = lambda w, private: tf.zeros(w.shape, w.dtype) if private else next(update)
+    return self.step(server, tuple(map(zero_or_next, server.weights, self.private)))
 
-  def result(
-    self,
-    start: client_work_lib.Weights,
-    trained: client_work_lib.Weights,
-    num_steps: tf.Tensor,
-    sums: Any,
-  ) -> method.ClientResult:
-    """What a client hands back that has come from the weights `start` to `trained`."""
-    delta = client_work_lib.subtract(trained, start)
-    return method.ClientResult(delta, (), self.own(trained), num_steps, sums)
+  def predictor(self, server, client):
+    return self.predict(self.joined(self.message(server), client.state))
+
+  def joined(self, shared: Sequence[Any], own: Sequence[Any]) -> Weights:
+    """A whole model, from the shared weights and a client's own."""
+    parts = {True: iter(own), False: iter(shared)}
+    return tuple(next(parts[private]) for private in self.private)
+
+  def reply(self, start: Weights, trained: Trained) -> Reply:
+    """What a client hands back that has come from the weights `start`."""
+    update = self._part(subtract(trained.weights, start), private=False)
+    return Reply(tuple(update), self._part(trained.weights, private=True), trained)
+
+  def _part(self, weights: Sequence[Any], private: bool) -> list[Any]:
+    """Of a whole model, what is the client's own, or what is shared."""
+    return [w for w, own in zip(weights, self.private, strict=True) if own == private]

@@ -36,75 +36,70 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research.optimizers import restricted_optimizer
-from fl_research.round import local_training as client_work_lib
-from fl_research.round import method
+from fl_research.round.method import Method, Reply
+from fl_research.round.structures import subtract
 
 OPTIONS = ('I', 'II')
 """The ways of renewing a client's variate."""
 
 
-class Scaffold(method.Algorithm):
+class Scaffold(Method):
   """Karimireddy et al. 2020, algorithm 1 (see the module's docstring).
 
-  Server state: c. Client state: c_i.
+  Server state: c. Client state: c_i. Message: x and c.
 
   Args:
     option: one of `OPTIONS`.
   """
 
   auxiliary_weighting = 'update'
-  keeps_client_state = True
-  needs_population_size = True
 
   def __init__(self, option: str):
     self._option = option
 
-  def initial_server_state(self, weights):
+  def bind(self, federation):
+    federation.require_population('SCAFFOLD')
+    return super().bind(federation)
+
+  def initial_own(self, weights):
     return [tf.zeros_like(w) for w in weights]
 
   def initial_client_state(self, weights):
     return [tf.zeros_like(w) for w in weights]
 
-  def client_work(self, model, optimizer, broadcast, data, client_state):
-    own, common = tuple(client_state), tuple(broadcast.method)
-    correction = client_work_lib.subtract(common, own)
-    result = client_work_lib.train_locally(
-      model,
-      optimizer,
-      broadcast.weights,
-      data,
-      learning_rate_factor=broadcast.learning_rate_factor,
-      correction=lambda _: correction,
-    )
-    delta = client_work_lib.subtract(result.weights, broadcast.weights)
+  def message(self, server):
+    return server.weights, server.own
+
+  def work(self, client, message):
+    weights, common = message
+    own = tuple(client.state)
+    correction = subtract(common, own)
+    trained = client.train(weights, objective=client.loss.plus(lambda _: correction))
+    delta = subtract(trained.weights, weights)
     if self._option == 'I':
-      data = client_work_lib.first_pass(data)
-      renewed, _ = client_work_lib.mean_gradient(model, broadcast.weights, data)
+      renewed, _ = client.gradient(weights, one_pass=True)
     else:
-      renewed = _option_ii(optimizer, broadcast, own, delta, result.num_steps)
-    change = list(client_work_lib.subtract(renewed, own))
-    return method.ClientResult(delta, change, list(renewed), result.num_steps, result.sums)
+      renewed = _option_ii(client, common, own, delta, trained.num_steps)
+    change = list(subtract(renewed, own))
+    return Reply(delta, list(renewed), trained, auxiliary=change)
 
-  def server_update(self, optimizer, server, aggregated):
-    share = aggregated.participants / aggregated.population
-    variate = [c + share * d for c, d in zip(server.method, aggregated.auxiliary, strict=True)]
-    return super().server_update(optimizer, server, aggregated)._replace(method=variate)
+  def finish(self, server, combined):
+    share = combined.participants / self.federation.population_size
+    variate = [c + share * d for c, d in zip(server.own, combined.auxiliary, strict=True)]
+    return super().finish(server, combined)._replace(own=variate)
 
 
-def _option_ii(optimizer, broadcast, own, delta, num_steps) -> client_work_lib.Weights:
+def _option_ii(client, common, own, delta, num_steps) -> tuple[tf.Tensor, ...]:
   """c_i - P c + (x - y_i) / (K η_l), and c_i where no way was made."""
-  used = client_work_lib.hyperparameters(
-    optimizer, broadcast.weights, broadcast.learning_rate_factor
-  )
-  way = tf.cast(num_steps, tf.float32) * used['learning_rate']
-  common = restricted_optimizer.project(optimizer, tuple(broadcast.method))
+  rate = client.optimizer_settings(delta)['learning_rate']
+  way = tf.cast(num_steps, tf.float32) * rate
+  common = client.trainable_part(common)
   return tuple(
     tf.where(way > 0.0, o - c - tf.math.divide_no_nan(d, way), o)
     for o, c, d in zip(own, common, delta, strict=True)
   )
 
 
-def build(*, option: str) -> method.Algorithm:
+def build(*, option: str) -> Method:
   """The registry's entry point; the argument is that of `Scaffold`."""
   return Scaffold(option)

@@ -1,6 +1,6 @@
-"""One client's part of a round: the method's work, and all that may stand between it and the wire.
+"""One client's part of an exchange: the method's work, and what stands between it and the wire.
 
-examples -> (attack) -> client work -> (attack) -> finite? -> (compressor) -> update, report
+examples -> (attack) -> work -> (attack) -> finite? -> encode -> message, facts for the report
 """
 
 import collections
@@ -8,101 +8,130 @@ from typing import Any
 
 import tensorflow as tf
 
-from fl_research.models import model as model_lib
-from fl_research.round import local_training
-from fl_research.round import method as algorithm_lib
+from fl_research.aggregation.combiner import Combiner, Encoded
+from fl_research.round import types
+from fl_research.round.client import Client
+from fl_research.round.method import Exchange, Method, Reply
+from fl_research.round.objective import metric_names
+from fl_research.round.parts import Parts
+from fl_research.round.structures import all_finite, choose, zeros_unless
 
-_REPORT_COLUMNS = ('num_examples', 'weight', 'finite', 'num_steps', 'bytes_up')
-
-
-def report_columns(model: model_lib.Model) -> tuple[str, ...]:
-  """Names of the numbers every client reports."""
-  return (*_REPORT_COLUMNS, *local_training.metric_names(model))
-
-
-def choose(condition: tf.Tensor, new: Any, old: Any) -> Any:
-  """`new` if the condition (bool []) holds, else `old`: structures of tensors, not copied."""
-  if not tf.nest.flatten(new):
-    return new
-  flat = lambda structure: lambda: [tf.identity(leaf) for leaf in tf.nest.flatten(structure)]
-  return tf.nest.pack_sequence_as(new, tf.cond(condition, flat(new), flat(old)))
+_FACTS = ('num_steps', 'bytes_up')
 
 
-def _zeros_unless(condition: tf.Tensor, structure: Any) -> Any:
-  """The structure if the condition (bool []) holds, else zeros."""
-  if not tf.nest.flatten(structure):
-    return structure
-  same = lambda: [tf.identity(leaf) for leaf in tf.nest.flatten(structure)]
-  zeros = lambda: [tf.zeros_like(leaf) for leaf in tf.nest.flatten(structure)]
-  return tf.nest.pack_sequence_as(structure, tf.cond(condition, same, zeros))
-
-
-def is_attacker(parts, clients: tf.Tensor) -> tf.Tensor:
-  """Which of these clients (any shape) attack: bool of the same shape."""
-  attackers = tf.constant(parts.attackers, tf.int32)
-  return tf.reduce_any(tf.equal(clients[..., tf.newaxis], attackers), axis=-1)
-
-
-def client_step(parts, broadcast: Any, data: Any, state: Any) -> collections.OrderedDict:
-  """The computation of one client in one round.
+class ClientHalf:
+  """The client's half of one exchange.
 
   Args:
-    parts: `process.Parts`.
-    broadcast: <weights, method, learning_rate_factor>.
-    data: D.
-    state: T, of empty parts where clients keep none.
+    parts: what the round is made of.
+    method: its method, bound.
+    exchange: the exchange.
+    combiner: what encodes its update.
+    number: which exchange of the round it is, from 0.
 
-  Returns:
-    <update, auxiliary, weight, finite, report=<client, values>>, and `kept`=<client, state> where
-    clients keep a state.
+  Attributes:
+    shapes: the shapes of the update's tensors; known once `work` has been traced.
+    update: the update's structure, likewise.
+    measure_names: names of the numbers that its clients report, likewise.
   """
-  result = _work(parts, broadcast, _poisoned_data(parts, data), state)
-  weight = _client_weight(parts.client_weighting, data)
-  update = _poisoned_update(parts, data, tuple(parts.shared(result.update)), weight)
-  finite = local_training.all_finite((update, result.auxiliary, result.client_state))
-  update, auxiliary = _zeros_unless(finite, (update, result.auxiliary))
-  update, num_bytes, compressor_state = _transmit(parts, data, update, auxiliary, state)
-  if parts.compressor is not None:
-    # Finite numbers near the largest float can overflow in a compressor.
-    decodable = local_training.all_finite(update)
-    finite = tf.logical_and(finite, decodable)
-    update = _zeros_unless(decodable, update)
-  weight = tf.where(finite, weight, 0.0)
-  row = [data['num_examples'], weight, finite, result.num_steps, num_bytes]
-  row.extend(result.sums[name] for name in local_training.metric_names(parts.model))
-  values = tf.stack([tf.cast(column, tf.float64) for column in row])
-  output = collections.OrderedDict(
-    update=list(update),
-    auxiliary=auxiliary,
-    weight=weight,
-    finite=tf.cast(finite, tf.float32),
-    report=collections.OrderedDict(client=data['client'], values=values),
-  )
-  if parts.keeps_client_state:
-    new = collections.OrderedDict(method=result.client_state, compressor=compressor_state)
-    output['kept'] = collections.OrderedDict(
-      client=data['client'], state=choose(finite, new, collections.OrderedDict(state))
+
+  def __init__(
+    self, parts: Parts, method: Method, exchange: Exchange, combiner: Combiner, number: int
+  ):
+    self._parts = parts
+    self._method = method
+    self._exchange = exchange
+    self._combiner = combiner
+    self._number = number
+    self.shapes: list[tuple[int, ...]] = []
+    self.update: Any = ()
+    self.measure_names: tuple[str, ...] = ()
+
+  def work(self, broadcast: Any, data: Any, state: Any) -> collections.OrderedDict:
+    """What one client does.
+
+    Args:
+      broadcast: <message, learning_rate_factor>.
+      data: D.
+      state: T, of empty parts where clients keep none.
+
+    Returns:
+      <message, auxiliary, weight, finite, facts, state>: `message` and `auxiliary` are what is
+      sent, zeros where not all of it is finite; `state` is the client's next T.
+    """
+    parts = self._parts
+    reply = self._reply(broadcast, self._poisoned_data(data), state['method'])
+    weight = _weight(parts.client_weighting, data) if reply.weight is None else reply.weight
+    update = self._poisoned_update(data, tuple(tf.nest.flatten(reply.update)), weight)
+    finite = all_finite((update, reply.auxiliary, reply.client_state))
+    update, auxiliary = zeros_unless(finite, (update, reply.auxiliary))
+    memories = list(state['compressor'])
+    encoded = Encoded([], memories[self._number])
+    if update:
+      encoded = self._combiner.encode(tuple(update), data['seed'], memories[self._number])
+    memories[self._number] = encoded.client_state
+    return collections.OrderedDict(
+      message=encoded.message,
+      auxiliary=auxiliary,
+      weight=weight,
+      finite=finite,
+      facts=self._facts(reply, encoded.message, auxiliary, weight),
+      state=collections.OrderedDict(method=reply.client_state, compressor=tuple(memories)),
     )
-  return output
 
+  def update_of(self, broadcast: Any, data: Any, state: Any) -> list[tf.Tensor]:
+    """The tensors of the update alone, from the arguments of `work` (`state` is the method's)."""
+    return tf.nest.flatten(self._reply(broadcast, data, state).update)
 
-def _work(parts, broadcast: Any, data: Any, state: Any) -> algorithm_lib.ClientResult:
-  """The method's client work, with an optimiser that keeps to what the compressor can send."""
-  optimizer = parts.client_optimizer
-  if parts.compressor is not None:
-    shared = parts.algorithm.is_shared(parts.model.weight_names)
+  def _reply(self, broadcast: Any, data: Any, state: Any) -> Reply:
+    """The method's work, with an optimiser that keeps to what can be sent."""
+    model = self._parts.model
+    shared = self._method.shares(model.weight_names)
     shapes = [
       tuple(w.shape) if is_shared else None
-      for w, is_shared in zip(broadcast['weights'], shared, strict=True)
+      for w, is_shared in zip(model.initial_weights[0], shared, strict=True)
     ]
-    optimizer = parts.compressor.restrict_optimizer(optimizer, data['seed'], shapes)
-  received = algorithm_lib.Broadcast(
-    tuple(broadcast['weights']), broadcast['method'], broadcast['learning_rate_factor']
-  )
-  return parts.algorithm.client_work(parts.model, optimizer, received, data, state['method'])
+    optimizer = self._combiner.restrict_optimizer(
+      self._parts.client_optimizer, data['seed'], shapes
+    )
+    client = Client(model, optimizer, data, state, broadcast['learning_rate_factor'])
+    reply = self._exchange.work(client, broadcast['message'])
+    self.update = tf.nest.map_structure(lambda tensor: None, reply.update)
+    self.shapes = [tuple(tensor.shape) for tensor in tf.nest.flatten(reply.update)]
+    self.measure_names = tuple(reply.measures)
+    return reply
+
+  def _facts(self, reply: Reply, message: Any, auxiliary: Any, weight: tf.Tensor):
+    """Numbers for the report: float64 [.] by kind."""
+    sent = (message, auxiliary, weight) if tf.nest.flatten((message, auxiliary)) else ()
+    row = lambda values: tf.stack([tf.cast(value, tf.float64) for value in values])
+    sums = [reply.trained.sums[name] for name in metric_names(self._parts.model)]
+    return collections.OrderedDict(
+      costs=row([reply.trained.num_steps, types.sent_bytes(sent, self._parts.sums)]),
+      sums=row(sums),
+      measures=row(reply.measures.values()) if reply.measures else tf.zeros([0], tf.float64),
+    )
+
+  def _poisoned_data(self, data: Any) -> Any:
+    attack = self._parts.attack
+    if attack is None:
+      return data
+    examples = data['examples']
+    x, y = attack.poison_examples(examples['x'], examples['y'])
+    poisoned = collections.OrderedDict(x=x, y=y)
+    attacks = self._parts.is_attacker(data['client'])
+    return collections.OrderedDict(data, examples=choose(attacks, poisoned, examples))
+
+  def _poisoned_update(self, data: Any, update: tuple[tf.Tensor, ...], weight: tf.Tensor):
+    attack = self._parts.attack
+    if attack is None:
+      return update
+    poisoned = attack.poison_update(update, weight, data['seed'])
+    return choose(self._parts.is_attacker(data['client']), tuple(poisoned), update)
 
 
-def _client_weight(weighting: str, data: Any) -> tf.Tensor:
+def _weight(weighting: str, data: Any) -> tf.Tensor:
+  """What a client counts."""
   if weighting == 'num_examples':
     return tf.cast(data['num_examples'], tf.float32)
   if weighting == 'uniform':
@@ -111,34 +140,28 @@ def _client_weight(weighting: str, data: Any) -> tf.Tensor:
   return tf.reduce_sum(tf.cast(tf.not_equal(data['examples']['y'], 0), tf.float32))
 
 
-def _poisoned_data(parts, data: Any) -> Any:
-  if parts.attack is None:
-    return data
-  examples = data['examples']
-  x, y = parts.attack.poison_examples(examples['x'], examples['y'])
-  poisoned = collections.OrderedDict(x=x, y=y)
-  attacks = is_attacker(parts, data['client'])
-  return collections.OrderedDict(data, examples=choose(attacks, poisoned, examples))
+def report_columns(parts: Parts, measure_names: tuple[str, ...]) -> tuple[str, ...]:
+  """Names of the numbers of every client's report, in order."""
+  common = ('num_examples', 'weight', 'finite', *_FACTS)
+  return (*common, *metric_names(parts.model), *measure_names)
 
 
-def _poisoned_update(parts, data: Any, update: local_training.Weights, weight: tf.Tensor):
-  if parts.attack is None:
-    return update
-  poisoned = parts.attack.poison_update(update, weight, data['seed'])
-  return choose(is_attacker(parts, data['client']), tuple(poisoned), tuple(update))
+def report(data: Any, arrivals: Any, facts: Any) -> collections.OrderedDict:
+  """A client's row of the report, after all exchanges of the round.
 
+  Weight and metrics are those of the last exchange; costs are summed, measures put side by side.
 
-def _transmit(parts, data: Any, update: local_training.Weights, auxiliary: Any, state: Any):
-  """The update as the server will see it, the bytes it took, and the compressor's next state."""
-  if not parts.algorithm.shares_update:
-    return update, tf.constant(0.0, tf.float64), state['compressor']
-  others = 1 + _num_elements(auxiliary)  # The weight goes along.
-  if parts.compressor is None:
-    size = parts.sums.num_bytes(_num_elements(update) + others)
-    return update, tf.constant(size, tf.float64), ()
-  sent = parts.compressor.transmit(tuple(update), data['seed'], state['compressor'])
-  return sent.update, sent.num_bytes + parts.sums.num_bytes(others), sent.client_state
-
-
-def _num_elements(structure: Any) -> int:
-  return sum(tensor.shape.num_elements() for tensor in tf.nest.flatten(structure))
+  Args:
+    data: D.
+    arrivals: <weight, finite> of each exchange.
+    facts: what `ClientHalf.work` gave in each exchange.
+  """
+  last = arrivals[-1]
+  head = [data['num_examples'], last['weight'], last['finite']]
+  values = [
+    tf.stack([tf.cast(value, tf.float64) for value in head]),
+    tf.add_n([each['costs'] for each in facts]),
+    facts[-1]['sums'],
+    *(each['measures'] for each in facts),
+  ]
+  return collections.OrderedDict(client=data['client'], values=tf.concat(values, axis=0))

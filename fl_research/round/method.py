@@ -1,159 +1,224 @@
 """The interface of a federated optimisation method: what differs from FedAvg, and nothing else.
 
-A method is a subclass of `Algorithm` in a file of its own. `fl_research.round.composition` wires
-it, with an aggregator and optimisers, into TFF computations; the training loop, the runtimes and
-the writers know no method by name.
+A method is a subclass of `Method` in a file of its own. Its round is one or more exchanges: the
+server sends a message, every client works, what the clients reply is combined, the server finishes.
+A method of one exchange is that exchange itself, so it overrides `message`, `work` or `finish`
+directly; one that needs more trips gives them in `exchanges`. Whoever drives a round (see
+`fl_research.round.composition`) calls these pieces and knows no method by name.
+
+Where this cut differs from the obvious one: `work` gets a `Client` rather than the client's data
+and state. What a client may do depends on the round (the schedule's learning rate) and on the
+client (a compressor that restricts training to what it can send), which a method should neither
+see nor forget; a client that brings both with it keeps FedAvg at two lines.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+import copy
+import dataclasses
 from typing import Any, NamedTuple, Optional
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from fl_research.aggregation import combiner as combiner_lib
 from fl_research.models import model as model_lib
-from fl_research.round import local_training as client_work_lib
+from fl_research.round.client import Client
+from fl_research.round.local_training import Trained
+from fl_research.round.structures import Weights
+
+Predictor = Callable[[tf.Tensor], tf.Tensor]
+"""x [n, ...] -> the model's raw outputs."""
 
 
-class Broadcast(NamedTuple):
-  """What every client of the round receives.
-
-  Attributes:
-    weights: the global model.
-    method: the method's own message (`Algorithm.message`); an empty tuple for most.
-    learning_rate_factor: float32, the client learning-rate schedule's factor of this round.
-  """
-
-  weights: client_work_lib.Weights
-  method: Any
-  learning_rate_factor: tf.Tensor
-
-
-class ClientResult(NamedTuple):
-  """What a client hands back.
+@dataclasses.dataclass(frozen=True)
+class Federation:
+  """What a method is bound to.
 
   Attributes:
-    update: shaped like the weights; compressed, aggregated, and given to the server's step.
-    auxiliary: other tensors the method needs averaged; an empty tuple for most. They are sent as
-      float32 and counted so: compressors, attacks and rules other than the mean act on the update.
-    client_state: the client's next state; an empty tuple for methods that keep none.
-    num_steps: int32, optimiser steps taken.
-    sums: metric columns summed over the examples visited (`client_work_lib.LocalResult`).
+    model: the model, whose initial weights start the run.
+    server_optimizer: optimiser of the server's step.
+    population_size: number of clients that can be drawn; None where nobody has said it.
+    cohort_size: number of clients that are wanted in a round; None where nobody has said it.
+    seed: the run's seed.
   """
 
-  update: client_work_lib.Weights
-  auxiliary: Any
-  client_state: Any
-  num_steps: tf.Tensor
-  sums: Any
+  model: model_lib.Model
+  server_optimizer: tff.learning.optimizers.Optimizer
+  population_size: Optional[int] = None
+  cohort_size: Optional[int] = None
+  seed: int = 0
+
+  def require_population(self, method: str) -> None:
+    """Raises `ValueError` where nobody has said how many clients there are."""
+    if not self.population_size:
+      raise ValueError(f'{method} needs the population size, the number of clients.')
+
+  def initial_weights(self) -> Weights:
+    """The initial weights as tensors of the graph that is being built."""
+    return tuple(tf.constant(w) for w in self.model.initial_weights[0])
 
 
 class Server(NamedTuple):
-  """What a server step reads and renews.
+  """The server's state, as a method sees it.
 
   Attributes:
-    weights: the global model.
-    method: the method's own server state; an empty tuple for most.
+    weights: the global model; several models where a method has several.
+    own: the method's own state: any structure of tensors, an empty tuple for most.
     optimizer: state of the server optimiser.
   """
 
-  weights: client_work_lib.Weights
-  method: Any
+  weights: Any
+  own: Any
   optimizer: Any
 
 
-class Aggregated(NamedTuple):
+class Reply(NamedTuple):
+  """What a client hands back.
+
+  Attributes:
+    update: what is combined: any structure of float tensors, for most shaped like the weights.
+    client_state: the client's next state, structured like `Method.initial_client_state`.
+    trained: number of steps and metrics of the client's training; of its weights nothing is used.
+    auxiliary: other float tensors whose mean the method needs. They are sent as float32 and counted
+      so: compressors, attacks and rules other than the mean act on the update.
+    weight: float32, what the update counts; what `--client_weighting` says when None.
+    measures: float32 scalars by name, each client's; their means become columns `method/<name>`.
+  """
+
+  update: Any
+  client_state: Any
+  trained: Trained
+  auxiliary: Any = ()
+  weight: Optional[tf.Tensor] = None
+  measures: Mapping[str, tf.Tensor] = {}
+
+
+class Combined(NamedTuple):
   """What the server knows of a round's clients.
 
   Attributes:
-    update: the aggregated update, shaped like the weights.
+    update: the combined update, structured like `Reply.update`.
     auxiliary: the mean of the clients' `auxiliary`.
     participants: float32, number of clients whose updates were used.
-    population: float32, number of clients that can be drawn; 0 where nobody has said it, which is
-      never so for methods with `needs_population_size`.
   """
 
-  update: client_work_lib.Weights
+  update: Any
   auxiliary: Any
   participants: tf.Tensor
-  population: tf.Tensor
 
 
-class Algorithm:
-  """One method. The defaults are those of FedAvg's server; a subclass overrides what it changes.
-
-  All methods are TensorFlow code that is traced into TFF computations, so they must be functional.
+class Exchange:
+  """One trip from the server to the clients and back; the defaults are FedAvg's.
 
   Attributes:
-    auxiliary_weighting: 'update' to average `ClientResult.auxiliary` with the weights of the
-      updates, 'uniform' to count every client once.
-    keeps_client_state: whether clients carry a state from round to round.
-    has_personal_models: whether clients use `evaluation_weights` rather than the global model.
-    shares_update: whether anything is sent at all.
-    needs_population_size: whether the server's step reads `Aggregated.population`.
+    combiner: how the clients' updates become one; None for the way that the run was told.
+    auxiliary_weighting: 'update' to average `Reply.auxiliary` with the weights of the updates,
+      'uniform' to count every client once.
   """
 
+  combiner: Optional[combiner_lib.Combiner] = None
   auxiliary_weighting = 'uniform'
-  keeps_client_state = False
-  has_personal_models = False
-  shares_update = True
-  needs_population_size = False
 
-  def for_model(self, model: model_lib.Model) -> 'Algorithm':
-    """The method as it is for this model, by default itself; asked once, before anything else.
+  def message(self, server: Server) -> Any:
+    """What every client of the round receives: any structure; by default the global model."""
+    return server.weights
+
+  def work(self, client: Client, message: Any) -> Reply:
+    """One client's work."""
+    raise NotImplementedError
+
+  def finish(self, server: Server, combined: Combined) -> Server:
+    """The server's next state."""
+    raise NotImplementedError
+
+
+class Method(Exchange):
+  """One method. A subclass overrides what it changes.
+
+  All of it is TensorFlow code that is traced into TFF computations, so it must be functional.
+
+  Attributes:
+    personal: whether what a client would predict (`predictor`) differs from client to client.
+    federation: what the method is bound to.
+  """
+
+  personal = False
+  federation: Federation
+
+  def bind(self, federation: Federation) -> 'Method':
+    """The method as it is for this federation; asked once, before anything else.
 
     Raises:
-      UsageError: its hyperparameters do not fit the model; one line naming the flag.
+      UsageError: its hyperparameters do not fit the federation; one line naming the flag.
     """
-    del model
-    return self
+    bound = copy.copy(self)
+    bound.federation = federation
+    return bound
 
-  def is_shared(self, weight_names: Sequence[str]) -> tuple[bool, ...]:
-    """Which weights are shared: the updates of others never leave the client.
+  @property
+  def exchanges(self) -> tuple[Exchange, ...]:
+    """The round's exchanges, in order; the client's state goes from each to the next."""
+    return (self,)
 
-    Clients receive the initial values of weights that are not shared, and the server keeps them.
-    """
-    return (self.shares_update,) * len(weight_names)
+  def initial(self) -> Server:
+    """The server's state before round 1: the model's initial weights."""
+    weights = self.federation.initial_weights()
+    specs = tuple(tf.TensorSpec(w.shape, w.dtype) for w in weights)
+    optimizer = self.federation.server_optimizer.initialize(specs)
+    return Server(weights, self.initial_own(weights), optimizer)
 
-  def initial_server_state(self, weights: client_work_lib.Weights) -> Any:
+  def initial_own(self, weights: Weights) -> Any:
     """The method's own server state before round 1: tensors, by default none."""
     del weights
     return ()
 
-  def initial_client_state(self, weights: client_work_lib.Weights) -> Any:
+  def initial_client_state(self, weights: Weights) -> Any:
     """The state of a client that has never taken part: tensors, by default none."""
     del weights
     return ()
 
-  def message(self, server: Server) -> Any:
-    """What is broadcast besides the weights: by default the method's server state."""
-    return server.method
+  def shares(self, weight_names: Sequence[str]) -> tuple[bool, ...]:
+    """For each weight of the model whether the update holds a tensor for it, in this order.
 
-  def client_work(
-    self,
-    model: model_lib.Model,
-    optimizer: tff.learning.optimizers.Optimizer,
-    broadcast: Broadcast,
-    data: Any,
-    client_state: Any,
-  ) -> ClientResult:
-    """One client's work of one round, from its data D (see `fl_research.client_data`)."""
-    raise NotImplementedError
+    A structured compressor restricts the training of these.
+    """
+    return (True,) * len(weight_names)
 
-  def server_update(
-    self,
-    optimizer: tff.learning.optimizers.Optimizer,
-    server: Server,
-    aggregated: Aggregated,
-  ) -> Server:
-    """The server's step: by default the optimiser's, with the negative update as its gradient."""
-    pseudo_gradient = tuple(-u for u in aggregated.update)
-    state, weights = optimizer.next(server.optimizer, server.weights, pseudo_gradient)
+  def finish(self, server: Server, combined: Combined) -> Server:
+    """By default the server optimiser's step along the combined update."""
+    return self.step(server, combined.update)
+
+  def step(self, server: Server, direction: Weights) -> Server:
+    """The server optimiser's step, with the negative direction as its gradient."""
+    gradient = tuple(-d for d in direction)
+    state, weights = self.federation.server_optimizer.next(
+      server.optimizer, tuple(server.weights), gradient
+    )
     return server._replace(weights=weights, optimizer=state)
 
-  def evaluation_weights(
-    self, weights: client_work_lib.Weights, client_state: Optional[Any]
-  ) -> client_work_lib.Weights:
-    """The model a client would use: by default the global one."""
-    del client_state
-    return weights
+  def measures(self, server: Server) -> Mapping[str, tf.Tensor]:
+    """Numbers of the server's after a round, float32 by name: columns `method/<name>`."""
+    del server
+    return {}
+
+  def models(self, weights: Any) -> Mapping[str, Sequence[np.ndarray]]:
+    """The models to save when a run ends, by file name, from `Server.weights` as arrays.
+
+    The first of them is what stands for the global model where there must be one.
+    """
+    return {'model': weights}
+
+  def predictor(self, server: Server, client: Client) -> Predictor:
+    """What a client would use: by default the global model.
+
+    `client` has its state, and as its data the examples it trains on, by which a method may choose
+    among models, adapt one, or look up neighbours.
+    """
+    del client
+    return self.predict(server.weights)
+
+  def predict(self, weights: Weights) -> Predictor:
+    """The model with these weights, outside training."""
+    model = self.federation.model
+    return lambda x: model.predict_on_batch((tuple(weights), ()), x, training=False)

@@ -3,53 +3,82 @@
 The examples are cut into slices that play the part of clients, so that evaluation runs on the same
 runtime, and on as many cores, as training:
 
-    evaluate: (<float32[...]…@SERVER, {<x=…, y=…, first_row=int32>}@CLIENTS>
+    evaluate: (<C@SERVER, {<x=…, y=…, first_row=int32>}@CLIENTS>
                -> <row=int32[?], columns=float32[?,k]>@SERVER)
 
-It gives numbers per example (see `fl_research.models.objectives`), of which `fl_research.metrics`
-makes metrics of the whole set or of every client.
+C is what predictions are made from: a model's weights, or a server's state with what one client
+knows besides. It gives numbers per example (see `fl_research.models.objectives`), of which
+`fl_research.metrics` makes metrics of the whole set or of every client.
 """
 
 import collections
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research import runtime
+from fl_research import client_data, runtime
 from fl_research.aggregation import stacking
 from fl_research.datasets import federated_data
 from fl_research.models import model as model_lib
+from fl_research.round import client as client_lib
+from fl_research.round import method as method_lib
+from fl_research.round import process as process_lib
+from fl_research.round import server_half, types
+from fl_research.settings import Settings
 
 _EXAMPLES_PER_SLICE = 256
 
 
-def build_evaluation(model: model_lib.Model) -> tuple[tff.Computation, list[str]]:
-  """The computation of the module's docstring, and the names of its k columns."""
+def build_evaluation(
+  model: model_lib.Model,
+  context_type: tff.Type,
+  predictor_of: Callable[[Any], method_lib.Predictor],
+) -> tuple[tff.Computation, list[str]]:
+  """The computation of the module's docstring, and the names of its k columns.
+
+  Args:
+    model: the model, whose input and metrics it takes.
+    context_type: C.
+    predictor_of: from a C to what predicts.
+  """
   x, y = model.input_spec
   tensor = lambda spec: tff.TensorType(spec.dtype.as_numpy_dtype, spec.shape)
-  weights_type = tff.to_type([tff.TensorType(w.dtype, w.shape) for w in model.initial_weights[0]])
   slice_type = tff.to_type(collections.OrderedDict(x=tensor(x), y=tensor(y), first_row=np.int32))
   names: list[str] = []
 
-  @tff.tensorflow.computation(weights_type, slice_type)
-  def columns_of(weights, examples):
-    output = model.predict_on_batch((tuple(weights), ()), examples['x'], training=False)
-    columns = model.example_metrics(output, examples['y'])
+  @tff.tensorflow.computation(context_type, slice_type)
+  def columns_of(context, examples):
+    columns = model.example_metrics(predictor_of(context)(examples['x']), examples['y'])
     names[:] = list(columns)
     rows = examples['first_row'] + tf.range(tf.shape(examples['x'])[0])
     return collections.OrderedDict(row=rows, columns=tf.stack(list(columns.values()), axis=1))
 
   @tff.federated_computation(
-    tff.FederatedType(weights_type, tff.SERVER), tff.FederatedType(slice_type, tff.CLIENTS)
+    tff.FederatedType(context_type, tff.SERVER), tff.FederatedType(slice_type, tff.CLIENTS)
   )
-  def evaluate(weights, slices):
-    columns = tff.federated_map(columns_of, (tff.federated_broadcast(weights), slices))
+  def evaluate(context, slices):
+    columns = tff.federated_map(columns_of, (tff.federated_broadcast(context), slices))
     return stacking.join_at_server(columns)
 
   return evaluate, names
+
+
+class _SliceEvaluator:
+  """Runs an evaluation over all slices of a set, and puts the rows in order."""
+
+  def __init__(self, evaluation: tuple[tff.Computation, list[str]]):
+    self._evaluate, self._names = evaluation
+
+  def columns(self, context: Any, examples: 'ExampleSet') -> dict[str, np.ndarray]:
+    """Numbers per example, float32 [n] by name, in the order of the examples."""
+    if not examples.size:
+      return {name: np.zeros(0, np.float32) for name in self._names}
+    joined = self._evaluate(context, examples.slices)
+    values = np.asarray(joined['columns'])[np.argsort(np.asarray(joined['row']))]
+    return {name: values[:, i] for i, name in enumerate(self._names)}
 
 
 class Evaluator:
@@ -60,15 +89,82 @@ class Evaluator:
   """
 
   def __init__(self, model: model_lib.Model):
-    self._evaluate, self._names = build_evaluation(model)
+    weights = [tff.TensorType(w.dtype, w.shape) for w in model.initial_weights[0]]
+    predict = lambda weights: lambda x: model.predict_on_batch((tuple(weights), ()), x, False)
+    self._evaluator = _SliceEvaluator(build_evaluation(model, tff.to_type(weights), predict))
 
   def columns(self, weights: Sequence[Any], examples: 'ExampleSet') -> dict[str, np.ndarray]:
     """Numbers per example, float32 [n] by name, in the order of the examples."""
-    if not examples.size:
-      return {name: np.zeros(0, np.float32) for name in self._names}
-    joined = self._evaluate(list(weights), examples.slices)
-    values = np.asarray(joined['columns'])[np.argsort(np.asarray(joined['row']))]
-    return {name: values[:, i] for i, name in enumerate(self._names)}
+    return self._evaluator.columns(list(weights), examples)
+
+
+PersonalColumns = Callable[[int, 'ExampleSet'], dict[str, np.ndarray]]
+"""(position of a training client, examples) -> numbers per example of what the client would use."""
+
+
+class PersonalEvaluator:
+  """Evaluates what each client would use (`Method.predictor`).
+
+  Args:
+    process: the method.
+    clients: the training clients, whose examples a predictor may look at.
+    settings: the run's; gives batches and seed.
+  """
+
+  def __init__(
+    self, process: process_lib.FederatedProcess, clients: federated_data.Clients, settings: Settings
+  ):
+    self._process = process
+    self._clients = clients
+    self._settings = settings
+    model = process.parts.model
+    person_type = collections.OrderedDict(
+      server=process.initialize.type_signature.result.member['server'],
+      state=process.client_state_type['method'],
+      data=types.client_data_type(model),
+    )
+
+    def predictor_of(person):
+      optimizer = process.parts.client_optimizer
+      client = client_lib.Client(model, optimizer, person['data'], person['state'])
+      return process.method.predictor(server_half.server_of(person['server']), client)
+
+    self._evaluator = _SliceEvaluator(
+      build_evaluation(model, tff.to_type(person_type), predictor_of)
+    )
+
+  def at(self, state: Any, client_states: Mapping[int, Any]) -> PersonalColumns:
+    """The evaluation of clients as they stand: with S, and the T of those that have one."""
+    initial = self._process.initial_client_state or {'method': ()}
+
+    def columns(position: int, examples: 'ExampleSet') -> dict[str, np.ndarray]:
+      person = collections.OrderedDict(
+        server=state['server'],
+        state=client_states.get(position, initial)['method'],
+        data=self._data(position),
+      )
+      return self._evaluator.columns(person, examples)
+
+    return columns
+
+  def _data(self, position: int) -> Any:
+    """A client's D for what it does outside all rounds, one epoch of its examples."""
+    return client_data.client_data(
+      self._clients.examples(position),
+      batch_size=self._settings.batch_size or client_data.FULL_BATCH,
+      epochs=1.0,
+      seed=self._settings.seed,
+      round_num=0,
+      client=position,
+      max_examples=self._settings.max_examples_per_client or None,
+    )
+
+
+def personal_evaluator(
+  process: process_lib.FederatedProcess, clients: federated_data.Clients, settings: Settings
+) -> Optional[PersonalEvaluator]:
+  """For methods whose clients predict differently; None for all others."""
+  return PersonalEvaluator(process, clients, settings) if process.method.personal else None
 
 
 class ExampleSet:

@@ -21,7 +21,7 @@ from fl_research import (
   runtime,
   tasks,
 )
-from fl_research.aggregation import compression, stacked
+from fl_research.aggregation import compression
 from fl_research.aggregation import sums as sums_lib
 from fl_research.aggregation.compression import chain
 from fl_research.aggregation.privacy import guarantee as guarantee_lib
@@ -30,6 +30,7 @@ from fl_research.optimizers import schedules
 from fl_research.population import attackers, attacks, cohorts, devices, participation
 from fl_research.population.attacks import attack as attack_lib
 from fl_research.round import composition as process_lib
+from fl_research.round import parts as parts_lib
 from fl_research.settings import Settings
 from fl_research.training import (
   checkpoints,
@@ -89,9 +90,9 @@ def build_process(
     settings.server_optimizer, settings.server_learning_rate, settings.hyperparameters('server')
   )
   return process_lib.build_process(
-    process_lib.Parts(
+    parts_lib.Parts(
       model=model,
-      algorithm=algorithms.build(algorithm, settings.hyperparameters(settings.algorithm)),
+      method=algorithms.build(algorithm, settings.hyperparameters(settings.algorithm)),
       client_optimizer=client_optimizer,
       server_optimizer=server_optimizer,
       aggregator=build_aggregator(settings, data),
@@ -110,6 +111,8 @@ def build_process(
       ),
       batch_size=settings.batch_size,
       population_size=int(np.count_nonzero(data.train.sizes)),
+      cohort_size=settings.clients_per_round,
+      seed=settings.seed,
     )
   )
 
@@ -142,8 +145,7 @@ def build_aggregator(settings: Settings, data: run_data.RunData):
     settings.hyperparameters(settings.aggregator),
     sums if sums.are_secure else None,
   )
-  if isinstance(aggregator, stacked.StackedAggregator):
-    aggregator.check_cohort(settings.clients_per_round)
+  aggregator.check_cohort(settings.clients_per_round)
   return aggregator
 
 

@@ -36,8 +36,8 @@ from fl_research.aggregation import stacking
 from fl_research.datasets.federated_data import Clients, Examples, Problem
 from fl_research.models import model as model_lib
 from fl_research.registry import UsageError
-from fl_research.round import composition as process_lib
-from fl_research.round import local_training
+from fl_research.round import client as client_lib
+from fl_research.round import types
 from fl_research.settings import Settings
 from fl_research.training.run_data import RunData
 
@@ -92,7 +92,7 @@ def build_computation(
     The computation, and the names of its k columns.
   """
   weights_type = tff.to_type([tff.TensorType(w.dtype, w.shape) for w in model.initial_weights[0]])
-  data_type = process_lib.client_data_type(model)
+  data_type = types.client_data_type(model)
   client_type = tff.to_type(
     collections.OrderedDict(data=data_type, test=data_type['examples'], first_row=np.int32)
   )
@@ -107,9 +107,7 @@ def build_computation(
   @tff.tensorflow.computation(weights_type, client_type)
   def adapt(weights, client):
     before = tuple(weights)
-    adapted = local_training.train_locally(
-      model, optimizer, before, client['data'], learning_rate_factor=tf.constant(1.0)
-    )
+    adapted = client_lib.Client(model, optimizer, client['data']).train(before)
     test = client['test']
     return collections.OrderedDict(
       row=client['first_row'] + tf.range(tf.shape(test['y'])[0]),

@@ -19,9 +19,10 @@ import tensorflow as tf
 
 from fl_research import client_data, metrics, runtime
 from fl_research.population import participation
-from fl_research.round import composition as process_lib
+from fl_research.round import process as process_lib
 from fl_research.settings import Settings
 from fl_research.training import checkpoints, model_evaluation
+from fl_research.training import evaluation as evaluation_lib
 from fl_research.training.run_data import RunData
 
 
@@ -113,18 +114,6 @@ def from_checkpoint(
   )
 
 
-def personal_weights(
-  process: process_lib.FederatedProcess, weights: Any, client_states: Mapping[int, Any]
-) -> Optional[model_evaluation.PersonalWeights]:
-  """Each client's own model, for methods in which clients have one; None for all others."""
-  if not process.algorithm.has_personal_models:
-    return None
-  initial = process.initial_client_state
-  return lambda position: process.algorithm.evaluation_weights(
-    weights, client_states.get(position, initial)['method']
-  )
-
-
 class Loop:
   """One run.
 
@@ -152,6 +141,7 @@ class Loop:
     self._plans = plans
     self._evaluation = evaluation
     self._by_round = by_round
+    self._personal = evaluation_lib.personal_evaluator(process, data.train, settings)
 
   def run(self, progress: Progress, observers: Observers) -> Progress:
     """Trains from `progress` to the end; `progress` is renewed in place and returned."""
@@ -280,7 +270,9 @@ class Loop:
 
   def _evaluate(self, progress: Progress) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     weights = self._process.model_weights(progress.state)
-    personal = personal_weights(self._process, weights, progress.client_states)
+    personal = None
+    if self._personal is not None:
+      personal = self._personal.at(progress.state, progress.client_states)
     return self._evaluation.evaluate(weights, personal)
 
   def _watch(self, progress: Progress, row: Mapping[str, Any]) -> None:

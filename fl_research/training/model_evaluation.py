@@ -12,7 +12,7 @@
 Statistics are those of `fl_research.metrics.distribution`; every client counts the same.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -25,8 +25,6 @@ from fl_research.training import fine_tuning as fine_tuning_lib
 from fl_research.training.run_data import RunData
 
 Rows = list[dict[str, Any]]
-PersonalWeights = Callable[[int], Sequence[Any]]
-"""Position of a training client -> the weights of its own model."""
 
 _STATISTICS = ('mean', 'sd', 'p10', 'p50', 'p90', 'worst10')
 
@@ -99,7 +97,7 @@ class ModelEvaluation:
     return list(dict.fromkeys(('loss', metrics.PRIMARY[self._data.problem])))
 
   def evaluate(
-    self, weights: Sequence[Any], personal: Optional[PersonalWeights] = None
+    self, weights: Sequence[Any], personal: Optional[evaluation_lib.PersonalColumns] = None
   ) -> tuple[dict[str, Any], Rows]:
     """Evaluates the global model, or everybody's own.
 
@@ -157,7 +155,9 @@ class ModelEvaluation:
       row.update(self._clients('eval', table, self._test_clients.ids, rows))
     return row
 
-  def _evaluate_personal(self, personal: PersonalWeights, rows: Rows) -> dict[str, Any]:
+  def _evaluate_personal(
+    self, personal: evaluation_lib.PersonalColumns, rows: Rows
+  ) -> dict[str, Any]:
     test = self._test or self._by_client
     assert test is not None
     position = {client_id: p for p, client_id in enumerate(self._data.train.ids)}
@@ -168,7 +168,7 @@ class ModelEvaluation:
         if client_id not in position:
           continue
         examples = evaluation_lib.ExampleSet(self._test_clients.examples(index))
-        columns = self._evaluator.columns(personal(position[client_id]), examples)
+        columns = personal(position[client_id], examples)
         summary = metrics.summarise(self._data.problem, columns, examples.labels)
         own.append({'client_id': client_id, 'num_examples': examples.size, **summary})
       table = pd.DataFrame(own)
@@ -179,12 +179,12 @@ class ModelEvaluation:
     return row
 
   def _mean_over_models(
-    self, prefix: str, personal: PersonalWeights, examples: evaluation_lib.ExampleSet
+    self, prefix: str, personal: evaluation_lib.PersonalColumns, examples: evaluation_lib.ExampleSet
   ) -> dict[str, Any]:
     """The mean over training clients of each one's model on the same examples."""
     by_model = []
     for position in range(len(self._data.train)):
-      columns = self._evaluator.columns(personal(position), examples)
+      columns = personal(position, examples)
       by_model.append(metrics.summarise(self._data.problem, columns, examples.labels))
     means = pd.DataFrame(by_model).mean()
     return {f'{prefix}/{name}': float(value) for name, value in means.items()}

@@ -12,6 +12,7 @@ from fl_research import runtime, validation
 from fl_research.registry import UsageError
 from fl_research.training import (
   checkpoints,
+  evaluation,
   experiment,
   run_data,
   run_folder,
@@ -64,11 +65,13 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
   model = experiment.build_model(settings, data)
   process = experiment.build_process(settings, model, data)
   weights = _weights(path / 'model.npz', model)
-  states: Mapping[int, Any] = {}
-  if process.algorithm.has_personal_models:
-    states = _client_states(path, process, manifest['rounds'])
+  personal = evaluation.personal_evaluator(process, data.train, settings)
+  columns = None
+  if personal is not None:
+    progress = _last_progress(path, process, manifest['rounds'])
+    columns = personal.at(progress.state, progress.client_states)
   scored = experiment.build_evaluation(settings, process, data)
-  row, client_rows = scored.evaluate(weights, loop_lib.personal_weights(process, weights, states))
+  row, client_rows = scored.evaluate(weights, columns)
   row = {'round': manifest['rounds'], **{name: row.get(name) for name in scored.columns()}}
   files = (path / METRICS, path / CLIENTS)
   _write(files[0], [row])
@@ -91,15 +94,15 @@ def _weights(path: pathlib.Path, model) -> tuple[np.ndarray, ...]:
   return weights
 
 
-def _client_states(path: pathlib.Path, process, round_num: int) -> Mapping[int, Any]:
-  """The clients' states after the last round."""
+def _last_progress(path: pathlib.Path, process, round_num: int) -> loop_lib.Progress:
+  """Where the run stood after its last round, with the states of its clients."""
   checkpoint = checkpoints.CheckpointStore(path / 'checkpoints', keep=1).newest()
   if checkpoint is None or checkpoint.round_num != round_num:
     raise UsageError(
       f"--run={path}: the checkpoint of round {round_num}, which holds the clients' own models, is "
       'missing or damaged'
     )
-  return loop_lib.from_checkpoint(process, checkpoint).client_states
+  return loop_lib.from_checkpoint(process, checkpoint)
 
 
 def _write(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from fl_research.datasets.federated_data import DatasetOptions
 from fl_research.models.specification import ModelSpec
 from fl_research.population import attackers, attacks
 from fl_research.round import composition as process_lib
+from fl_research.round import parts as parts_lib
 
 CLIENTS, ROUNDS, FRACTION = 20, 15, 0.3
 
@@ -41,9 +42,9 @@ def _accuracy(data, name, hyperparameters, fraction, seed):
   pool, clients = data
   model = models.build('softmax', ModelSpec.from_data(pool), seed)
   process = process_lib.build_process(
-    process_lib.Parts(
+    parts_lib.Parts(
       model=model,
-      algorithm=fed_avg.build(),
+      method=fed_avg.build(),
       client_optimizer=tff.learning.optimizers.build_sgdm(0.5),
       server_optimizer=tff.learning.optimizers.build_sgdm(1.0),
       aggregator=aggregation.build(name, hyperparameters),

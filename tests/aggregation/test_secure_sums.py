@@ -110,7 +110,8 @@ FACTORIES = {
 }
 
 
-def _next(factory):
+def _next(combiner):
+  factory = combiner.factory
   value = tff.to_type([tff.TensorType(np.float32, (3,))])
   if isinstance(factory, tff.aggregators.WeightedAggregationFactory):
     return factory.create(value, tff.TensorType(np.float32)).next

@@ -7,6 +7,7 @@ from fl_research import client_data, models
 from fl_research.datasets.federated_data import Problem
 from fl_research.models.specification import ModelSpec
 from fl_research.round import composition as process_lib
+from fl_research.round import parts as parts_lib
 from tests.oracles import softmax_regression as problem
 
 ROUNDS = 3
@@ -45,8 +46,8 @@ def build(algorithm, *, client_optimizer=None, server_optimizer=None, **parts):
   sgdm = tff.learning.optimizers.build_sgdm
   parts = {'model': model(), 'population_size': len(problem.SIZES), **parts}
   return process_lib.build_process(
-    process_lib.Parts(
-      algorithm=algorithm,
+    parts_lib.Parts(
+      method=algorithm,
       client_optimizer=client_optimizer or sgdm(RATE),
       server_optimizer=server_optimizer or sgdm(1.0),
       **parts,

@@ -103,7 +103,7 @@ def _aggregate(updates, weights):
   from fl_research.aggregation import mean
 
   vector = tff.TensorType(np.float32, (3,))
-  process = mean.build().create(vector, tff.TensorType(np.float32))
+  process = mean.build().factory.create(vector, tff.TensorType(np.float32))
   return process.next(process.initialize(), list(updates), list(np.float32(weights))).result
 
 

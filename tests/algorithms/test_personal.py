@@ -68,7 +68,7 @@ def test_only_shared_layers_cross_the_wire():
 def test_evaluation_joins_the_global_body_and_the_own_head():
   process = harness.build(fed_per.build(private_layers='last'), model=_network())
   weights = [np.full(w.shape, i) for i, w in enumerate(_network().initial_weights[0])]
-  joined = process.algorithm.evaluation_weights(weights, ['kernel', 'bias'])
+  joined = process.method.joined(weights[:2], ['kernel', 'bias'])
   assert joined[2:] == ('kernel', 'bias')
   harness.assert_same([joined[:2]], [weights[:2]], 0)
 

@@ -7,7 +7,7 @@ import tensorflow_federated as tff
 from fl_research import client_data, runtime
 from fl_research.aggregation import compression
 from fl_research.algorithms import fed_avg, fed_sgd, scaffold
-from fl_research.round import local_training
+from fl_research.round import minibatches
 from tests.algorithms import harness
 from tests.oracles import scaffold as oracle
 
@@ -76,7 +76,7 @@ def test_more_steps_are_corrected(option):
 
 
 def test_without_population_it_is_not_built():
-  with pytest.raises(ValueError, match='population_size'):
+  with pytest.raises(ValueError, match='population size'):
     _build('I', population_size=None)
 
 
@@ -90,8 +90,8 @@ def test_sent_are_the_two_changes():
 @pytest.mark.parametrize(('epochs', 'batches'), [(0.5, 2), (1, 4), (3, 4)])
 def test_option_i_reads_the_first_pass(epochs, batches):
   data = harness.cohorts(epochs=epochs)[0][2]
-  assert int(local_training.steps_per_pass(data)) == 4
-  assert len(local_training.first_pass(data)['batches']) == batches
+  assert int(minibatches.steps_per_pass(data)) == 4
+  assert len(minibatches.first_pass(data)['batches']) == batches
 
 
 def _kept(result):

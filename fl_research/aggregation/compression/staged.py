@@ -22,6 +22,7 @@ import zlib
 
 import tensorflow as tf
 
+from fl_research.aggregation import combiner
 from fl_research.aggregation.compression import compressor, wire
 from fl_research.aggregation.compression.stage import Shape, size, Stage
 from fl_research.optimizers import restricted_optimizer
@@ -65,31 +66,22 @@ class StagedCompressor(compressor.Compressor):
       position += 1
     return restricted_optimizer.restrict(optimizer, projections)
 
-  def transmit(self, update, seed, client_state):
-    if self.keeps_client_state:
-      update = tuple(u + m for u, m in zip(update, client_state, strict=True))
-    message = self.encode(update, seed)
-    decoded = self.decode(message, [tuple(tensor.shape) for tensor in update])
-    if self.keeps_client_state:
-      client_state = [u - d for u, d in zip(update, decoded, strict=True)]
-    num_bytes = tf.cast(tf.size(message), tf.float64)
-    return compressor.Compressed(decoded, num_bytes, client_state)
+  def encode(self, update, seed, client_state):
+    if not self.keeps_client_state:
+      return combiner.Encoded(self._message(update, seed), ())
+    update = tuple(u + m for u, m in zip(update, client_state, strict=True))
+    message = self._message(update, seed)
+    arrives = self.decode(message, [tuple(tensor.shape) for tensor in update])
+    return combiner.Encoded(message, [u - a for u, a in zip(update, arrives, strict=True)])
 
-  def encode(self, update: compressor.Update, seed: tf.Tensor) -> wire.Bytes:
-    """The message of an update, uint8 [?].
-
-    Args:
-      update: float32 tensors of known shapes.
-      seed: int32 [2], of the round and client.
-    """
+  def _message(self, update: combiner.Update, seed: tf.Tensor) -> wire.Bytes:
     seed = _own_seed(seed)
     messages = [wire.to_bytes(seed)] if self._needs_seed else []
     for position, tensor in enumerate(update):
       messages.extend(self._encode_tensor(tensor, position, seed))
     return wire.join(messages)
 
-  def decode(self, message: wire.Bytes, shapes: Sequence[Shape]) -> compressor.Update:
-    """The update that a message stands for, from the message and the shapes alone."""
+  def decode(self, message, shapes):
     reader = wire.Reader(message)
     seed = reader.int32(2) if self._needs_seed else tf.zeros([2], tf.int32)
     return tuple(

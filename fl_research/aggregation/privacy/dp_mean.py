@@ -47,8 +47,8 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from fl_research.aggregation import combiner, summed
 from fl_research.aggregation import sums as sums_lib
-from fl_research.aggregation.private import PrivateAggregator
 
 # Named, because the automatic choice may differ between devices and compilers.
 _GENERATOR = 'philox'
@@ -88,8 +88,8 @@ def update_noise_multiplier(noise_multiplier: float, count_noise: float) -> floa
   return (noise_multiplier**-2 - (2 * count_noise) ** -2) ** -0.5
 
 
-class PrivateMean(PrivateAggregator):
-  """The differentially private mean (see the module's docstring).
+class NoisyMean(tff.aggregators.UnweightedAggregationFactory):
+  """The differentially private mean as a TFF factory (see the module's docstring).
 
   For updates of type T, all float, its process has
 
@@ -220,6 +220,32 @@ class PrivateMean(PrivateAggregator):
     unclipped = 0.5 + centred / self.expected_participants
     step = adaptive.learning_rate * (unclipped - adaptive.target_quantile)
     return state['clip_norm'] * tf.exp(-step)
+
+
+class PrivateMean(summed.Summed):
+  """The differentially private mean as a combiner; the arguments are those of `NoisyMean`.
+
+  Its guarantee would be void if anything else of the clients reached the server's step. A round
+  therefore refuses methods that send more than their update, or more than once, and tells the
+  server's step the number of clients that were to be expected instead of the true one. It also
+  steps when nobody took part: that nobody did is private too, and the noise is still there.
+  """
+
+  kind = combiner.PRIVATE
+
+  def __init__(
+    self,
+    clip_norm: float,
+    noise_multiplier: float,
+    expected_participants: float,
+    seed: np.ndarray,
+    adaptive: Optional[AdaptiveClipping] = None,
+    sums: sums_lib.Sums = sums_lib.CLEAR,
+  ):
+    super().__init__(
+      NoisyMean(clip_norm, noise_multiplier, expected_participants, seed, adaptive, sums)
+    )
+    self.expected_participants = float(expected_participants)
 
 
 def clip_by_norm(update: Any, clip_norm: tf.Tensor) -> collections.OrderedDict:

@@ -165,7 +165,7 @@ def _many(text, tensor, seeds):
 
   @tf.function
   def all_seeds(tensors):
-    one = lambda i: compressor.transmit((tensors,), tf.stack([i, 7]), state).update[0]
+    one = lambda i: compressor.round_trip((tensors,), tf.stack([i, 7]), state)[0][0]
     return tf.map_fn(one, tf.range(seeds), fn_output_signature=tf.float32)
 
   return np.asarray(all_seeds(tf.constant(tensor)), np.float64)

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import runtime
-from fl_research.aggregation import compression
+from fl_research.aggregation import combiner, compression
 from fl_research.aggregation.compression import compressor as compressor_lib
 from fl_research.algorithms import fed_avg, fed_per, fed_rep, fed_sgd, local
 from fl_research.optimizers import gradient_transforms
@@ -98,7 +98,7 @@ def test_equals_oracle(text):
   if 'top_k' in CHAINS[text]:
     assert set(kept) == set(memory)
     for client, state in kept.items():
-      harness.assert_same([state['compressor']], [memory[client]])
+      harness.assert_same([state['compressor'][0]], [memory[client]])
 
 
 @pytest.mark.parametrize('text', ['low_rank:0.5', 'random_mask:0.5'])
@@ -130,7 +130,7 @@ def test_structured_updates_lose_nothing_on_the_wire(text):
     state, moved = optimizer.next(optimizer.initialize(specs), weights, gradient)
     _, moved = optimizer.next(state, moved, gradient)
     update = tuple(new - old for new, old in zip(moved, weights))
-    arrived[name] = (update, compressor.transmit(update, seed, ()).update)
+    arrived[name] = (update, compressor.round_trip(update, seed)[0])
   harness.assert_same([arrived['restricted'][0]], [arrived['restricted'][1]], 1e-6)
   assert np.abs(arrived['plain'][0][0] - arrived['plain'][1][0]).max() > 0.1
 
@@ -204,9 +204,11 @@ def test_a_client_with_nan_is_left_out(text):
 class _Overflowing(compressor_lib.Compressor):
   """Decodes the updates of clients with a positive first bias to infinity."""
 
-  def transmit(self, update, seed, client_state):
-    decoded = tuple(tf.where(update[1][0] > 0.0, np.inf, u) for u in update)
-    return compressor_lib.Compressed(decoded, tf.constant(1.0, tf.float64), client_state)
+  def encode(self, update, seed, client_state):
+    return combiner.Encoded(list(update), client_state)
+
+  def decode(self, message, shapes):
+    return tuple(tf.where(message[1][0] > 0.0, np.inf, u) for u in message)
 
 
 def test_updates_that_overflow_in_a_compressor_are_left_out():
@@ -229,10 +231,9 @@ def test_what_was_sent_and_what_is_remembered_are_all_updates(text):
   total, sent = [np.zeros([6, 5]), np.zeros([7])], [np.zeros([6, 5]), np.zeros([7])]
   for i in range(20):
     update = tuple(tf.constant(rng.normal(size=t.shape), tf.float32) for t in total)
-    result = compressor.transmit(update, tf.constant([i, 0]), memory)
-    memory = result.client_state
+    arrived, memory = compressor.round_trip(update, tf.constant([i, 0]), memory)
     total = [t + np.asarray(u) for t, u in zip(total, update)]
-    sent = [s + np.asarray(u) for s, u in zip(sent, result.update)]
+    sent = [s + np.asarray(u) for s, u in zip(sent, arrived)]
   for all_updates, arrived, remembered in zip(total, sent, memory):
     np.testing.assert_allclose(arrived + np.asarray(remembered), all_updates, atol=1e-5)
     assert np.abs(remembered).max() > 0.1
@@ -267,7 +268,7 @@ def test_private_layers_are_not_sent_and_not_restricted(method, text):
   rounds = harness.cohorts()
   process = build_with(text, method, model=model)
   weights, kept = harness.run_with_clients(process, rounds)
-  shared = process.algorithm.is_shared(model.weight_names)
+  shared = process.method.shares(model.weight_names)
   assert any(shared) and not all(shared)
   start = model.initial_weights[0]
   for before, after, is_shared in zip(start, weights[-1], shared):
@@ -276,7 +277,7 @@ def test_private_layers_are_not_sent_and_not_restricted(method, text):
     # The last layer's biases; a mask would have left one of the three alone.
     assert np.all(np.asarray(tf.nest.flatten(state['method'])[-1]) != start[-1])
   if text == 'top_k:0.5':
-    sizes = [np.asarray(m).size for m in kept[0]['compressor']]
+    sizes = [np.asarray(m).size for m in kept[0]['compressor'][0]]
     assert sizes == [w.size for w, is_shared in zip(start, shared) if is_shared]
 
 

@@ -18,7 +18,9 @@ def build(text):
 @functools.cache
 def _encoder(text):
   compressor = build(text)
-  return compressor, tf.function(compressor.encode), tf.function(compressor.decode)
+  memory = compressor.initial_client_state
+  encode = lambda update, seed: compressor.encode(update, seed, memory(update)).message
+  return compressor, tf.function(encode), tf.function(compressor.decode)
 
 
 def encode(text, update, seed):

@@ -6,9 +6,10 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import random_streams, registry, runtime
+from fl_research.aggregation import summed
 from fl_research.aggregation.privacy import dp_mean
 from fl_research.algorithms import fed_avg, fed_per, local
-from fl_research.round import local_training, method
+from fl_research.round import method
 from tests.algorithms import harness
 from tests.oracles import dp_mean as oracle
 from tests.oracles import fed_avg as fed_avg_oracle
@@ -48,7 +49,7 @@ def oracle_history(rounds, clip_norm=CLIP, multiplier=Z, expected=EXPECTED):
 
 def aggregate(factory, updates, rounds=1, state=None):
   """(state, result, measurements) of the last of some rounds over vectors."""
-  process = factory.create(tff.to_type([tff.TensorType(np.float32, (len(updates[0]),))]))
+  process = factory.factory.create(tff.to_type([tff.TensorType(np.float32, (len(updates[0]),))]))
   state = process.initialize() if state is None else state
   for _ in range(rounds):
     output = process.next(state, [[np.float32(u)] for u in updates])
@@ -86,7 +87,7 @@ def test_without_noise_it_is_tffs_clipped_mean():
   updates = np.random.default_rng(0).normal(size=(5, 3))
   ours = aggregate(dp_mean.PrivateMean(0.8, 0.0, 5.0, SEED), updates)[1]
   theirs = tff.aggregators.DifferentiallyPrivateFactory.gaussian_fixed(0.0, 5.0, 0.8)
-  np.testing.assert_allclose(ours, aggregate(theirs, updates)[1], rtol=1e-5)
+  np.testing.assert_allclose(ours, aggregate(summed.Summed(theirs), updates)[1], rtol=1e-5)
 
 
 def test_fused_equals_native():
@@ -121,7 +122,7 @@ def test_noise_differs_between_rounds_seeds_and_tensors():
   for other in (noise_of(0, 2), noise_of(1, 1)):
     assert np.all(np.abs(first - other) > 1e-6)
   two = tff.to_type([tff.TensorType(np.float32, (6,))] * 2)
-  process = dp_mean.PrivateMean(1.0, 1.0, 1.0, SEED).create(two)
+  process = dp_mean.NoisyMean(1.0, 1.0, 1.0, SEED).create(two)
   a, b = process.next(process.initialize(), [[np.zeros(6, np.float32)] * 2]).result
   assert np.all(np.abs(np.asarray(a) - np.asarray(b)) > 1e-6)
 
@@ -177,7 +178,7 @@ def test_adaptive_clipping_equals_oracle():
   updates = np.random.default_rng(1).normal(size=(5, 4))
   adaptive = dp_mean.AdaptiveClipping(target_quantile=0.3, learning_rate=0.4, count_noise=1.5)
   factory = dp_mean.PrivateMean(1.5, 1.2, 6.0, SEED, adaptive)
-  process = factory.create(tff.to_type([tff.TensorType(np.float32, (4,))]))
+  process = factory.factory.create(tff.to_type([tff.TensorType(np.float32, (4,))]))
   state, norm = process.initialize(), 1.5
   multiplier = (1.2**-2 - 3.0**-2) ** -0.5
   for round_num in range(3):
@@ -198,7 +199,7 @@ def test_adaptive_clipping_finds_the_quantile(quantile):
   updates = [[norm, 0.0] for norm in norms]
   adaptive = dp_mean.AdaptiveClipping(quantile, learning_rate=0.2, count_noise=10.0)
   factory = dp_mean.PrivateMean(0.1, 1.0, 200.0, SEED, adaptive)
-  process = factory.create(tff.to_type([tff.TensorType(np.float32, (2,))]))
+  process = factory.factory.create(tff.to_type([tff.TensorType(np.float32, (2,))]))
   state, found = process.initialize(), []
   for _ in range(150):
     output = process.next(state, [[np.float32(u)] for u in updates])
@@ -248,25 +249,23 @@ def test_an_update_whose_norm_overflows_counts_as_zeros():
   np.testing.assert_allclose(mean, [0.25, 0.0])
 
 
-class _SeesParticipants(method.Algorithm):
+class _SeesParticipants(method.Method):
   """Moves by the number of clients that its server's step is told."""
 
-  def client_work(self, model, optimizer, broadcast, data, client_state):
-    zeros = tuple(tf.zeros_like(w) for w in broadcast.weights)
-    _, sums = local_training.mean_gradient(model, broadcast.weights, data)
-    return method.ClientResult(zeros, (), client_state, tf.constant(1), sums)
+  def work(self, client, message):
+    _, trained = client.gradient(message)
+    return method.Reply(tuple(tf.zeros_like(w) for w in message), client.state, trained)
 
-  def server_update(self, optimizer, server, aggregated):
-    weights = tuple(w * 0.0 + aggregated.participants for w in server.weights)
+  def finish(self, server, combined):
+    weights = tuple(w * 0.0 + combined.participants for w in server.weights)
     return server._replace(weights=weights)
 
 
 class _SendsMore(_SeesParticipants):
   """Sends a tensor besides its update."""
 
-  def client_work(self, model, optimizer, broadcast, data, client_state):
-    result = super().client_work(model, optimizer, broadcast, data, client_state)
-    return result._replace(auxiliary=(tf.constant(1.0),))
+  def work(self, client, message):
+    return super().work(client, message)._replace(auxiliary=(tf.constant(1.0),))
 
 
 def test_the_server_is_not_told_how_many_took_part():

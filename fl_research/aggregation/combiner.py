@@ -1,0 +1,138 @@
+"""How clients' updates become one: the interface of aggregators, and of what is put around them.
+
+    client:  encode(update) -> message          (what crosses the wire)
+    server:  decode(message) -> update, then combine all of them
+
+A combiner says what it needs of the clients:
+
+- `SUMS`: sums over clients only, which may be secure ones;
+- `STACKED`: every client's update beside the others (median, Krum);
+- `PRIVATE`: sums whose noisy result is all that may be learnt.
+
+It may keep a state at the server (an adaptive bound, a momentum), and one on every client (what a
+lossy message has left out). Without a compressor encoding and decoding do nothing.
+
+TFF has no placement for "at the server, one client at a time" but the inside of an aggregation;
+where a round is composed to TFF, `decode` is the first computation over the messages there. Other
+drivers call it at the server.
+"""
+
+import abc
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Optional
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+SUMS, STACKED, PRIVATE = 'sums', 'stacked', 'private'
+
+Update = tuple[tf.Tensor, ...]
+"""The tensors of one update."""
+
+
+Stacked = tuple[tf.Tensor, ...]
+"""Clients' updates side by side: each tensor is [n, ...], row i being client i's."""
+
+Seen = Callable[[Stacked, tf.Tensor], Stacked]
+"""Stacked updates and their clients, int32 [n] -> the updates that are combined."""
+
+
+class Combining(NamedTuple):
+  """A combiner for one type of update, as TFF computations.
+
+  Attributes:
+    initialize: `( -> S@SERVER)`.
+    next: (S@SERVER, arrivals@CLIENTS, reference@SERVER) -> `MeasuredProcessOutput` of the new S,
+      the combined update and measurements. Arrivals are <update, weight=float32, client=int32>; the
+      reference is shaped like an update, or empty for combiners that need none.
+  """
+
+  initialize: tff.Computation
+  next: Callable[[tff.Value, Any, tff.Value], tff.templates.MeasuredProcessOutput]
+
+
+class Encoded(NamedTuple):
+  """What a client sends of an update.
+
+  Attributes:
+    message: tensors; bytes (uint8) count as they are, numbers as 4 bytes each.
+    client_state: the client's next state.
+  """
+
+  message: Any
+  client_state: Any
+
+
+class Combiner(abc.ABC):
+  """One way from the clients' updates to one.
+
+  Attributes:
+    kind: `SUMS`, `STACKED` or `PRIVATE`.
+    needs_reference: whether it compares updates with the one that a client with the server's own
+      examples would send.
+    lossy: whether `decode` of `encode` may be something else than the update.
+    expected_participants: what the server's step is told in place of the number of clients whose
+      updates were used; None for the true number.
+  """
+
+  kind = SUMS
+  needs_reference = False
+  lossy = False
+  expected_participants: Optional[float] = None
+
+  def check_cohort(self, cohort_size: int) -> None:
+    """Raises `UsageError` when cohorts of this size are too small for the rule's settings."""
+    del cohort_size
+
+  def check_shapes(self, shapes: Sequence[tuple[int, ...]]) -> None:
+    """Raises `UsageError` when the settings do not fit updates of these shapes."""
+    del shapes
+
+  def initial_client_state(self, update: Update) -> Any:
+    """The state of a client that has never sent anything: tensors, by default none."""
+    del update
+    return ()
+
+  def restrict_optimizer(
+    self,
+    optimizer: tff.learning.optimizers.Optimizer,
+    seed: tf.Tensor,
+    shapes: Sequence[Optional[tuple[int, ...]]],
+  ) -> tff.learning.optimizers.Optimizer:
+    """An optimiser whose steps stay in what can be sent; the same one for most.
+
+    Args:
+      optimizer: the client's optimiser.
+      seed: int32 [2], the round's and client's own; the one that `encode` gets.
+      shapes: the shape of every weight the optimiser sees; None for those that are not sent.
+    """
+    del seed, shapes
+    return optimizer
+
+  def encode(self, update: Update, seed: tf.Tensor, client_state: Any) -> Encoded:
+    """A client's message.
+
+    Args:
+      update: float32 tensors of known shapes.
+      seed: int32 [2], source of all randomness, the round's and client's own.
+      client_state: the client's state.
+    """
+    del seed
+    return Encoded(list(update), client_state)
+
+  def decode(self, message: Any, shapes: Sequence[tuple[int, ...]]) -> Update:
+    """The update that a message stands for, from the message and the shapes alone."""
+    del shapes
+    return tuple(message)
+
+  @abc.abstractmethod
+  def create(self, update_type: tff.Type) -> Combining:
+    """The rule for updates of a type."""
+
+  def create_seen(self, update_type: tff.Type, seen: Seen) -> Optional[Combining]:
+    """The rule for updates that somebody sees, and may change, before they are combined.
+
+    None where the rule, or what protects it, shows nobody the update of a single client.
+    """
+    del update_type, seen
+    return None

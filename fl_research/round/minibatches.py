@@ -1,0 +1,53 @@
+"""A client's minibatches, as TensorFlow code over its D (see `fl_research.client_data`)."""
+
+import collections
+from typing import Any, NamedTuple, Optional
+
+import tensorflow as tf
+
+from fl_research.models import model as model_lib
+
+
+class Batch(NamedTuple):
+  """One minibatch: examples `x`, labels `y`, and `mask`, 1.0 for examples and 0.0 for padding."""
+
+  x: tf.Tensor
+  y: tf.Tensor
+  mask: tf.Tensor
+
+
+def num_steps(data: Any) -> tf.Tensor:
+  """The number of batches with at least one example; rows of padding come after them."""
+  return tf.reduce_sum(tf.cast(tf.reduce_any(data['batches'] >= 0, axis=1), tf.int32))
+
+
+def steps_per_pass(data: Any) -> tf.Tensor:
+  """The number of batches of one whole pass over the client's examples: ceil(n / B)."""
+  batch_size = tf.maximum(tf.shape(data['batches'])[1], 1)
+  return (data['num_examples'] + batch_size - 1) // batch_size
+
+
+def first_pass(data: Any) -> Any:
+  """The same D with the batches of its first pass only, for what needs each example once."""
+  return collections.OrderedDict(data, batches=data['batches'][: steps_per_pass(data)])
+
+
+class Minibatches:
+  """A client's minibatches by step. What a loop need not do in every step is done here, once."""
+
+  def __init__(self, data: Any):
+    self._examples = data['examples']
+    self._rows = tf.maximum(data['batches'], 0)
+    self._masks = tf.cast(data['batches'] >= 0, tf.float32)
+
+  def __getitem__(self, step: tf.Tensor) -> Batch:
+    # Gathers, because a tensor's `[step]` is four operations.
+    rows, mask = tf.gather(self._rows, step), tf.gather(self._masks, step)
+    return Batch(tf.gather(self._examples['x'], rows), tf.gather(self._examples['y'], rows), mask)
+
+
+def step_seed(model: model_lib.Model, data: Any, step: tf.Tensor) -> Optional[tf.Tensor]:
+  """The seed of one step's dropout: a function of (run's seed, round, client, step)."""
+  if not model.needs_seed:
+    return None
+  return tf.random.experimental.stateless_fold_in(data['seed'], step)

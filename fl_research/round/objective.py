@@ -1,0 +1,159 @@
+"""What local steps descend: the loss, and whatever a method makes of it.
+
+A method that changes what clients minimise gives the loop (`local_training`) an objective; it needs
+no loop of its own. A term that depends on the weights alone is `Loss(model).plus(term)`; anything
+else (gradients at several points, examples seen through another model, an average that is carried
+from step to step) is a subclass of `Objective`.
+"""
+
+import abc
+from collections.abc import Callable
+import functools
+from typing import Any, NamedTuple, Optional
+
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fl_research import metrics
+from fl_research.models import model as model_lib
+from fl_research.round.minibatches import Batch
+from fl_research.round.structures import Weights
+
+Term = Callable[[Weights], Weights]
+"""Current weights -> what is added to the gradient before it is given to the optimiser."""
+
+
+class Gradient(NamedTuple):
+  """What an objective says of one batch.
+
+  Attributes:
+    gradient: shaped like the weights; what the optimiser gets.
+    columns: float32 [k, n], the metric columns of the batch (see `loss_gradient`).
+    carry: what the objective is given at the next step.
+  """
+
+  gradient: Weights
+  columns: tf.Tensor
+  carry: Any
+
+
+class Objective(abc.ABC):
+  """What local steps descend."""
+
+  def initial_carry(self, weights: Weights) -> Any:
+    """What is carried from step to step, before the first: tensors, by default none."""
+    del weights
+    return ()
+
+  @abc.abstractmethod
+  def gradient(
+    self, weights: Weights, batch: Batch, seed: Optional[tf.Tensor], carry: Any
+  ) -> Gradient:
+    """The gradient at these weights.
+
+    Args:
+      weights: the current weights.
+      batch: the step's examples.
+      seed: int32 [2], the source of the step's draws; None for models that draw nothing.
+      carry: what the step before has left.
+    """
+
+  def scaled_gradient(
+    self, weights: Weights, batch: Batch, seed: Optional[tf.Tensor], carry: Any, factor: tf.Tensor
+  ) -> Gradient:
+    """The gradient times a number; overridden where that costs less than multiplying it."""
+    found = self.gradient(weights, batch, seed, carry)
+    return found._replace(gradient=tuple(factor * g for g in found.gradient))
+
+  def plus(self, term: Term) -> 'Objective':
+    """This objective with a term added to its gradient."""
+    return _Sum(self, term)
+
+
+class Loss(Objective):
+  """The batch's mean loss: what FedAvg descends."""
+
+  def __init__(self, model: model_lib.Model):
+    self._model = model
+
+  def gradient(self, weights, batch, seed, carry):
+    return Gradient(*loss_gradient(self._model, weights, batch, seed), carry)
+
+  def scaled_gradient(self, weights, batch, seed, carry, factor):
+    # The loss has a number for each example where the gradient has one for each weight: multiplied
+    # there, the factor costs nothing.
+    return Gradient(*loss_gradient(self._model, weights, batch, seed, factor), carry)
+
+
+class _Sum(Objective):
+  """An objective plus a term of the weights."""
+
+  def __init__(self, objective: Objective, term: Term):
+    self._objective = objective
+    self._term = term
+
+  def initial_carry(self, weights):
+    return self._objective.initial_carry(weights)
+
+  def gradient(self, weights, batch, seed, carry):
+    found = self._objective.gradient(weights, batch, seed, carry)
+    return self._added(found, self._term(weights))
+
+  def scaled_gradient(self, weights, batch, seed, carry, factor):
+    found = self._objective.scaled_gradient(weights, batch, seed, carry, factor)
+    return self._added(found, tuple(factor * tensor for tensor in self._term(weights)))
+
+  def _added(self, found: Gradient, term: Weights) -> Gradient:
+    return found._replace(gradient=tuple(g + t for g, t in zip(found.gradient, term, strict=True)))
+
+
+def loss_gradient(
+  model: model_lib.Model,
+  weights: Weights,
+  one_batch: Batch,
+  seed: Optional[tf.Tensor],
+  factor: Optional[tf.Tensor] = None,
+) -> tuple[Weights, tf.Tensor]:
+  """The gradient of the batch's mean loss, times `factor` if given, and its metric columns.
+
+  `seed`, int32 [2], is the source of dropout; None for models without. The columns are float32
+  [k, n], a row for each of `metric_names` and a column for each example, zero for padding.
+  """
+  compute = functools.partial(_loss_gradient, model)
+  if model.pools:
+    # oneDNN's gradient of a maximum over windows takes a tenth of the time of TensorFlow's own, but
+    # TensorFlow puts it in only where it meets the maximum before its gradient, which in the graph
+    # of a loop is left to chance. A function that is not inlined is a graph without a loop.
+    compute = tf.function(compute, autograph=False, experimental_attributes={'_noinline': True})
+  return compute(weights, one_batch, seed, factor)
+
+
+def _loss_gradient(
+  model: model_lib.Model,
+  weights: Weights,
+  one_batch: Batch,
+  seed: Optional[tf.Tensor],
+  factor: Optional[tf.Tensor],
+) -> tuple[Weights, tf.Tensor]:
+  with tf.GradientTape() as tape:
+    tape.watch(weights)
+    output = model.predict_on_batch((weights, ()), one_batch.x, True, seed)
+    columns = model.example_metrics(output, one_batch.y)
+  # The mean loss is the sum of every example's loss times its share, which no weight changes.
+  share = tf.math.divide_no_nan(one_batch.mask, tf.reduce_sum(columns['num'] * one_batch.mask))
+  if factor is not None:
+    share *= factor
+  gradient = tape.gradient(
+    columns['loss'],
+    weights,
+    output_gradients=share,
+    unconnected_gradients=tf.UnconnectedGradients.ZERO,
+  )
+  gradient = tff.learning.optimizers.handle_indexed_slices_gradients(gradient)
+  stacked = tf.stack([columns[name] for name in metric_names(model)])
+  return gradient, stacked * one_batch.mask
+
+
+def metric_names(model: model_lib.Model) -> tuple[str, ...]:
+  """Names of the metric columns that are summed during training, in order."""
+  return metrics.sum_names(model.spec.problem, model.spec.num_classes)

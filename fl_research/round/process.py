@@ -1,0 +1,128 @@
+"""A round that is ready to run: its TFF computations, and how to read what they give."""
+
+from collections.abc import Iterator, Mapping, Sequence
+import dataclasses
+from typing import Any, NamedTuple, Optional
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_federated as tff
+
+from fl_research.round import method as method_lib
+from fl_research.round.parts import Parts
+
+
+class RoundResult(NamedTuple):
+  """What a round leaves.
+
+  Attributes:
+    state: the new S.
+    measured: M.
+    kept: <client=int32[n], state=T[n]>, the new client states stacked, in any order; None where
+      clients keep none.
+  """
+
+  state: Any
+  measured: Any
+  kept: Optional[Any]
+
+  def kept_by_client(self) -> dict[int, Any]:
+    """The new client states one by one, as arrays of their own."""
+    if self.kept is None:
+      return {}
+    row = lambda index: lambda leaf: np.array(np.asarray(leaf)[index])
+    clients = np.asarray(self.kept['client']).tolist()
+    return {k: tf.nest.map_structure(row(i), self.kept['state']) for i, k in enumerate(clients)}
+
+
+@dataclasses.dataclass(frozen=True)
+class FederatedProcess:
+  """A federated optimisation method, ready to run.
+
+  Attributes:
+    initialize: `( -> S@SERVER)`.
+    next: `(<S@SERVER, {D}@CLIENTS, …> -> <S, M, …>@SERVER)`, see
+      `fl_research.round.composition`.
+    client_data_type: the type D of one client's data.
+    report_columns: names of the columns of `M.report.values`.
+    client_state_type: T, of empty parts for methods that keep none.
+    initial_client_state: the state of a client never seen before, as NumPy arrays; None for
+      methods that keep none.
+    parts: what the process is made of.
+    method: its method, bound.
+    aggregation_columns: names of the scalars among `M.aggregation`, the aggregator's measurements;
+      those of measurements within measurements are joined by `/`.
+    method_columns: names of the method's own numbers: its clients' (means over those whose updates
+      were used), then its server's.
+    bytes_down_per_client, bytes_up_per_client: uncompressed size of what a client receives and
+      of what it sends, measured by the types that cross the wire.
+  """
+
+  initialize: tff.Computation
+  next: tff.Computation
+  client_data_type: tff.Type
+  report_columns: tuple[str, ...]
+  client_state_type: tff.StructType
+  initial_client_state: Optional[Any]
+  parts: Parts
+  method: method_lib.Method
+  aggregation_columns: tuple[str, ...]
+  method_columns: tuple[str, ...]
+  bytes_down_per_client: int
+  bytes_up_per_client: int
+
+  @property
+  def keeps_client_state(self) -> bool:
+    """Whether clients carry a state from round to round."""
+    return self.initial_client_state is not None
+
+  def run_round(
+    self, state: Any, cohort: Sequence[Any], client_states: Mapping[int, Any] | None = None
+  ) -> RoundResult:
+    """One round of `next`, whether clients keep a state or not.
+
+    Args:
+      state: S.
+      cohort: the D of each client.
+      client_states: the T of those that have taken part before, by client.
+    """
+    if not self.keeps_client_state:
+      state, measured = self.next(state, cohort)
+      return RoundResult(state, measured, None)
+    known, initial = client_states or {}, self.initial_client_state
+    states = [known.get(int(data['client']), initial) for data in cohort]
+    return RoundResult(*self.next(state, cohort, states))
+
+  def model_weights(self, state: Any) -> tuple[np.ndarray, ...]:
+    """The global model of a server state, the first where a method has several."""
+    return next(iter(self.models(state).values()))
+
+  def models(self, state: Any) -> dict[str, tuple[np.ndarray, ...]]:
+    """The models of a server state by name."""
+    weights = tf.nest.map_structure(np.asarray, tuple(state['server']['weights']))
+    return {name: tuple(model) for name, model in self.method.models(weights).items()}
+
+  def aggregation_metrics(self, measured: Any) -> dict[str, Any]:
+    """One round's values of `aggregation_columns`, from its M."""
+    values = dict(leaves(measured['aggregation']))
+    return {name: np.asarray(values[name]).item() for name in self.aggregation_columns}
+
+  def method_metrics(self, measured: Any) -> dict[str, Any]:
+    """One round's values of `method_columns`, from its M; NaN where no client is left."""
+    rows = np.asarray(measured['report']['values'])
+    report = dict(zip(self.report_columns, rows[np.argsort(measured['report']['client'])].T))
+    own = {name: np.asarray(value).item() for name, value in measured['method'].items()}
+    used = report['finite'] > 0
+    mean_of = lambda column: float(column[used].mean()) if used.any() else float('nan')
+    return {n: own[n] if n in own else mean_of(report[n]) for n in self.method_columns}
+
+
+def leaves(structure: Any, path: str = '') -> Iterator[tuple[str, Any]]:
+  """All (path, leaf) of nested mappings and sequences."""
+  if isinstance(structure, (list, tuple)):
+    structure = dict(enumerate(structure))
+  if not isinstance(structure, Mapping):
+    yield path, structure
+    return
+  for name, member in structure.items():
+    yield from leaves(member, f'{path}/{name}' if path else str(name))

@@ -1,0 +1,42 @@
+"""Operations on structures of tensors: models, updates, states."""
+
+from typing import Any
+
+import tensorflow as tf
+
+Weights = tuple[tf.Tensor, ...]
+"""The weights of a model, or anything shaped like them."""
+
+
+def subtract(first: Weights, second: Weights) -> Weights:
+  """first - second, tensor by tensor."""
+  return tuple(a - b for a, b in zip(first, second, strict=True))
+
+
+def all_finite(structure: Any) -> tf.Tensor:
+  """Whether no number of a structure is infinite or NaN: bool []."""
+  numbers = [tensor for tensor in tf.nest.flatten(structure) if tensor.dtype.is_floating]
+  finite = [tf.reduce_all(tf.math.is_finite(tensor)) for tensor in numbers]
+  return tf.reduce_all(tf.stack(finite)) if finite else tf.constant(True)
+
+
+def choose(condition: tf.Tensor, new: Any, old: Any) -> Any:
+  """`new` if the condition (bool []) holds, else `old`: structures of tensors, not copied."""
+  if not tf.nest.flatten(new):
+    return new
+  flat = lambda structure: lambda: [tf.identity(leaf) for leaf in tf.nest.flatten(structure)]
+  return tf.nest.pack_sequence_as(new, tf.cond(condition, flat(new), flat(old)))
+
+
+def zeros_unless(condition: tf.Tensor, structure: Any) -> Any:
+  """The structure if the condition (bool []) holds, else zeros."""
+  if not tf.nest.flatten(structure):
+    return structure
+  same = lambda: [tf.identity(leaf) for leaf in tf.nest.flatten(structure)]
+  zeros = lambda: [tf.zeros_like(leaf) for leaf in tf.nest.flatten(structure)]
+  return tf.nest.pack_sequence_as(structure, tf.cond(condition, same, zeros))
+
+
+def num_elements(structure: Any) -> int:
+  """How many numbers a structure of tensors of known shapes holds."""
+  return sum(tensor.shape.num_elements() for tensor in tf.nest.flatten(structure))
