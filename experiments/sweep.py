@@ -16,9 +16,10 @@ from absl import flags
 import numpy as np
 
 from experiments import command_line
-from fl_research import analysis, validation
+from fl_research import analysis
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
+from fl_research.soundness import validation
 from fl_research.sweeps import grid, runner, selection
 from fl_research.training import checkpoints, run_folder, tables
 

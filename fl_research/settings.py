@@ -449,7 +449,7 @@ class Settings:
     """The stages of `compressor` with their hyperparameters.
 
     Raises:
-      UsageError: they are not a sound chain.
+      UsageError: they are not a chain.
     """
     given = {name: self.hyperparameters(name) for name in chain.names(self.compressor)}
     return chain.parse(self.compressor, given)

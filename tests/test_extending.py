@@ -10,9 +10,10 @@ import pytest
 
 from baselines import reproduce
 from experiments import train
-from fl_research import aggregation, algorithms, datasets, registry, runtime, tasks, validation
+from fl_research import aggregation, algorithms, datasets, registry, runtime, tasks
 from fl_research import settings as settings_lib
 from fl_research.aggregation import compression
+from fl_research.soundness import validation
 
 _PAGE = pathlib.Path(__file__).parent.parent / 'docs' / 'extending.md'
 _BLOCKS = re.findall(r'```\w+\n(.*?)```', _PAGE.read_text(), re.DOTALL)

@@ -8,9 +8,9 @@ import pytest
 
 from experiments import command_line
 from fl_research import settings as settings_lib
-from fl_research import validation
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
+from fl_research.soundness import validation
 
 GOOD = {'task': 'digits', 'experiment_name': 'x'}
 
@@ -121,7 +121,8 @@ def test_flags_and_settings_are_the_same_words():
 
 def test_checking_imports_no_tensorflow():
   program = (
-    'import sys; from fl_research import settings as s, validation as v; '
+    'import sys; from fl_research import settings as s; '
+    'from fl_research.soundness import validation as v; '
     'v.validate(s.Settings(task="mnist", experiment_name="x")); '
     'print([m for m in ("tensorflow", "sklearn", "matplotlib") if m in sys.modules])'
   )

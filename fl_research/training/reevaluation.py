@@ -8,8 +8,9 @@ import zipfile
 
 import numpy as np
 
-from fl_research import runtime, validation
+from fl_research import runtime
 from fl_research.registry import UsageError
+from fl_research.soundness import validation
 from fl_research.training import (
   checkpoints,
   experiment,

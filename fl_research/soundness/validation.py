@@ -1,7 +1,7 @@
-"""The refusal of settings that make no sense, before any data are read.
+"""All checks of settings that need no data.
 
-Nothing here imports TensorFlow. What can only be known from the data (the number of clients, the
-shape of an image) is checked when they have been read, also before training.
+What can only be known from the data (the number of clients, the shape of an image) is checked when
+they have been read, also before training.
 """
 
 import dataclasses
@@ -10,11 +10,11 @@ from typing import Any
 
 from fl_research import aggregation, optimizers, registry, tasks
 from fl_research import settings as settings_lib
-from fl_research.aggregation.privacy import flags as privacy_flags
 from fl_research.datasets import partition as partition_lib
 from fl_research.population import attacks
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
+from fl_research.soundness import chains, privacy
 
 
 def validate(settings: Settings) -> None:
@@ -31,10 +31,10 @@ def validate(settings: Settings) -> None:
   if not name.isprintable() or '/' in name or name in ('', '.', '..'):
     raise UsageError(f'--experiment_name={name}: must be given, and be the name of a folder')
   _check_method_flags(settings)
-  settings.compressor_stages()
+  chains.check(settings.compressor, settings.compressor_stages())
   _check_requirements(settings)
   _check_attackers(settings)
-  privacy_flags.check(settings)
+  privacy.check(settings)
   _check_secure_aggregation(settings)
   _check_together(settings)
 
