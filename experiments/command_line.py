@@ -15,7 +15,6 @@ from typing import Any
 from absl import flags
 
 from fl_research import settings as settings_lib
-from fl_research.datasets.federated_data import DataError
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
 
@@ -142,7 +141,7 @@ def run(main: Main, argv: Sequence[str]) -> int:
   try:
     code = main(argv)
     sys.stdout.flush()
-  except (UsageError, DataError) as error:
+  except UsageError as error:
     code = _complain(argv[0], str(error), EXIT_USAGE)
   except KeyboardInterrupt:
     code = 128 + signal.SIGINT

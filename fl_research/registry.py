@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 
 class UsageError(ValueError):
-  """A user's mistake; the message is one line that names the flag and what it accepts."""
+  """A user's mistake; the message is one line that names the flag, and what it accepts, or file."""
 
 
 @dataclasses.dataclass(frozen=True)

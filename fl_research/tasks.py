@@ -44,7 +44,7 @@ class Task:
   prepare: Optional[Callable[[Data], Data]] = None
 
   def load(self, options: federated_data.DatasetOptions) -> Data:
-    """Loads the data set; `DataError` when its files are missing or damaged."""
+    """Loads the data set; `UsageError` when its files are missing or damaged."""
     data = datasets.load(self.dataset, options)
     return data if self.prepare is None else self.prepare(data)
 

@@ -5,11 +5,11 @@ import importlib
 from typing import Union
 
 from fl_research.datasets.federated_data import (
-  DataError,
   DatasetOptions,
   FederatedData,
   PooledData,
 )
+from fl_research.registry import UsageError
 
 MODULES = {
   'celeba': 'fl_research.datasets.celeba',
@@ -47,10 +47,10 @@ def load(name: str, options: DatasetOptions) -> Union[PooledData, FederatedData]
   """Loads a data set by name.
 
   Raises:
-    DataError: there is no such data set, or its files are missing or damaged.
+    UsageError: there is no such data set, or its files are missing or damaged.
   """
   if name not in MODULES:
     near = difflib.get_close_matches(name, NAMES, n=1)
     hint = f' (did you mean {near[0]}?)' if near else ''
-    raise DataError(f'unknown data set {name!r}{hint}; accepted are {", ".join(NAMES)}')
+    raise UsageError(f'unknown data set {name!r}{hint}; accepted are {", ".join(NAMES)}')
   return importlib.import_module(MODULES[name]).load(options)

@@ -225,7 +225,7 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
     interrupted: asked after each round; a reason to stop now, or nothing.
 
   Raises:
-    UsageError, DataError: one line, before anything is written.
+    UsageError: one line, before anything is written.
     OSError: the folder cannot be written to (disk full, …); what it holds stays valid.
   """
   begin = time.monotonic()

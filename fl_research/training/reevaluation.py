@@ -49,7 +49,7 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
     changes: settings to change, by name, e.g. where the data are now.
 
   Raises:
-    UsageError, DataError: there is no such run, it has no final model, or its data have changed.
+    UsageError: there is no such run, it has no final model, or its data have changed.
   """
   manifest = run_folder.read_ended(path)
   settings = dataclasses.replace(

@@ -54,7 +54,7 @@ def load(settings: Settings) -> RunData:
   """Loads and deals out the data that the settings name.
 
   Raises:
-    UsageError, DataError: one line naming the flag or file.
+    UsageError: one line naming the flag or file.
   """
   task = tasks.get_task(settings.task)
   data = task.load(_options(settings))

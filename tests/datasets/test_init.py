@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from fl_research import datasets
-from fl_research.datasets.federated_data import DataError, DatasetOptions
+from fl_research.datasets.federated_data import DatasetOptions
+from fl_research.registry import UsageError
 
 
 @pytest.mark.parametrize('name', datasets.NAMES)
@@ -16,7 +17,7 @@ def test_every_name_has_a_module(name):
 
 
 def test_unknown_name_suggests_the_nearest():
-  with pytest.raises(DataError) as caught:
+  with pytest.raises(UsageError) as caught:
     datasets.load('shakespear', DatasetOptions('nowhere'))
   message = str(caught.value)
   assert 'did you mean shakespeare?' in message

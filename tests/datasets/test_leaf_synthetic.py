@@ -5,7 +5,8 @@ import pytest
 
 from fl_research import datasets
 from fl_research.datasets import leaf_synthetic
-from fl_research.datasets.federated_data import DataError, DatasetOptions
+from fl_research.datasets.federated_data import DatasetOptions
+from fl_research.registry import UsageError
 
 
 @pytest.mark.parametrize(
@@ -46,5 +47,5 @@ def test_split_depends_on_the_seed_only():
 
 
 def test_bad_number_of_clients():
-  with pytest.raises(DataError, match='--num_clients=0'):
+  with pytest.raises(UsageError, match='--num_clients=0'):
     datasets.load('leaf_synthetic', DatasetOptions('nowhere', num_clients=0))

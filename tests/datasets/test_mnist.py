@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fl_research import datasets
-from fl_research.datasets.federated_data import DataError, DatasetOptions, PooledData
+from fl_research.datasets.federated_data import DatasetOptions, PooledData
+from fl_research.registry import UsageError
 from tests.datasets import real_data
 
 
@@ -32,7 +33,7 @@ def test_truncated_file_is_refused(tmp_path):
   shutil.copytree(f'{real_data.require("mnist")}/mnist', tmp_path / 'mnist')
   path = tmp_path / 'mnist' / 't10k-images-idx3-ubyte.gz'
   path.write_bytes(path.read_bytes()[:-1000])
-  with pytest.raises(DataError) as caught:
+  with pytest.raises(UsageError) as caught:
     datasets.load('mnist', DatasetOptions(str(tmp_path)))
   assert str(path) in str(caught.value)
   assert '\n' not in str(caught.value)

@@ -7,7 +7,8 @@ import pytest
 
 from fl_research import datasets
 from fl_research.datasets import stackoverflow
-from fl_research.datasets.federated_data import DataError, DatasetOptions, Problem
+from fl_research.datasets.federated_data import DatasetOptions, Problem
+from fl_research.registry import UsageError
 from tests.datasets import tff_database
 
 _WORDS = 'the 9\nto 7\nuse 5\npython 2\n'
@@ -61,5 +62,5 @@ def test_archive_without_words(options, tmp_path, monkeypatch):
   tff_database.write_archive(path, 'else', _WORDS)
   digest = hashlib.sha256(path.read_bytes()).hexdigest()
   monkeypatch.setattr(stackoverflow, '_WORDS_SHA256', digest)
-  with pytest.raises(DataError, match=r'has no stackoverflow\.word_count'):
+  with pytest.raises(UsageError, match=r'has no stackoverflow\.word_count'):
     datasets.load('stackoverflow', options)

@@ -5,7 +5,8 @@ import pytest
 import tensorflow_federated as tff
 
 from fl_research import datasets
-from fl_research.datasets.federated_data import DataError, DatasetOptions, Problem
+from fl_research.datasets.federated_data import DatasetOptions, Problem
+from fl_research.registry import UsageError
 from tests.datasets import tff_database
 
 _SNIPPETS = [b'Hark!', b"My name's Macbeth. \xc3\xa9", b'']
@@ -51,5 +52,5 @@ def test_equals_tffs_own_preprocessing(folder):
 
 
 def test_bad_sequence_length(folder):
-  with pytest.raises(DataError, match='--sequence_length=0'):
+  with pytest.raises(UsageError, match='--sequence_length=0'):
     datasets.load('tff_shakespeare', DatasetOptions(folder, sequence_length=0))

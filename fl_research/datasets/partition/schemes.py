@@ -7,8 +7,7 @@ import math
 from typing import Any
 
 from fl_research import registry
-from fl_research.datasets.federated_data import DataError
-from fl_research.registry import Hyperparameter
+from fl_research.registry import Hyperparameter, UsageError
 
 _is_count = lambda value: isinstance(value, int) and value >= 1
 _COUNT = 'an integer of at least 1'
@@ -142,11 +141,11 @@ PARAMETERS: Mapping[str, Hyperparameter] = {
 
 
 def lookup(name: str) -> Scheme:
-  """The scheme of that name; `DataError` listing the names when there is none."""
+  """The scheme of that name; `UsageError` listing the names when there is none."""
   if name not in SCHEMES:
     near = difflib.get_close_matches(name, SCHEMES, n=1)
     hint = f' (did you mean {near[0]}?)' if near else ''
-    raise DataError(f'--partition={name}: unknown{hint}; accepted are {", ".join(SCHEMES)}')
+    raise UsageError(f'--partition={name}: unknown{hint}; accepted are {", ".join(SCHEMES)}')
   return SCHEMES[name]
 
 
@@ -154,12 +153,12 @@ def settings(scheme: str, given: Mapping[str, Any]) -> dict[str, Any]:
   """The scheme's parameters, those given checked and the others at their defaults.
 
   Raises:
-    DataError: there is no such scheme, or one is outside its domain, or is not the scheme's.
+    UsageError: there is no such scheme, or one is outside its domain, or is not the scheme's.
   """
   accepted = lookup(scheme).hyperparameters
   for name, value in given.items():
     if name not in accepted:
-      raise DataError(f'--partition_{name}={value}: --partition={scheme} has no such parameter')
+      raise UsageError(f'--partition_{name}={value}: --partition={scheme} has no such parameter')
     if not accepted[name].valid(value):  # type: ignore[misc]  # all of these have a check
-      raise DataError(f'--partition_{name}={value}: accepted is {accepted[name].domain}')
+      raise UsageError(f'--partition_{name}={value}: accepted is {accepted[name].domain}')
   return {name: given.get(name, parameter.default) for name, parameter in accepted.items()}
