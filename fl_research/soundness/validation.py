@@ -155,8 +155,8 @@ def _check_together(settings: Settings) -> None:
     raise UsageError('--cohort_sampling=availability: needs --availability_trace, a CSV file')
   if settings.availability_trace and settings.cohort_sampling != 'availability':
     raise UsageError('--availability_trace: only read with --cohort_sampling=availability')
-  for name in ('data_file', 'client_column', 'label_column'):
-    readers = ('tabular', 'npz') if name == 'data_file' else ('tabular',)
+  for name in dict.fromkeys(name for task in tasks.TASKS.values() for name in task.reads):
+    readers = [task for task, entry in tasks.TASKS.items() if name in entry.reads]
     given = getattr(settings, name)
     if settings.task in readers and not given:
       raise UsageError(f'--{name}: must be given for --task={settings.task}')

@@ -8,7 +8,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from fl_research import datasets
+from fl_research import tasks
 from fl_research.datasets import cifar10
 from fl_research.datasets.federated_data import DatasetOptions
 from fl_research.registry import UsageError
@@ -41,7 +41,7 @@ def load(tmp_path, monkeypatch):
     path = tmp_path / 'cifar' / 'cifar-10-binary.tar.gz'
     _write(path, members)
     monkeypatch.setattr(cifar10, '_SHA256', hashlib.sha256(path.read_bytes()).hexdigest())
-    return datasets.load('cifar10', DatasetOptions(str(tmp_path)))
+    return tasks.load('cifar10', DatasetOptions(str(tmp_path)))
 
   return load
 
@@ -85,4 +85,4 @@ def test_truncated_archive(tmp_path, monkeypatch):
   path.write_bytes(path.read_bytes()[:-40])
   monkeypatch.setattr(cifar10, '_SHA256', hashlib.sha256(path.read_bytes()).hexdigest())
   with pytest.raises(UsageError, match='damaged, truncated or not readable'):
-    datasets.load('cifar10', DatasetOptions(str(tmp_path)))
+    tasks.load('cifar10', DatasetOptions(str(tmp_path)))

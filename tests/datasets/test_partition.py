@@ -5,7 +5,7 @@ from hypothesis import strategies
 import numpy as np
 import pytest
 
-from fl_research import datasets
+from fl_research import tasks
 from fl_research.datasets.federated_data import (
   ContiguousClients,
   DatasetOptions,
@@ -125,7 +125,7 @@ def test_shards_of_mcmahan():
 
 
 def test_shards_of_mnist():
-  pool = datasets.load('mnist', DatasetOptions(real_data.require('mnist')))
+  pool = tasks.load('mnist', DatasetOptions(real_data.require('mnist')))
   clients = partition(pool, 'shards', 100, 1)
   assert clients.sizes.tolist() == [600] * 100
   labels_held = (_counts(clients) > 0).sum(axis=1)
