@@ -8,10 +8,18 @@ group and its domain beside it. Hyperparameters of single methods come from the 
 
 from collections.abc import Callable, Mapping
 import dataclasses
-import math
 from typing import Any, Optional
 
-from fl_research import aggregation, algorithms, models, optimizers, registry, runtime, tasks
+from fl_research import (
+  aggregation,
+  algorithms,
+  domains,
+  models,
+  optimizers,
+  registry,
+  runtime,
+  tasks,
+)
 from fl_research.aggregation import compression, privacy
 from fl_research.aggregation.compression import chain
 from fl_research.datasets import partition as partition_lib
@@ -25,7 +33,15 @@ FULL = 'full'
 # A batch is padded to its full size, so a mistyped one would fill the memory.
 _LARGEST_BATCH = 1_000_000
 
-CLIENT_WEIGHTINGS = ('num_examples', 'uniform', 'num_tokens')
+_CLIENT_HALF = 'fl_research.round.client_half'
+
+CLIENT_WEIGHTINGS: Mapping[str, registry.Entry] = {
+  'num_examples': registry.Entry(_CLIENT_HALF, 'its number of examples'),
+  'uniform': registry.Entry(_CLIENT_HALF, 'one'),
+  'num_tokens': registry.Entry(_CLIENT_HALF, 'its number of tokens that are not padding'),
+}
+"""What a client's update counts in the average, the usual one first."""
+
 NATURAL = 'natural'
 
 
@@ -57,19 +73,6 @@ def _field(
   return dataclasses.field(default=default, metadata=metadata)
 
 
-_at_least_one: dict[str, Any] = {'valid': lambda v: v >= 1, 'domain': 'an integer of at least 1'}
-_not_negative: dict[str, Any] = {
-  'valid': lambda v: math.isfinite(v) and v >= 0,
-  'domain': 'a number from 0 on',
-}
-_positive: dict[str, Any] = {
-  'valid': lambda v: math.isfinite(v) and v > 0,
-  'domain': 'a number above 0',
-}
-_count_or_zero: dict[str, Any] = {'valid': lambda v: v >= 0, 'domain': 'an integer of at least 0'}
-_fraction: dict[str, Any] = {'valid': lambda v: 0 <= v < 1, 'domain': 'a number in [0, 1)'}
-
-
 def _is_batch_size(value: str) -> bool:
   number = int(value) if value.isascii() and value.isdigit() else 0
   return value == FULL or 1 <= number <= _LARGEST_BATCH
@@ -81,8 +84,8 @@ class Settings:
 
   experiment_name: str = _field('', 'name of the run, and of its folder', 'Run')
   output_dir: str = _field('results', 'folder of all runs', 'Run', identity=False)
-  seed: int = _field(0, 'fixes every random draw of the run', 'Run', **_count_or_zero)
-  total_rounds: int = _field(100, 'rounds of training', 'Run', **_at_least_one)
+  seed: int = _field(0, 'fixes every random draw of the run', 'Run', **domains.COUNT_OR_0)
+  total_rounds: int = _field(100, 'rounds of training', 'Run', **domains.COUNT)
   target_metric: str = _field(
     '', 'column of metrics.csv that ends the run or that --patience watches', 'Run'
   )
@@ -93,7 +96,7 @@ class Settings:
     0,
     'end after so many evaluations without a better --target_metric; 0: never',
     'Run',
-    **_count_or_zero,
+    **domains.COUNT_OR_0,
   )
   centralized: bool = _field(
     False, 'reference without federation: one client holds all the data', 'Run'
@@ -118,13 +121,13 @@ class Settings:
     "text: characters or words per example (default: the data set's usual 80, or 20)",
     'Data',
     optional=int,
-    **_at_least_one,
+    **domains.COUNT,
   )
   synthetic_alpha: float = _field(
-    0.0, 'synthetic: how much models differ between clients', 'Data', **_not_negative
+    0.0, 'synthetic: how much models differ between clients', 'Data', **domains.FROM_0
   )
   synthetic_beta: float = _field(
-    0.0, 'synthetic: how much inputs differ between clients', 'Data', **_not_negative
+    0.0, 'synthetic: how much inputs differ between clients', 'Data', **domains.FROM_0
   )
   partition: str = _field(
     '',
@@ -137,13 +140,13 @@ class Settings:
     'clients to deal the data to (default 100; synthetic data: 30)',
     'Data',
     optional=int,
-    **_at_least_one,
+    **domains.COUNT,
   )
   held_out_clients_fraction: float = _field(
     0.0,
     'share of the clients that never train and are evaluated as held_out/...',
     'Data',
-    **_fraction,
+    **domains.BELOW_1,
   )
 
   own_test_fraction: float = _field(
@@ -152,14 +155,14 @@ class Settings:
     "in place of the data set's test examples; personal models need it where those are of other "
     'people',
     'Data',
-    **_fraction,
+    **domains.BELOW_1,
   )
   label_namings: int = _field(
     1,
     'so many groups of clients, each with a permutation of the labels of its own; 1: all name them '
     'as the data set does',
     'Data',
-    **_at_least_one,
+    **domains.COUNT,
   )
 
   algorithm: str = _field(
@@ -187,7 +190,7 @@ class Settings:
     1e4,
     "secure aggregation: greatest entry of a client's weight times its update; beyond it is cut",
     'Privacy',
-    **_positive,
+    **domains.POSITIVE,
   )
   compressor: str = _field(
     '',
@@ -201,33 +204,32 @@ class Settings:
     'differential privacy: z, the noise on the sum of updates in units of the clipping norm',
     'Privacy',
     optional=float,
-    **_not_negative,
+    **domains.FROM_0,
   )
   target_epsilon: Optional[float] = _field(
     None,
     'differential privacy: solve for the z with which epsilon is this after total_rounds',
     'Privacy',
     optional=float,
-    **_positive,
+    **domains.POSITIVE,
   )
   dp_clipping: str = _field(
     'fixed', 'how the clipping norm is chosen', 'Privacy', choices=lambda: privacy.CLIPPINGS
   )
   dp_clip_norm: Optional[float] = _field(
-    None, 'fixed clipping: largest norm of an update', 'Privacy', optional=float, **_positive
+    None, 'fixed clipping: largest norm of an update', 'Privacy', optional=float, **domains.POSITIVE
   )
   dp_target_quantile: float = _field(
     0.5,
     'adaptive clipping: gamma, the share of updates that should not be clipped',
     'Privacy',
-    valid=lambda v: 0 <= v <= 1,
-    domain='a number in [0, 1]',
+    **domains.SHARE,
   )
   dp_clip_learning_rate: float = _field(
-    0.2, 'adaptive clipping: eta_C, how fast the norm moves', 'Privacy', **_positive
+    0.2, 'adaptive clipping: eta_C, how fast the norm moves', 'Privacy', **domains.POSITIVE
   )
   dp_initial_clip: float = _field(
-    0.1, 'adaptive clipping: the first clipping norm', 'Privacy', **_positive
+    0.1, 'adaptive clipping: the first clipping norm', 'Privacy', **domains.POSITIVE
   )
   dp_count_noise: Optional[float] = _field(
     None,
@@ -235,7 +237,7 @@ class Settings:
     'clients_per_round / 20); above z / 2',
     'Privacy',
     optional=float,
-    **_not_negative,
+    **domains.FROM_0,
   )
   dp_delta: Optional[float] = _field(
     None,
@@ -253,10 +255,13 @@ class Settings:
     '', 'what attackers do; empty: nobody attacks', 'Attackers', choices=lambda: attacks.ATTACKS
   )
   attacker_fraction: float = _field(
-    0.0, 'share of the clients that attack, the same ones in every round', 'Attackers', **_fraction
+    0.0,
+    'share of the clients that attack, the same ones in every round',
+    'Attackers',
+    **domains.BELOW_1,
   )
 
-  clients_per_round: int = _field(10, 'size of the cohort', 'Clients', **_at_least_one)
+  clients_per_round: int = _field(10, 'size of the cohort', 'Clients', **domains.COUNT)
   cohort_sampling: str = _field(
     'uniform', 'how the cohort is drawn', 'Clients', choices=lambda: cohorts.SAMPLINGS
   )
@@ -267,8 +272,7 @@ class Settings:
     0.0,
     'share of the cohort that manages only part of its epochs',
     'Clients',
-    valid=lambda v: 0 <= v <= 1,
-    domain='a number in [0, 1]',
+    **domains.SHARE,
   )
   stragglers: str = _field(
     'keep',
@@ -277,7 +281,7 @@ class Settings:
     choices=lambda: ('keep', 'drop'),
   )
   dropout_probability: float = _field(
-    0.0, 'probability that a client fails before it sends its update', 'Clients', **_fraction
+    0.0, 'probability that a client fails before it sends its update', 'Clients', **domains.BELOW_1
   )
   over_selection: float = _field(
     1.0,
@@ -287,19 +291,22 @@ class Settings:
     domain='a number from 1 to 10',
   )
   device_seconds_per_example: float = _field(
-    0.001, 'virtual clock: median time of one example in training', 'Clients', **_not_negative
+    0.001, 'virtual clock: median time of one example in training', 'Clients', **domains.FROM_0
   )
   device_download_rate: float = _field(
-    750_000.0, 'virtual clock: median bytes per second to a client', 'Clients', **_positive
+    750_000.0, 'virtual clock: median bytes per second to a client', 'Clients', **domains.POSITIVE
   )
   device_upload_rate: float = _field(
-    250_000.0, 'virtual clock: median bytes per second from a client', 'Clients', **_positive
+    250_000.0, 'virtual clock: median bytes per second from a client', 'Clients', **domains.POSITIVE
   )
   device_spread: float = _field(
-    0.0, 'virtual clock: sigma of the log-normal spread between devices', 'Clients', **_not_negative
+    0.0,
+    'virtual clock: sigma of the log-normal spread between devices',
+    'Clients',
+    **domains.FROM_0,
   )
   client_epochs_per_round: float = _field(
-    1.0, "E: passes over the client's examples per round", 'Clients', **_positive
+    1.0, "E: passes over the client's examples per round", 'Clients', **domains.POSITIVE
   )
   client_batch_size: str = _field(
     '20',
@@ -309,46 +316,50 @@ class Settings:
     domain='an integer from 1 to 1000000, or full',
   )
   max_examples_per_client: int = _field(
-    0, 'use at most so many examples of a client per round; 0: all', 'Clients', **_count_or_zero
+    0, 'use at most so many examples of a client per round; 0: all', 'Clients', **domains.COUNT_OR_0
   )
   client_optimizer: str = _field(
     'sgd', "optimiser of the clients' steps", 'Clients', choices=lambda: optimizers.OPTIMIZERS
   )
-  client_learning_rate: float = _field(0.1, 'its learning rate', 'Clients', **_not_negative)
+  client_learning_rate: float = _field(0.1, 'its learning rate', 'Clients', **domains.FROM_0)
   client_lr_schedule: str = _field(
     'constant',
     'how that rate changes with the rounds',
     'Clients',
     choices=lambda: schedules.SCHEDULES,
   )
-  client_lr_decay: float = _field(0.99, 'decay of the exponential schedule', 'Clients', **_positive)
+  client_lr_decay: float = _field(
+    0.99, 'decay of the exponential schedule', 'Clients', **domains.POSITIVE
+  )
   client_lr_decay_rounds: int = _field(
-    1, 'period of the schedule in rounds', 'Clients', **_at_least_one
+    1, 'period of the schedule in rounds', 'Clients', **domains.COUNT
   )
   client_gradient_clip_norm: float = _field(
-    0.0, 'clip each gradient to this global norm; 0: do not', 'Clients', **_not_negative
+    0.0, 'clip each gradient to this global norm; 0: do not', 'Clients', **domains.FROM_0
   )
   client_weight_decay: float = _field(
-    0.0, 'add this times the weights to each gradient', 'Clients', **_not_negative
+    0.0, 'add this times the weights to each gradient', 'Clients', **domains.FROM_0
   )
 
   server_optimizer: str = _field(
     'sgd', "optimiser of the server's step", 'Server', choices=lambda: optimizers.OPTIMIZERS
   )
-  server_learning_rate: float = _field(1.0, 'its learning rate', 'Server', **_not_negative)
+  server_learning_rate: float = _field(1.0, 'its learning rate', 'Server', **domains.FROM_0)
   server_lr_schedule: str = _field(
     'constant',
     'how that rate changes with the rounds',
     'Server',
     choices=lambda: schedules.SCHEDULES,
   )
-  server_lr_decay: float = _field(0.99, 'decay of the exponential schedule', 'Server', **_positive)
+  server_lr_decay: float = _field(
+    0.99, 'decay of the exponential schedule', 'Server', **domains.POSITIVE
+  )
   server_lr_decay_rounds: int = _field(
-    1, 'period of the schedule in rounds', 'Server', **_at_least_one
+    1, 'period of the schedule in rounds', 'Server', **domains.COUNT
   )
 
   rounds_per_evaluation: int = _field(
-    1, 'evaluate every so many rounds, and after the last', 'Evaluation', **_at_least_one
+    1, 'evaluate every so many rounds, and after the last', 'Evaluation', **domains.COUNT
   )
   evaluate_train: bool = _field(
     False, 'also evaluate on the training examples of all clients: train_set/...', 'Evaluation'
@@ -360,17 +371,17 @@ class Settings:
     1000,
     'evaluate at most so many clients one by one (a fixed draw); 0: none',
     'Evaluation',
-    **_count_or_zero,
+    **domains.COUNT_OR_0,
   )
   fine_tune_epochs: int = _field(
     0,
     'also evaluate what held-out (else test) clients make of the model in so many passes over a '
     'part of their own examples, tested on the rest; 0: do not',
     'Evaluation',
-    **_count_or_zero,
+    **domains.COUNT_OR_0,
   )
   fine_tune_learning_rate: float = _field(
-    0.01, 'learning rate of these passes, by SGD', 'Evaluation', **_not_negative
+    0.01, 'learning rate of these passes, by SGD', 'Evaluation', **domains.FROM_0
   )
   fine_tune_fraction: float = _field(
     0.5,
@@ -385,10 +396,10 @@ class Settings:
     'save a checkpoint every so many rounds, and after the last',
     'Output',
     identity=False,
-    **_at_least_one,
+    **domains.COUNT,
   )
   checkpoints_to_keep: int = _field(
-    3, 'newest checkpoints that are kept', 'Output', identity=False, **_at_least_one
+    3, 'newest checkpoints that are kept', 'Output', identity=False, **domains.COUNT
   )
   tensorboard: bool = _field(True, 'write TensorBoard logs to logdir/', 'Output', identity=False)
 
@@ -404,7 +415,7 @@ class Settings:
     'clients that train at the same time; 0: one per core',
     'Machine',
     identity=False,
-    **_count_or_zero,
+    **domains.COUNT_OR_0,
   )
   jit: str = _field(
     'off',
@@ -434,7 +445,7 @@ class Settings:
     if self.is_private:
       return 'uniform'
     defaults = algorithms.ALGORITHMS[self.algorithm].defaults
-    return self.client_weighting or defaults.get('client_weighting', CLIENT_WEIGHTINGS[0])
+    return self.client_weighting or defaults.get('client_weighting', next(iter(CLIENT_WEIGHTINGS)))
 
   def hyperparameters(self, prefix: str) -> dict[str, Any]:
     """The hyperparameters set by flags `--<prefix>_<name>`, by name."""
@@ -486,41 +497,92 @@ class RegistryFlag:
   group: str
 
 
-def registries() -> list[tuple[str, Mapping[str, registry.Entry], str]]:
-  """Each registry: the setting that chooses from it, its table, its heading in `--help`."""
+@dataclasses.dataclass(frozen=True)
+class Registry:
+  """A registry whose entries may have hyperparameters.
+
+  Attributes:
+    setting: the setting that chooses from it.
+    table: its entries.
+    group: heading of their flags in `--help`.
+    prefix: what these flags begin with; empty for the entry's name.
+    first: hyperparameters that are listed first, where there is a prefix.
+  """
+
+  setting: str
+  table: Mapping[str, registry.Entry]
+  group: str
+  prefix: str = ''
+  first: Mapping[str, Hyperparameter] = dataclasses.field(default_factory=dict)
+
+  def hyperparameters(self) -> Mapping[str, Mapping[str, Hyperparameter]]:
+    """Prefix -> hyperparameters by name."""
+    if self.prefix:
+      return {self.prefix: registry.shared(self.table, self.first)}
+    return {name: entry.hyperparameters for name, entry in self.table.items()}
+
+
+def registries() -> list[Registry]:
+  """Every registry whose entries may have hyperparameters."""
+  shared = optimizers.HYPERPARAMETERS
   return [
-    ('algorithm', algorithms.ALGORITHMS, 'Method'),
-    ('aggregator', aggregation.AGGREGATORS, 'Method'),
-    ('compressor', compression.COMPRESSORS, 'Wire'),
-    ('attack', attacks.ATTACKS, 'Attackers'),
-    ('model', models.MODELS, 'Data'),
+    Registry('partition', partition_lib.SCHEMES, 'Data', 'partition'),
+    Registry('client_optimizer', optimizers.OPTIMIZERS, 'Clients', 'client', shared),
+    Registry('server_optimizer', optimizers.OPTIMIZERS, 'Server', 'server', shared),
+    Registry('algorithm', algorithms.ALGORITHMS, 'Method'),
+    Registry('aggregator', aggregation.AGGREGATORS, 'Method'),
+    Registry('compressor', compression.COMPRESSORS, 'Wire'),
+    Registry('attack', attacks.ATTACKS, 'Attackers'),
+    Registry('model', models.MODELS, 'Data'),
   ]
 
 
-def chosen_entries(settings: Settings) -> list[tuple[str, str, registry.Entry]]:
-  """What the settings choose from the registries: setting, name, entry."""
-  names = {name: [getattr(settings, name)] for name, _, _ in registries()}
-  names['model'] = [settings.model or tasks.get_task(settings.task).default_model]
-  names['compressor'] = chain.names(settings.compressor)
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+  """An entry that the settings choose.
+
+  Attributes:
+    setting: the setting that chooses it.
+    name: its name.
+    entry: the entry.
+    prefix: what the flags of its hyperparameters begin with.
+  """
+
+  setting: str
+  name: str
+  entry: registry.Entry
+  prefix: str
+
+
+def chosen_entries(settings: Settings) -> list[Chosen]:
+  """What the settings choose from the registries."""
+  several = {
+    'partition': [] if settings.partition == NATURAL else [settings.partition or 'iid'],
+    'model': [settings.model or tasks.get_task(settings.task).default_model],
+    'compressor': chain.names(settings.compressor),
+  }
   return [
-    (flag, name, registry.lookup(flag, name, table))
-    for flag, table, _ in registries()
-    for name in names[flag]
+    Chosen(r.setting, name, registry.lookup(r.setting, name, r.table), r.prefix or name)
+    for r in registries()
+    for name in several.get(r.setting, [getattr(settings, r.setting)])
     if name
   ]
 
 
 def registry_flags() -> dict[str, RegistryFlag]:
-  """All flags `--<prefix>_<hyperparameter>` of the registries."""
-  sources: list[tuple[str, Mapping[str, Hyperparameter], str]] = [
-    ('partition', partition_lib.PARAMETERS, 'Data'),
-    ('client', optimizers.HYPERPARAMETERS, 'Clients'),
-    ('server', optimizers.HYPERPARAMETERS, 'Server'),
-  ]
-  for _, table, group in registries():
-    sources.extend((name, entry.hyperparameters, group) for name, entry in table.items())
-  return {
-    f'{prefix}_{name}': RegistryFlag(prefix, name, hyperparameter, group)
-    for prefix, table, group in sources
-    for name, hyperparameter in table.items()
-  }
+  """All flags `--<prefix>_<hyperparameter>` of the registries.
+
+  Raises:
+    ValueError: two flags would have the same name.
+  """
+  flags: dict[str, RegistryFlag] = {}
+  taken = {field.name for field in fields()}
+  for r in registries():
+    for prefix, table in r.hyperparameters().items():
+      for name, hyperparameter in table.items():
+        flag = f'{prefix}_{name}'
+        if flag in taken:
+          raise ValueError(f'--{flag}, of {r.setting}, is the name of another flag already')
+        taken.add(flag)
+        flags[flag] = RegistryFlag(prefix, name, hyperparameter, r.group)
+  return flags

@@ -21,7 +21,6 @@ a client of one row only trains. Row numbers in messages count from 1 below the 
 """
 
 from collections.abc import Sequence
-import difflib
 import os
 from typing import Optional, Union
 
@@ -29,7 +28,7 @@ from absl import logging
 import numpy as np
 import pandas as pd
 
-from fl_research import random_streams
+from fl_research import random_streams, registry
 from fl_research.datasets import files
 from fl_research.datasets.features import encode_table
 from fl_research.datasets.federated_data import (
@@ -121,8 +120,7 @@ def _column(table: pd.DataFrame, flag: str, name: Optional[str], data_file: str)
     return name
   if name in columns:
     raise UsageError(f'{flag}={name}: {columns.count(name)} columns of {data_file} have this name')
-  near = difflib.get_close_matches(name, columns, n=1)
-  hint = f' (did you mean {near[0]}?)' if near else ''
+  hint = registry.suggestion(name, columns)
   raise UsageError(f'{flag}={name}: no such column{hint}; {data_file} has {_listed(columns)}')
 
 

@@ -8,9 +8,8 @@ import dataclasses
 import math
 from typing import Any
 
-from fl_research import aggregation, optimizers, registry, tasks
+from fl_research import aggregation, registry, tasks
 from fl_research import settings as settings_lib
-from fl_research.datasets import partition as partition_lib
 from fl_research.population import attacks
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
@@ -49,22 +48,10 @@ def _check_field(field: dataclasses.Field, value: Any) -> None:
     raise UsageError(f'--{field.name}={value}: accepted is a finite number')
 
 
-def _chosen(settings: Settings) -> dict[str, tuple[str, ...]]:
-  """Prefix -> the hyperparameters that the run reads, for everything the flags choose."""
-  scheme = partition_lib.SCHEMES.get(settings.partition or 'iid')
-  return {
-    'partition': tuple(scheme.hyperparameters) if scheme else (),
-    'client': optimizers.OPTIMIZERS[settings.client_optimizer].hyperparameters,
-    'server': optimizers.OPTIMIZERS[settings.server_optimizer].hyperparameters,
-    **{
-      name: tuple(entry.hyperparameters) for _, name, entry in settings_lib.chosen_entries(settings)
-    },
-  }
-
-
 def _check_method_flags(settings: Settings) -> None:
   """Every hyperparameter that was set is in its domain, and is read by something chosen."""
-  flags, chosen = settings_lib.registry_flags(), _chosen(settings)
+  flags, entries = settings_lib.registry_flags(), settings_lib.chosen_entries(settings)
+  chosen = {choice.prefix: choice.entry.hyperparameters for choice in entries}
   for flag, value in settings.method_flags.items():
     entry = registry.lookup('flag', flag, flags) if flag not in flags else flags[flag]
     if entry.name not in chosen.get(entry.prefix, ()):
@@ -77,20 +64,17 @@ def _check_method_flags(settings: Settings) -> None:
 
 def _choice_behind(settings: Settings, prefix: str) -> str:
   """The flag whose choice decides whether hyperparameters with this prefix are read."""
-  if prefix in ('client', 'server'):
-    name = f'{prefix}_optimizer'
-    return f'--{name}={getattr(settings, name)}'
-  if prefix == 'partition':
-    return f'--partition={settings.partition or "natural or iid"}'
-  flag = next(flag for flag, table, _ in settings_lib.registries() if prefix in table)
-  return f'--{flag}={getattr(settings, flag) or "default"}'
+  tables = settings_lib.registries()
+  flag = next(r.setting for r in tables if prefix in r.hyperparameters())
+  default = 'natural or iid' if flag == 'partition' else 'default'
+  return f'--{flag}={getattr(settings, flag) or default}'
 
 
 def _check_requirements(settings: Settings) -> None:
   """What the chosen entries of the registries ask of other settings."""
-  for flag, name, entry in settings_lib.chosen_entries(settings):
-    for requirement in entry.requires:
-      requirement.check(flag, name, getattr(settings, requirement.setting))
+  for choice in settings_lib.chosen_entries(settings):
+    for requirement in choice.entry.requires:
+      requirement.check(choice.setting, choice.name, getattr(settings, requirement.setting))
 
 
 def _check_attackers(settings: Settings) -> None:

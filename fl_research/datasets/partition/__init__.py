@@ -24,7 +24,6 @@ from fl_research.datasets.partition import dealing, schemes
 from fl_research.registry import UsageError
 
 SCHEMES = schemes.SCHEMES
-PARAMETERS = schemes.PARAMETERS
 
 
 def partition(
@@ -37,7 +36,7 @@ def partition(
     scheme: a name in `SCHEMES`.
     num_clients: number of clients, from 1 to the number of examples.
     seed: the run's seed.
-    **parameters: the scheme's `PARAMETERS`; those not given have their defaults.
+    **parameters: the scheme's hyperparameters; those not given have their defaults.
 
   Returns:
     The clients; every example belongs to exactly one.
