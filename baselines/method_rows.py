@@ -22,7 +22,7 @@ import pandas as pd
 from baselines import studies
 from experiments import command_line
 from fl_research import settings as settings_lib
-from fl_research import validation
+from fl_research.soundness import validation
 from fl_research.training import provenance
 
 FOLDER = pathlib.Path(__file__).parent / 'methods'

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 import contextlib
 import dataclasses
-import difflib
 import errno
 import os
 import re
@@ -14,8 +13,8 @@ from typing import Any
 
 from absl import flags
 
+from fl_research import registry
 from fl_research import settings as settings_lib
-from fl_research.datasets.federated_data import DataError
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
 
@@ -96,8 +95,8 @@ def parse(
   try:
     rest = flag_values(list(argv))
   except flags.UnrecognizedFlagError as error:
-    near = difflib.get_close_matches(error.flagname, list(flag_values), n=1)
-    hint = f'; did you mean --{near[0]}?' if near else '; --help lists all flags'
+    near = registry.nearest(error.flagname, flag_values)
+    hint = f'; did you mean --{near}?' if near else '; --help lists all flags'
     raise UsageError(f'--{error.flagname}: there is no such flag{hint}') from error
   except UnicodeDecodeError as error:
     raise UsageError(f'--flagfile: is not a text file ({error})') from error
@@ -142,7 +141,7 @@ def run(main: Main, argv: Sequence[str]) -> int:
   try:
     code = main(argv)
     sys.stdout.flush()
-  except (UsageError, DataError) as error:
+  except UsageError as error:
     code = _complain(argv[0], str(error), EXIT_USAGE)
   except KeyboardInterrupt:
     code = 128 + signal.SIGINT

@@ -7,7 +7,7 @@ worker that never answers is an answer too. The exit code is 1 when the main job
 not run, 2 for a wrong flag, otherwise 0.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import glob
@@ -34,26 +34,6 @@ _GIGABYTE = 1e9
 # TensorFlow, TFF and its worker take 0.7 GB before there is any data.
 _MEMORY_NEEDED = 1.0 * _GIGABYTE
 _DISK_NEEDED = 0.1 * _GIGABYTE
-
-GENERATED = ('digits', 'feddyn_synthetic', 'leaf_synthetic', 'synthetic', 'synthetic_iid')
-"""Data sets that need no files."""
-
-OWN_FILES = ('npz', 'tabular')
-"""Data sets that are whatever the user names."""
-
-FILES = {
-  'celeba': ['tff/celeba.sqlite'],
-  'cifar10': ['cifar/cifar-10-binary.tar.gz'],
-  'cifar100': ['cifar/cifar-100-binary.tar.gz'],
-  'emnist': ['tff/emnist_all.sqlite'],
-  'fashion_mnist': ['fashion_mnist/*', '/usr/share/datasets/fashion-mnist/*'],
-  'spoken_digits': ['free_spoken_digits/*'],
-  'stackoverflow': ['tff/stackoverflow.sqlite'],
-  'stackoverflow_tags': ['tff/stackoverflow.sqlite'],
-  'tff_cifar100': ['tff/cifar100.sqlite'],
-  'tff_shakespeare': ['tff/shakespeare.sqlite'],
-}
-"""Patterns of files, in --data_dir, of data sets without a folder of their own name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,11 +114,12 @@ def check_output(output_dir: str) -> Finding:
   return Finding(f'{text}.')
 
 
-def check_data(names: Sequence[str], data_dir: str) -> Iterator[Finding]:
+def check_data(tasks: Mapping[str, Any], data_dir: str) -> Iterator[Finding]:
   """Which data sets are there; none of these is needed by the main job."""
-  yield Finding(f'Data sets without files are always there: {", ".join(GENERATED)}.')
-  published = [name for name in names if name not in (*GENERATED, *OWN_FILES)]
-  found = [name for name in published if _has_files(name, data_dir)]
+  there = [name for name in sorted(tasks) if not (tasks[name].files or tasks[name].reads)]
+  yield Finding(f'Data sets without files are always there: {", ".join(there)}.')
+  published = [name for name in sorted(tasks) if tasks[name].files]
+  found = [name for name in published if _has_files(tasks[name].files, data_dir)]
   missing = [name for name in published if name not in found]
   if found:
     yield Finding(f'Data sets found in {data_dir}: {", ".join(found)}.')
@@ -151,8 +132,7 @@ def check_data(names: Sequence[str], data_dir: str) -> Iterator[Finding]:
     )
 
 
-def _has_files(name: str, data_dir: str) -> bool:
-  patterns = FILES.get(name, [f'{name}/*'])
+def _has_files(patterns: Sequence[str], data_dir: str) -> bool:
   paths = [path for pattern in patterns for path in glob.glob(os.path.join(data_dir, pattern))]
   return any(os.path.basename(path) != 'SOURCE.txt' for path in paths)
 
@@ -335,12 +315,12 @@ def examine(data_dir: Optional[str], output_dir: str, deadline_seconds: float) -
   report, ending = run_probe(deadline_seconds)
   yield from check_probe(report, ending)
   try:
-    from fl_research import datasets
+    from fl_research import tasks
     from fl_research.datasets import files
   except ImportError as error:
     yield Finding(f'Data sets cannot be read: {error}.', works=False)
   else:
-    yield from check_data(datasets.NAMES, files.data_dir(data_dir))
+    yield from check_data(tasks.TASKS, files.data_dir(data_dir))
   yield check_gpu(report)
   yield check_ray()
 

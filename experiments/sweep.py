@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
-import difflib
 import os
 import pathlib
 import shlex
@@ -16,9 +15,10 @@ from absl import flags
 import numpy as np
 
 from experiments import command_line
-from fl_research import analysis, validation
+from fl_research import analysis, registry
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
+from fl_research.soundness import validation
 from fl_research.sweeps import grid, runner, selection
 from fl_research.training import checkpoints, run_folder, tables
 
@@ -174,8 +174,8 @@ def _check_swept(name: str, known: Sequence[str]) -> None:
   if name in _RESERVED:
     raise UsageError(f'--grid={name}=...: every run gets its own --{name} from the sweep')
   if name not in known:
-    near = difflib.get_close_matches(name, known, n=1)
-    hint = f'; did you mean {near[0]}?' if near else '; experiments.train --help lists all flags'
+    near = registry.nearest(name, known)
+    hint = f'; did you mean {near}?' if near else '; experiments.train --help lists all flags'
     raise UsageError(f'--grid={name}=...: there is no flag --{name}{hint}')
 
 

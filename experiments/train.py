@@ -9,7 +9,7 @@ from absl import flags
 
 from experiments import command_line
 from fl_research import settings as settings_lib
-from fl_research import validation
+from fl_research.soundness import validation
 
 INTRODUCTION = """
 Trains a model by simulated federated learning. Results go to <output_dir>/<experiment_name>/:

@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 
 class UsageError(ValueError):
-  """A user's mistake; the message is one line that names the flag and what it accepts."""
+  """A user's mistake; the message is one line that names the flag, and what it accepts, or file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,8 +76,9 @@ class Entry:
     hyperparameters: its own settings, by name.
     requires: what it asks of other settings; they are checked before anything is read.
     defaults: what settings that are left empty mean with this entry, where that differs.
-    not_private: for a method: why noise on its updates cannot make it differentially private, as
-      the end of a sentence whose subject is the entry; empty when it can.
+    not_private: why a run with it cannot be differentially private (a method, whose updates noise
+      does not hide; a way of drawing cohorts), as the end of a sentence whose subject is the
+      entry; empty when it can.
     is_sum: for an aggregator: whether all it needs of the clients are sums over them, which can
       then be secure ones.
   """
@@ -107,12 +108,43 @@ class Entry:
     return {key: given.get(key, hyper.default) for key, hyper in self.hyperparameters.items()}
 
 
+def shared(
+  table: Mapping[str, Entry], first: Mapping[str, Hyperparameter]
+) -> dict[str, Hyperparameter]:
+  """The hyperparameters of all entries by name, where entries that have the same share its flag.
+
+  Args:
+    table: the entries.
+    first: those that come first, in this order.
+
+  Raises:
+    ValueError: a name stands for two different ones.
+  """
+  found = dict(first)
+  for entry in table.values():
+    for name, hyperparameter in entry.hyperparameters.items():
+      if found.setdefault(name, hyperparameter) is not hyperparameter:
+        raise ValueError(f'{entry.module}: {name} is another hyperparameter already')
+  return found
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+  """The name that was probably meant; empty when none is near."""
+  return next(iter(difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)), '')
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+  """The nearest name as a question, to be put behind a complaint; empty when none is near."""
+  near = nearest(name, names)
+  return f' (did you mean {near}?)' if near else ''
+
+
 def unknown(flag: str, name: str, valid: Iterable[str]) -> UsageError:
   """The error for a name that is not in a table, with the nearest one suggested."""
   names = sorted(valid)
-  near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-  hint = f' (did you mean {near[0]}?)' if near else ''
-  return UsageError(f'--{flag}={name}: unknown{hint}; accepted are {", ".join(names)}')
+  return UsageError(
+    f'--{flag}={name}: unknown{suggestion(name, names)}; accepted are {", ".join(names)}'
+  )
 
 
 def lookup(flag: str, name: str, table: Mapping[str, Any]) -> Any:

@@ -4,15 +4,12 @@ Loss and metrics follow from the data set's `Problem` (see `fl_research.models.o
 `fl_research.metrics`). Reading this table imports neither TensorFlow nor any data set.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import dataclasses
-from typing import Optional, Union
+from typing import Union
 
-import numpy as np
-
-from fl_research import datasets, registry
-from fl_research.datasets import federated_data
-from fl_research.datasets.federated_data import FederatedData, PooledData, Problem
+from fl_research import registry
+from fl_research.datasets.federated_data import DatasetOptions, FederatedData, PooledData
 
 Data = Union[PooledData, FederatedData]
 
@@ -23,143 +20,212 @@ _CHARACTERS = ('char_lstm', 'word_lstm')
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
-  """What `--task` names.
+class Task(registry.Entry):
+  """What `--task` names: a data set's line in the registry.
 
   Attributes:
-    name: the name.
-    dataset: the data set's name in `fl_research.datasets`.
     default_model: the model when `--model` is not given.
-    models: all models that fit; for `tabular` and `npz`, those that can fit, as the user's own
-      data decide.
-    summary: one line for `--help`.
-    prepare: what is done to the data set first; nothing when None.
+    models: all models that fit; for the user's own data those that can fit, as the data decide.
+    files: patterns of its files in --data_dir; none for what needs no download.
+    reads: the settings by which users name data of their own; other tasks do not read them.
+    makes_clients: whether it makes as many clients as `--num_clients` says.
   """
 
-  name: str
-  dataset: str
-  default_model: str
-  models: tuple[str, ...]
-  summary: str
-  prepare: Optional[Callable[[Data], Data]] = None
-
-  def load(self, options: federated_data.DatasetOptions) -> Data:
-    """Loads the data set; `DataError` when its files are missing or damaged."""
-    data = datasets.load(self.dataset, options)
-    return data if self.prepare is None else self.prepare(data)
+  default_model: str = ''
+  models: tuple[str, ...] = ()
+  files: tuple[str, ...] = ()
+  reads: tuple[str, ...] = ()
+  makes_clients: bool = False
 
 
-class _Reconstructed(federated_data.Clients):
-  """Clients whose labels are their inputs, inverted and flat."""
-
-  def __init__(self, clients: federated_data.Clients):
-    self._clients = clients
-
-  @property
-  def ids(self):
-    return self._clients.ids
-
-  @property
-  def sizes(self):
-    return self._clients.sizes
-
-  def examples(self, position):
-    return _inverted(self._clients.examples(position))
-
-
-def _inverted(examples: federated_data.Examples) -> federated_data.Examples:
-  """x = y = 1 - pixels, flat, so that the background of a character is 0."""
-  pixels = np.asarray(examples['x'])
-  x = 1 - pixels.reshape(len(pixels), -1)
-  return {'x': x, 'y': x}
-
-
-def reconstruction(data: Data) -> Data:
-  """The data set for an autoencoder: the label of an image is the image.
-
-  Images are inverted, to 1 - pixels, and flattened, as in the EMNIST autoencoder task of Reddi et
-  al. 2021, whose mean squared error is only comparable on these inputs.
-  """
-  if isinstance(data, PooledData):
-    return dataclasses.replace(
-      data,
-      train=_inverted(data.train),
-      test=_inverted(data.test),
-      problem=Problem.RECONSTRUCTION,
-      num_classes=1,
-    )
-  return dataclasses.replace(
-    data,
-    train=_Reconstructed(data.train),
-    test=_inverted(data.test),
-    test_clients=None if data.test_clients is None else _Reconstructed(data.test_clients),
-    problem=Problem.RECONSTRUCTION,
-    num_classes=1,
-  )
-
-
-def centred(data: Data) -> Data:
-  """The data set with pixels from -0.5 to 0.5, as TensorFlow's MNIST tutorial of 2016 had them.
-
-  Raises:
-    TypeError: the examples have owners already; no task asks for that.
-  """
-  if not isinstance(data, PooledData):
-    raise TypeError('centred is for pooled data')
-  shifted = lambda examples: {**examples, 'x': np.asarray(examples['x']) - np.float32(0.5)}
-  return dataclasses.replace(data, train=shifted(data.train), test=shifted(data.test))
-
-
-def _table(*tasks: Task) -> Mapping[str, Task]:
-  return {task.name: task for task in tasks}
-
-
-def _task(name: str, default_model: str, models: tuple[str, ...], summary: str) -> Task:
-  """A task of a data set of the same name, as it is."""
-  return Task(name, name, default_model, models, summary)
-
-
-TASKS = _table(
-  _task('digits', 'softmax', _IMAGES, '8x8 handwritten digits, embedded; needs no download'),
-  _task('mnist', '2nn', _IMAGES, 'handwritten digits, 28x28'),
-  Task('mnist_centred', 'mnist', '2nn', _IMAGES, 'MNIST with pixels from -0.5 to 0.5', centred),
-  _task('fashion_mnist', '2nn', _IMAGES, 'articles of clothing, 28x28'),
-  _task('cifar10', 'cnn', _PICTURES, 'photographs of 10 classes, 32x32'),
-  _task('cifar100', 'cnn', _PICTURES, 'photographs of 100 classes, 32x32'),
-  _task('tff_cifar100', 'cnn', _PICTURES, 'CIFAR-100 by 500 clients (pachinko)'),
-  _task('emnist', 'emnist_cnn', _IMAGES, 'handwritten characters by writer, 28x28'),
-  Task(
-    'emnist_autoencoder',
-    'emnist',
-    'autoencoder',
-    ('autoencoder',),
+TASKS: Mapping[str, Task] = {
+  'digits': Task(
+    'fl_research.datasets.digits',
+    '8x8 handwritten digits, embedded; needs no download',
+    default_model='softmax',
+    models=_IMAGES,
+  ),
+  'mnist': Task(
+    'fl_research.datasets.mnist',
+    'handwritten digits, 28x28',
+    default_model='2nn',
+    models=_IMAGES,
+    files=('mnist/*',),
+  ),
+  'mnist_centred': Task(
+    'fl_research.datasets.mnist_centred',
+    'MNIST with pixels from -0.5 to 0.5',
+    default_model='2nn',
+    models=_IMAGES,
+    files=('mnist/*',),
+  ),
+  'fashion_mnist': Task(
+    'fl_research.datasets.fashion_mnist',
+    'articles of clothing, 28x28',
+    default_model='2nn',
+    models=_IMAGES,
+    files=('fashion_mnist/*', '/usr/share/datasets/fashion-mnist/*'),
+  ),
+  'cifar10': Task(
+    'fl_research.datasets.cifar10',
+    'photographs of 10 classes, 32x32',
+    default_model='cnn',
+    models=_PICTURES,
+    files=('cifar/cifar-10-binary.tar.gz',),
+  ),
+  'cifar100': Task(
+    'fl_research.datasets.cifar100',
+    'photographs of 100 classes, 32x32',
+    default_model='cnn',
+    models=_PICTURES,
+    files=('cifar/cifar-100-binary.tar.gz',),
+  ),
+  'tff_cifar100': Task(
+    'fl_research.datasets.tff_cifar100',
+    'CIFAR-100 by 500 clients (pachinko)',
+    default_model='cnn',
+    models=_PICTURES,
+    files=('tff/cifar100.sqlite',),
+  ),
+  'emnist': Task(
+    'fl_research.datasets.emnist',
+    'handwritten characters by writer, 28x28',
+    default_model='emnist_cnn',
+    models=_IMAGES,
+    files=('tff/emnist_all.sqlite',),
+  ),
+  'emnist_autoencoder': Task(
+    'fl_research.datasets.emnist_autoencoder',
     'reconstruction of handwritten characters by writer',
-    reconstruction,
+    default_model='autoencoder',
+    models=('autoencoder',),
+    files=('tff/emnist_all.sqlite',),
   ),
-  _task('celeba', 'cnn', _PICTURES, 'faces by celebrity: smiling or not'),
-  _task('omniglot', 'cnn', _IMAGES, 'characters of 50 alphabets by drawer'),
-  _task('shakespeare', 'char_lstm', _CHARACTERS, 'next character of a role in a play'),
-  _task('tff_shakespeare', 'char_lstm', _CHARACTERS, 'next character by role, as TFF has it'),
-  _task('stackoverflow', 'word_lstm', _CHARACTERS, 'next word of a Stack Overflow user'),
-  _task('stackoverflow_tags', 'softmax', _DENSE, 'tags of a Stack Overflow question'),
-  _task('uci_har', 'cnn1d', (*_DENSE, 'cnn1d'), "activity from a phone's sensors, by subject"),
-  _task('spoken_digits', 'logmel_cnn', (*_IMAGES, 'logmel_cnn'), 'spoken digits, by speaker'),
-  _task('heart_disease', 'softmax', _DENSE, 'heart disease, by hospital'),
-  _task('credit_default', 'mlp', _DENSE, 'default of credit card holders'),
-  _task('movielens', 'matrix_factorization', ('matrix_factorization',), 'film ratings, by user'),
-  _task('synthetic', 'softmax', _DENSE, 'synthetic(alpha, beta) of FedProx'),
-  _task('synthetic_iid', 'softmax', _DENSE, 'synthetic IID of FedProx'),
-  _task('feddyn_synthetic', 'softmax', _DENSE, 'synthetic data of FedDyn'),
-  _task('leaf_synthetic', 'softmax', _DENSE, 'synthetic data of LEAF'),
-  _task('tabular', 'mlp', _DENSE, 'your own CSV or Parquet file (--data_file)'),
-  _task(
-    'npz',
-    'mlp',
-    (*_PICTURES, 'cnn1d', 'logmel_cnn', *_CHARACTERS),
+  'celeba': Task(
+    'fl_research.datasets.celeba',
+    'faces by celebrity: smiling or not',
+    default_model='cnn',
+    models=_PICTURES,
+    files=('tff/celeba.sqlite',),
+  ),
+  'omniglot': Task(
+    'fl_research.datasets.omniglot',
+    'characters of 50 alphabets by drawer',
+    default_model='cnn',
+    models=_IMAGES,
+    files=('omniglot/*',),
+  ),
+  'shakespeare': Task(
+    'fl_research.datasets.shakespeare',
+    'next character of a role in a play',
+    default_model='char_lstm',
+    models=_CHARACTERS,
+    files=('shakespeare/*',),
+  ),
+  'tff_shakespeare': Task(
+    'fl_research.datasets.tff_shakespeare',
+    'next character by role, as TFF has it',
+    default_model='char_lstm',
+    models=_CHARACTERS,
+    files=('tff/shakespeare.sqlite',),
+  ),
+  'stackoverflow': Task(
+    'fl_research.datasets.stackoverflow',
+    'next word of a Stack Overflow user',
+    default_model='word_lstm',
+    models=_CHARACTERS,
+    files=('tff/stackoverflow.sqlite',),
+  ),
+  'stackoverflow_tags': Task(
+    'fl_research.datasets.stackoverflow_tags',
+    'tags of a Stack Overflow question',
+    default_model='softmax',
+    models=_DENSE,
+    files=('tff/stackoverflow.sqlite',),
+  ),
+  'uci_har': Task(
+    'fl_research.datasets.uci_har',
+    "activity from a phone's sensors, by subject",
+    default_model='cnn1d',
+    models=(*_DENSE, 'cnn1d'),
+    files=('uci_har/*',),
+  ),
+  'spoken_digits': Task(
+    'fl_research.datasets.spoken_digits',
+    'spoken digits, by speaker',
+    default_model='logmel_cnn',
+    models=(*_IMAGES, 'logmel_cnn'),
+    files=('free_spoken_digits/*',),
+  ),
+  'heart_disease': Task(
+    'fl_research.datasets.heart_disease',
+    'heart disease, by hospital',
+    default_model='softmax',
+    models=_DENSE,
+    files=('heart_disease/*',),
+  ),
+  'credit_default': Task(
+    'fl_research.datasets.credit_default',
+    'default of credit card holders',
+    default_model='mlp',
+    models=_DENSE,
+    files=('credit_default/*',),
+  ),
+  'movielens': Task(
+    'fl_research.datasets.movielens',
+    'film ratings, by user',
+    default_model='matrix_factorization',
+    models=('matrix_factorization',),
+    files=('movielens/*',),
+  ),
+  'synthetic': Task(
+    'fl_research.datasets.synthetic',
+    'synthetic(alpha, beta) of FedProx',
+    default_model='softmax',
+    models=_DENSE,
+    makes_clients=True,
+  ),
+  'synthetic_iid': Task(
+    'fl_research.datasets.synthetic_iid',
+    'synthetic IID of FedProx',
+    default_model='softmax',
+    models=_DENSE,
+    makes_clients=True,
+  ),
+  'feddyn_synthetic': Task(
+    'fl_research.datasets.feddyn_synthetic',
+    'synthetic data of FedDyn',
+    default_model='softmax',
+    models=_DENSE,
+    makes_clients=True,
+  ),
+  'leaf_synthetic': Task(
+    'fl_research.datasets.leaf_synthetic',
+    'synthetic data of LEAF',
+    default_model='softmax',
+    models=_DENSE,
+    makes_clients=True,
+  ),
+  'tabular': Task(
+    'fl_research.datasets.tabular',
+    'your own CSV or Parquet file (--data_file)',
+    default_model='mlp',
+    models=_DENSE,
+    reads=('data_file', 'client_column', 'label_column'),
+  ),
+  'npz': Task(
+    'fl_research.datasets.npz',
     'your own folder of .npz files, one per client (--data_file)',
+    default_model='mlp',
+    models=(*_PICTURES, 'cnn1d', 'logmel_cnn', *_CHARACTERS),
+    reads=('data_file',),
   ),
-)
-"""Every task by name."""
+}
+"""Every task: the name users type, the data set's module, the models that fit it.
+
+The module has `load(options)`, which takes `DatasetOptions` and returns `PooledData` or
+`FederatedData`.
+"""
 
 NAMES = tuple(sorted(TASKS))
 """Names that `get_task` knows."""
@@ -168,3 +234,12 @@ NAMES = tuple(sorted(TASKS))
 def get_task(name: str) -> Task:
   """The task of that name; `UsageError` naming the nearest one when there is none."""
   return registry.lookup('task', name, TASKS)
+
+
+def load(name: str, options: DatasetOptions) -> Data:
+  """Loads the data set of a task.
+
+  Raises:
+    UsageError: there is no such task, or its files are missing or damaged.
+  """
+  return get_task(name).load().load(options)

@@ -85,9 +85,18 @@ class Project:
     texts[''] = _render_root([target for targets in by_folder.values() for target in targets])
     return texts
 
+  def imports(self) -> dict[str, set[str]]:
+    """What every module imports or names, of the project and of others' packages."""
+    return {
+      module: set(self._imported(self._parsed(file), module, file))
+      for module, file in self._files.items()
+    }
+
+  def _parsed(self, file: pathlib.PurePosixPath) -> ast.Module:
+    return ast.parse((self._root / file).read_text(encoding='utf-8'), str(file))
+
   def _target(self, module: str, file: pathlib.PurePosixPath) -> Target:
-    text = (self._root / file).read_text(encoding='utf-8')
-    tree = ast.parse(text, str(file))
+    tree = self._parsed(file)
     labels = {self._label(name, file) for name in self._imported(tree, module, file)}
     rule = _rule(file, tree)
     if rule == 'py_test':

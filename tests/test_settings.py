@@ -7,10 +7,11 @@ import sys
 import pytest
 
 from experiments import command_line
+from fl_research import aggregation, algorithms, optimizers, registry
 from fl_research import settings as settings_lib
-from fl_research import validation
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
+from fl_research.soundness import validation
 
 GOOD = {'task': 'digits', 'experiment_name': 'x'}
 
@@ -32,9 +33,36 @@ def test_every_setting_has_a_help_a_group_and_a_valid_default():
     assert not choices or field.default == '' or field.default in choices(), field.name
 
 
-def test_no_hyperparameter_has_the_name_of_a_setting():
-  names = {field.name for field in settings_lib.fields()}
-  assert not names & set(settings_lib.registry_flags())
+@pytest.mark.parametrize(
+  'table, name, hyperparameter, flag',
+  [
+    (aggregation.AGGREGATORS, 'fedprox', 'mu', 'fedprox_mu'),
+    (aggregation.AGGREGATORS, 'client', 'learning_rate', 'client_learning_rate'),
+    (algorithms.ALGORITHMS, 'client', 'beta_1', 'client_beta_1'),
+    (optimizers.OPTIMIZERS, 'lion', 'lr_decay', 'client_lr_decay'),
+  ],
+)
+def test_a_flag_name_that_is_taken_is_an_error(monkeypatch, table, name, hyperparameter, flag):
+  entry = registry.Entry('new', 'new', {hyperparameter: registry.Hyperparameter(0.0, 'new')})
+  monkeypatch.setitem(table, name, entry)
+  with pytest.raises(ValueError, match=f'--{flag}, of .* is the name of another flag'):
+    settings_lib.registry_flags()
+
+
+def test_hyperparameters_that_share_a_flag_are_the_same(monkeypatch):
+  other = registry.Entry('new', 'new', {'beta_1': registry.Hyperparameter(0.5, 'another')})
+  monkeypatch.setitem(optimizers.OPTIMIZERS, 'lion', other)
+  with pytest.raises(ValueError, match='new: beta_1 is another hyperparameter already'):
+    settings_lib.registry_flags()
+
+
+def test_an_optimizer_is_one_line(monkeypatch):
+  """Its hyperparameters are flags of both sides, and read with it only."""
+  entry = registry.Entry('new', 'new', {'beta_3': registry.Hyperparameter(0.5, 'a third')})
+  monkeypatch.setitem(optimizers.OPTIMIZERS, 'lion', entry)
+  check(server_optimizer='lion', method_flags={'server_beta_3': 0.1})
+  with pytest.raises(UsageError, match=r'--client_beta_3=0.1: not read .*--client_optimizer=sgd'):
+    check(server_optimizer='lion', method_flags={'client_beta_3': 0.1})
 
 
 def test_every_hyperparameter_has_a_valid_default():
@@ -121,7 +149,8 @@ def test_flags_and_settings_are_the_same_words():
 
 def test_checking_imports_no_tensorflow():
   program = (
-    'import sys; from fl_research import settings as s, validation as v; '
+    'import sys; from fl_research import settings as s; '
+    'from fl_research.soundness import validation as v; '
     'v.validate(s.Settings(task="mnist", experiment_name="x")); '
     'print([m for m in ("tensorflow", "sklearn", "matplotlib") if m in sys.modules])'
   )

@@ -5,17 +5,11 @@ import dataclasses
 import math
 from typing import Any
 
-from fl_research import registry
+from fl_research import domains, registry
 from fl_research.registry import Hyperparameter
 
-_is_positive = lambda value: math.isfinite(value) and value > 0
-_is_count = lambda value: value >= 0
-_QUANTILE_RATE = Hyperparameter(
-  0.2, 'how fast the estimated quantile moves', _is_positive, 'a number above 0'
-)
-_F = Hyperparameter(
-  1, 'f: attackers a round may have; 2f + 2 < clients', _is_count, 'an integer of at least 0'
-)
+_QUANTILE_RATE = Hyperparameter(0.2, 'how fast the estimated quantile moves', **domains.POSITIVE)
+_F = Hyperparameter(1, 'f: attackers a round may have; 2f + 2 < clients', **domains.COUNT_OR_0)
 
 AGGREGATORS = {
   'mean': registry.Entry('fl_research.aggregation.mean', 'the weighted mean', is_sum=True),
@@ -41,9 +35,7 @@ AGGREGATORS = {
     'the mean of the m updates nearest to the others (Blanchard et al. 2017)',
     {
       'f': _F,
-      'm': Hyperparameter(
-        5, 'm: updates that are averaged', lambda v: v >= 1, 'an integer of at least 1'
-      ),
+      'm': Hyperparameter(5, 'm: updates that are averaged', **domains.COUNT),
     },
   ),
   'geometric_median': registry.Entry(
@@ -51,11 +43,9 @@ AGGREGATORS = {
     'RFA: the weighted geometric median (Pillutla et al. 2022)',
     {
       'iterations': Hyperparameter(
-        10, 'steps of the smoothed Weiszfeld algorithm', _is_count, 'an integer of at least 0'
+        10, 'steps of the smoothed Weiszfeld algorithm', **domains.COUNT_OR_0
       ),
-      'smoothing': Hyperparameter(
-        1e-6, 'smallest distance that counts', _is_positive, 'a number above 0'
-      ),
+      'smoothing': Hyperparameter(1e-6, 'smallest distance that counts', **domains.POSITIVE),
     },
   ),
   'norm_bounding': registry.Entry(
@@ -63,13 +53,12 @@ AGGREGATORS = {
     'the weighted mean of updates shortened to a greatest norm (Sun et al. 2019)',
     {
       'bound': Hyperparameter(
-        1.0, 'greatest norm, or where its estimate starts', _is_positive, 'a number above 0'
+        1.0, 'greatest norm, or where its estimate starts', **domains.POSITIVE
       ),
       'quantile': Hyperparameter(
         0.0,
         'adapt the bound to this quantile of the norms; 0: fixed',
-        lambda v: 0 <= v <= 1,
-        'a number in [0, 1]',
+        **domains.SHARE,
       ),
       'learning_rate': _QUANTILE_RATE,
     },
@@ -80,21 +69,16 @@ AGGREGATORS = {
     'the weighted mean, updates with too large an entry counting as zero',
     {
       'bound': Hyperparameter(
-        10.0, 'largest entry, or where its estimate starts', _is_positive, 'a number above 0'
+        10.0, 'largest entry, or where its estimate starts', **domains.POSITIVE
       ),
       'quantile': Hyperparameter(
         0.98,
         "adapt the bound to this quantile of the clients' largest entries; 0: fixed",
-        lambda v: 0 <= v <= 1,
-        'a number in [0, 1]',
+        **domains.SHARE,
       ),
       'learning_rate': dataclasses.replace(_QUANTILE_RATE, default=math.log(10.0)),
-      'multiplier': Hyperparameter(
-        2.0, 'the bound is this times the quantile', _is_positive, 'a number above 0'
-      ),
-      'increment': Hyperparameter(
-        1.0, 'plus this', lambda v: math.isfinite(v) and v >= 0, 'a number of at least 0'
-      ),
+      'multiplier': Hyperparameter(2.0, 'the bound is this times the quantile', **domains.POSITIVE),
+      'increment': Hyperparameter(1.0, 'plus this', **domains.AT_LEAST_0),
     },
     is_sum=True,
   ),

@@ -1,18 +1,10 @@
 """Federated optimisation methods by name, each imported only when it is built."""
 
 from collections.abc import Mapping
-import math
 from typing import Any
 
-from fl_research import registry
+from fl_research import domains, registry
 from fl_research.registry import Hyperparameter
-
-_between_0_and_1: dict[str, Any] = {'valid': lambda v: 0 <= v < 1, 'domain': 'a number in [0, 1)'}
-_not_negative: dict[str, Any] = {
-  'valid': lambda v: 0 <= v < math.inf,
-  'domain': 'a number from 0 on',
-}
-_count_or_zero: dict[str, Any] = {'valid': lambda v: v >= 0, 'domain': 'an integer of at least 0'}
 
 # The server's step of these methods is a plain one along a direction of their own.
 _IS_SERVER_OPTIMIZER = registry.Requirement(
@@ -33,21 +25,16 @@ _UNIFORM = {'client_weighting': 'uniform'}
 def _moments(beta_1: float) -> dict[str, Hyperparameter]:
   """The hyperparameters that all adaptive servers have."""
   return {
-    'beta_1': Hyperparameter(beta_1, 'decay of the first moment', **_between_0_and_1),
-    'tau': Hyperparameter(
-      1e-3,
-      'tau, added to the root of the second moment',
-      lambda v: 0 < v < math.inf,
-      'a number above 0',
-    ),
+    'beta_1': Hyperparameter(beta_1, 'decay of the first moment', **domains.BELOW_1),
+    'tau': Hyperparameter(1e-3, 'tau, added to the root of the second moment', **domains.POSITIVE),
     'initial_accumulator': Hyperparameter(
-      0.0, 'initial second moment, at least tau squared; 0: tau squared', **_not_negative
+      0.0, 'initial second moment, at least tau squared; 0: tau squared', **domains.FROM_0
     ),
   }
 
 
-_BETA_2 = {'beta_2': Hyperparameter(0.99, 'decay of the second moment', **_between_0_and_1)}
-_MU = {'mu': Hyperparameter(0.0, 'mu, strength of the proximal term', **_not_negative)}
+_BETA_2 = {'beta_2': Hyperparameter(0.99, 'decay of the second moment', **domains.BELOW_1)}
+_MU = {'mu': Hyperparameter(0.0, 'mu, strength of the proximal term', **domains.FROM_0)}
 _PRIVATE_LAYERS = {
   'private_layers': Hyperparameter(
     'last', "layers that clients keep: names separated by commas, or 'last', or 'none'"
@@ -77,7 +64,7 @@ ALGORITHMS = {
     'fl_research.algorithms.fed_avg_m',
     'FedAvg with momentum at the server (Hsu et al. 2019)',
     {
-      'momentum': Hyperparameter(0.9, 'momentum', **_between_0_and_1),
+      'momentum': Hyperparameter(0.9, 'momentum', **domains.BELOW_1),
       'nesterov': Hyperparameter(False, "Nesterov's form of it"),
     },
     requires=(_IS_SERVER_OPTIMIZER,),
@@ -103,7 +90,7 @@ ALGORITHMS = {
   'fedprox': registry.Entry(
     'fl_research.algorithms.fed_prox',
     'a proximal term holds clients near the global model (Li et al. 2020)',
-    {'mu': Hyperparameter(0.1, 'mu, strength of the proximal term', **_not_negative)},
+    {'mu': Hyperparameter(0.1, 'mu, strength of the proximal term', **domains.FROM_0)},
   ),
   'fednova': registry.Entry(
     'fl_research.algorithms.fed_nova',
@@ -134,7 +121,7 @@ ALGORITHMS = {
   'feddyn': registry.Entry(
     'fl_research.algorithms.fed_dyn',
     'dynamic regularisation (Acar et al. 2021)',
-    {'alpha': Hyperparameter(0.01, 'alpha, strength of the regulariser', **_not_negative)},
+    {'alpha': Hyperparameter(0.01, 'alpha, strength of the regulariser', **domains.FROM_0)},
     requires=(_DEFINES_SERVER_STEP, _ONE_STATE_PER_CLIENT),
     defaults=_UNIFORM,
   ),
@@ -149,9 +136,7 @@ ALGORITHMS = {
     'heads of their own, trained before the shared body (Collins et al. 2021)',
     {
       **_PRIVATE_LAYERS,
-      'head_epochs': Hyperparameter(
-        10, 'passes that train the head', lambda v: v >= 1, 'an integer of at least 1'
-      ),
+      'head_epochs': Hyperparameter(10, 'passes that train the head', **domains.COUNT),
     },
     requires=(_ONE_STATE_PER_CLIENT,),
     defaults=_UNIFORM,
@@ -161,10 +146,10 @@ ALGORITHMS = {
     'a personal model beside the global one (Li et al. 2021)',
     {
       'regularization': Hyperparameter(
-        1.0, 'lambda, how strongly the personal model is tied to the global one', **_not_negative
+        1.0, 'lambda, how strongly the personal model is tied to the global one', **domains.FROM_0
       ),
       'personal_epochs': Hyperparameter(
-        0, 'passes that train the personal model; 0: as the global one', **_count_or_zero
+        0, 'passes that train the personal model; 0: as the global one', **domains.COUNT_OR_0
       ),
     },
     requires=(_ONE_STATE_PER_CLIENT,),

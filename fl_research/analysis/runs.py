@@ -6,7 +6,6 @@ A run is a folder with `metrics.csv` and `hparams.csv` (see `fl_research.trainin
 
 from collections.abc import Iterable, Iterator, Sequence
 import dataclasses
-import difflib
 import functools
 import glob
 import os
@@ -17,6 +16,7 @@ from typing import Any, Optional, Union
 import numpy as np
 import pandas as pd
 
+from fl_research import registry
 from fl_research import settings as settings_lib
 from fl_research.analysis import run_files
 from fl_research.registry import UsageError
@@ -112,8 +112,7 @@ class Runs:
     """
     if name not in self.metrics or name in run_files.TEXT_COLUMNS:
       known = [column for column in self.metrics if '/' in column]
-      near = difflib.get_close_matches(name, list(self.metrics), n=1)
-      hint = f' (did you mean {near[0]}?)' if near else ''
+      hint = registry.suggestion(name, self.metrics)
       raise UsageError(f'{name}: no column of metrics.csv{hint}; there are {", ".join(known)}')
 
   def check_setting(self, name: str) -> None:
@@ -123,8 +122,7 @@ class Runs:
       UsageError: none has; near names are suggested.
     """
     if name not in self.settings:
-      near = difflib.get_close_matches(name, list(self.settings), n=1)
-      hint = f' (did you mean {near[0]}?)' if near else ''
+      hint = registry.suggestion(name, self.settings)
       raise UsageError(f'{name}: none of the runs has such a setting{hint}')
 
   def select(self, **wanted: Any) -> 'Runs':

@@ -23,7 +23,7 @@ def load(options: DatasetOptions) -> FederatedData:
   celebrity from the run's seed.
 
   Raises:
-    DataError: the file cannot be had, or is not such a database.
+    UsageError: the file cannot be had, or is not such a database.
   """
   path = tff_bridge.fetch_database(options.data_dir, _FILE)
   names = ('split_by_examples_train', 'split_by_examples_test')

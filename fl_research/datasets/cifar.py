@@ -9,7 +9,7 @@ import tarfile
 import numpy as np
 
 from fl_research.datasets import files
-from fl_research.datasets.federated_data import DataError
+from fl_research.registry import UsageError
 
 FOLDER = 'cifar'
 URL = 'https://www.cs.toronto.edu/~kriz/'
@@ -30,16 +30,16 @@ def read_records(
     Images float32 [n, 32, 32, 3] in [0, 1] and labels int32 [n, number of label bytes].
 
   Raises:
-    DataError: the archive is damaged, lacks a file, or has records of another form.
+    UsageError: the archive is damaged, lacks a file, or has records of another form.
   """
   content = b''.join(_read_members(path, members))
   length = len(num_classes) + int(np.prod(_CHANNELS_ROWS_COLUMNS))
   if len(content) % length:
-    raise DataError(f'{path}: damaged, its files are not made of records of {length} bytes')
+    raise UsageError(f'{path}: damaged, its files are not made of records of {length} bytes')
   records = np.frombuffer(content, np.uint8).reshape(-1, length)
   labels = records[:, : len(num_classes)].astype(np.int32)
   if np.any(labels >= num_classes):
-    raise DataError(f'{path}: damaged, it has labels beyond those of the data set')
+    raise UsageError(f'{path}: damaged, it has labels beyond those of the data set')
   planes = records[:, len(num_classes) :].reshape(-1, *_CHANNELS_ROWS_COLUMNS)
   images = np.divide(planes.transpose(0, 2, 3, 1), 255, dtype=np.float32, order='C')
   return images, labels
@@ -55,5 +55,5 @@ def _read_members(path: pathlib.Path, members: tuple[str, ...]) -> list[bytes]:
         contents[entry.name] = stream.read()
   missing = [name for name in members if name not in contents]
   if missing:
-    raise DataError(f'{path}: has no {missing[0]}')
+    raise UsageError(f'{path}: has no {missing[0]}')
   return [contents[name] for name in members]

@@ -19,7 +19,7 @@ def load(options: DatasetOptions) -> PooledData:
   """Loads CIFAR-10: x float32 [32, 32, 3] in [0, 1], y int32 0..9.
 
   Raises:
-    DataError: the file cannot be had or is damaged.
+    UsageError: the file cannot be had or is damaged.
   """
   path = files.fetch(options.data_dir, cifar.FOLDER, _FILE, cifar.URL + _FILE, _SHA256)
 

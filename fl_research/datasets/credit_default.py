@@ -20,8 +20,9 @@ import pandas as pd
 from fl_research import random_streams
 from fl_research.datasets import files
 from fl_research.datasets.features import encode_table
-from fl_research.datasets.federated_data import DataError, DatasetOptions, PooledData, Problem
+from fl_research.datasets.federated_data import DatasetOptions, PooledData, Problem
 from fl_research.datasets.splits import held_out_rows
+from fl_research.registry import UsageError
 
 _FOLDER = 'credit_default'
 _PLAIN, _PACKED = 'UCI_Credit_Card.csv', 'UCI_Credit_Card.csv.gz'
@@ -48,7 +49,7 @@ def load(options: DatasetOptions) -> PooledData:
   """Reads the table; reads `options.data_dir` and `options.seed`.
 
   Raises:
-    DataError: the file is missing, damaged, or not in the published format.
+    UsageError: the file is missing, damaged, or not in the published format.
   """
   # The packed copy is used where there is one; only the plain file can be downloaded.
   name = _PACKED if files.find(options.data_dir, _FOLDER, _PACKED) else _PLAIN
@@ -72,4 +73,4 @@ def _read(path) -> pd.DataFrame:
     try:
       return pd.read_csv(path, usecols=wanted, dtype=np.float64)[wanted]
     except ValueError as error:
-      raise DataError(f'{path}: not the published table ({files.one_line(error)})') from error
+      raise UsageError(f'{path}: not the published table ({files.one_line(error)})') from error

@@ -27,7 +27,7 @@ def load(options: DatasetOptions, only_digits: bool = False) -> FederatedData:
     only_digits: leave out the letters (10 classes, 3,383 writers instead of 62 and 3,400).
 
   Raises:
-    DataError: the file cannot be had, or is not such a database.
+    UsageError: the file cannot be had, or is not such a database.
   """
   path = tff_bridge.fetch_database(options.data_dir, _FILE)
   prefix = 'digits_only' if only_digits else 'all'

@@ -23,11 +23,11 @@ import numpy as np
 
 from fl_research.datasets.federated_data import (
   ContiguousClients,
-  DataError,
   DatasetOptions,
   FederatedData,
   Problem,
 )
+from fl_research.registry import UsageError
 
 NUM_FEATURES = 30
 NUM_CLASSES = 5
@@ -40,13 +40,13 @@ def load(options: DatasetOptions) -> FederatedData:
   x is float32 [30], y int32 0..4. Every client is tested on its own training examples.
 
   Raises:
-    DataError: alpha or beta is negative or not finite, or the number of clients is not positive.
+    UsageError: alpha or beta is negative or not finite, or the number of clients is not positive.
   """
   for name, value in (('synthetic_alpha', options.alpha), ('synthetic_beta', options.beta)):
     if not (np.isfinite(value) and value >= 0):
-      raise DataError(f'--{name}={value}: accepted is a number of at least 0')
+      raise UsageError(f'--{name}={value}: accepted is a number of at least 0')
   if options.num_clients < 1:
-    raise DataError(f'--num_clients={options.num_clients}: accepted is an integer of at least 1')
+    raise UsageError(f'--num_clients={options.num_clients}: accepted is an integer of at least 1')
   x, y = generate(options.num_clients, options.alpha, options.beta, options.seed % 2**32)
   arrays = {'x': x.astype(np.float32), 'y': y.astype(np.int32)}
   clients = ContiguousClients(arrays, np.arange(options.num_clients + 1) * EXAMPLES_PER_CLIENT)

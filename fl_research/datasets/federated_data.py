@@ -19,10 +19,6 @@ Examples = Mapping[str, np.ndarray]
 """`{'x': array [n, ...], 'y': array [n, ...]}`: n examples, row i of both is example i."""
 
 
-class DataError(ValueError):
-  """The user's data cannot be used; the message is one line naming the file or flag."""
-
-
 class Problem(enum.Enum):
   """What is to be predicted, which fixes loss and metrics (see `fl_research.models.objectives`).
 

@@ -2,7 +2,7 @@
 
 A file is taken from `<data_dir>/<folder>/<file>` or `<data_dir>/<file>`; when it is in neither
 place it is downloaded from its canonical address into the first. Whatever goes wrong (no network,
-another checksum, a file cut short) is a `DataError` of one line that names the file.
+another checksum, a file cut short) is a `UsageError` of one line that names the file.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ import urllib.request
 import zipfile
 import zlib
 
-from fl_research.datasets.federated_data import DataError
+from fl_research.registry import UsageError
 
 DATA_DIR_VARIABLE = 'FL_RESEARCH_DATA_DIR'
 _CHUNK = 1 << 20
@@ -102,13 +102,13 @@ def fetch(
       then those of the unpacked file).
 
   Raises:
-    DataError: the file is not there and cannot be downloaded, or is not the published one.
+    UsageError: the file is not there and cannot be downloaded, or is not the published one.
   """
   known = (sha256,) if isinstance(sha256, str) else tuple(sha256)
   present = find(data_dir, folder, file_name)
   if present is not None:
     if not _is_right(present, known, content_md5):
-      raise DataError(
+      raise UsageError(
         f'{present}: SHA-256 {sha256_of(present)} is not that of the published file '
         f'({known[0] if known else content_md5}); remove it, and it is downloaded from {url}'
       )
@@ -124,25 +124,25 @@ def sha256_of(path: Path) -> str:
     status = os.stat(path)
     return _sha256(os.path.realpath(path), status.st_size, status.st_mtime_ns)
   except OSError as error:
-    raise DataError(f'{path}: cannot be read ({one_line(error)})') from error
+    raise UsageError(f'{path}: cannot be read ({one_line(error)})') from error
 
 
 @contextlib.contextmanager
 def reading(path: Path) -> Iterator[None]:
-  """Turns what a damaged or truncated file raises inside the block into a `DataError` naming it."""
+  """Turns what a damaged or truncated file raises in the block into a `UsageError` naming it."""
   try:
     yield
-  except DataError:
+  except UsageError:
     raise
   except _DAMAGE as error:
-    raise DataError(f'{path}: damaged, truncated or not readable ({one_line(error)})') from error
+    raise UsageError(f'{path}: damaged, truncated or not readable ({one_line(error)})') from error
 
 
 def read_bytes(path: Path) -> bytes:
   """The content of a file, unpacked when its name ends in .gz.
 
   Raises:
-    DataError: the file cannot be read or is cut short.
+    UsageError: the file cannot be read or is cut short.
   """
   with reading(path):
     if str(path).endswith('.gz'):
@@ -201,7 +201,7 @@ def _download(
       dir=target.parent, prefix='.partial-', suffix=''.join(target.suffixes[-1:])
     )
   except OSError as error:
-    raise DataError(
+    raise UsageError(
       f'{target}: not found, and {target.parent} cannot be written to for a download from {url} '
       f'({one_line(error)})'
     ) from error
@@ -212,7 +212,7 @@ def _download(
       sink.flush()
       os.fsync(sink.fileno())
     if not _is_right(partial, known, content_md5):
-      raise DataError(
+      raise UsageError(
         f'{target.name}: what {url} sent has SHA-256 {_hash_file(partial)}, not the published '
         f'{known[0] if known else content_md5}; put the right file at {target}'
       )
@@ -237,7 +237,7 @@ def _receive(
     if decompressor is not None and not decompressor.eof:
       raise EOFError('the packed stream was cut short')
   except (OSError, EOFError, http.client.HTTPException, lzma.LZMAError) as error:
-    raise DataError(
+    raise UsageError(
       f'{target.name}: not in {target.parent}, and downloading {url} failed '
       f'({one_line(error)}); put the file at {target}'
     ) from error

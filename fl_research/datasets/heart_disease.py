@@ -28,12 +28,12 @@ from fl_research import random_streams
 from fl_research.datasets import files
 from fl_research.datasets.features import encode_table
 from fl_research.datasets.federated_data import (
-  DataError,
   DatasetOptions,
   FederatedData,
   Problem,
 )
 from fl_research.datasets.splits import clients_by_owner, held_out_rows
+from fl_research.registry import UsageError
 
 _FOLDER = 'heart_disease'
 _URL = 'https://archive.ics.uci.edu/ml/machine-learning-databases/heart-disease/'
@@ -68,7 +68,7 @@ def load(options: DatasetOptions) -> FederatedData:
   """Reads the four hospitals; reads `options.data_dir` and `options.seed`.
 
   Raises:
-    DataError: a file is missing, damaged, or not in the published format.
+    UsageError: a file is missing, damaged, or not in the published format.
   """
   hospitals, sources = [], {}
   for hospital, sha256 in _SHA256.items():
@@ -104,11 +104,11 @@ def _read(path) -> pd.DataFrame:
     try:
       table = pd.read_csv(path, header=None, na_values=['?', '-9', '-9.0'], dtype=np.float32)
     except ValueError as error:
-      raise DataError(f'{path}: not a table of numbers ({files.one_line(error)})') from error
+      raise UsageError(f'{path}: not a table of numbers ({files.one_line(error)})') from error
   if table.shape[1] != len(_COLUMNS):
-    raise DataError(f'{path}: {table.shape[1]} columns, expected {len(_COLUMNS)}')
+    raise UsageError(f'{path}: {table.shape[1]} columns, expected {len(_COLUMNS)}')
   table.columns = pd.Index(_COLUMNS)
   if table['diagnosis'].isna().any():
-    raise DataError(f'{path}: row {int(table["diagnosis"].isna().argmax()) + 1} has no diagnosis')
+    raise UsageError(f'{path}: row {int(table["diagnosis"].isna().argmax()) + 1} has no diagnosis')
   impossible = {column: table[column].mask(table[column] == 0) for column in _ZERO_IS_MISSING}
   return table.assign(**impossible)

@@ -13,7 +13,8 @@ from typing import Optional
 import numpy as np
 
 from fl_research.datasets import files
-from fl_research.datasets.federated_data import DataError, Examples, PooledData, Problem
+from fl_research.datasets.federated_data import Examples, PooledData, Problem
+from fl_research.registry import UsageError
 
 _UNSIGNED_BYTE = 0x08
 _IMAGE_SHAPE = (28, 28)
@@ -58,7 +59,7 @@ class IdxSet:
     """Reads the set: x float32 [28, 28, 1] in [0, 1] (grey levels over 255), y int32 0..9.
 
     Raises:
-      DataError: a file cannot be had, is damaged, or images and labels do not belong together.
+      UsageError: a file cannot be had, is damaged, or images and labels do not belong together.
     """
     paths = {
       file: locate(self, file, data_dir)
@@ -102,17 +103,17 @@ def read(path: pathlib.Path) -> np.ndarray:
   """The array of an IDX file of unsigned bytes, packed by gzip or not.
 
   Raises:
-    DataError: the file is damaged, cut short, too long or of another format.
+    UsageError: the file is damaged, cut short, too long or of another format.
   """
   content = files.read_bytes(path)
   with files.reading(path):
     zeros, kind, num_dimensions = struct.unpack_from('>HBB', content)
     shape = struct.unpack_from(f'>{num_dimensions}I', content, 4)
   if zeros != 0 or kind != _UNSIGNED_BYTE:
-    raise DataError(f'{path}: not an IDX file of unsigned bytes')
+    raise UsageError(f'{path}: not an IDX file of unsigned bytes')
   values = np.frombuffer(content, np.uint8, offset=4 + 4 * num_dimensions)
   if len(values) != math.prod(shape):
-    raise DataError(
+    raise UsageError(
       f'{path}: damaged or truncated ({len(values)} values where its header says '
       f'{" x ".join(map(str, shape))})'
     )
@@ -123,15 +124,15 @@ def read_examples(images_path: pathlib.Path, labels_path: pathlib.Path) -> Examp
   """Images and their labels as examples.
 
   Raises:
-    DataError: as `read`, or images are not 28x28, labels not 0..9, or their numbers differ.
+    UsageError: as `read`, or images are not 28x28, labels not 0..9, or their numbers differ.
   """
   images, labels = read(images_path), read(labels_path)
   if images.shape[1:] != _IMAGE_SHAPE:
     size = 'x'.join(map(str, images.shape[1:]))
-    raise DataError(f'{images_path}: images are {size or "not two-dimensional"}, not 28x28')
+    raise UsageError(f'{images_path}: images are {size or "not two-dimensional"}, not 28x28')
   if labels.shape != images.shape[:1]:
-    raise DataError(f'{labels_path}: {len(labels)} labels for {len(images)} images')
+    raise UsageError(f'{labels_path}: {len(labels)} labels for {len(images)} images')
   if labels.size and labels.max() >= _NUM_CLASSES:
-    raise DataError(f'{labels_path}: has label {labels.max()}, accepted are 0 to 9')
+    raise UsageError(f'{labels_path}: has label {labels.max()}, accepted are 0 to 9')
   x = np.divide(images[..., np.newaxis], 255, dtype=np.float32)
   return {'x': x, 'y': labels.astype(np.int32)}

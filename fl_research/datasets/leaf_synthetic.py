@@ -25,11 +25,11 @@ import scipy.special
 from fl_research import random_streams
 from fl_research.datasets.federated_data import (
   contiguous_clients,
-  DataError,
   DatasetOptions,
   FederatedData,
   Problem,
 )
+from fl_research.registry import UsageError
 
 NUM_FEATURES = 60
 NUM_CLASSES = 5
@@ -44,10 +44,10 @@ def load(options: DatasetOptions) -> FederatedData:
   x is float32 [60], y int32 0..4. Every client has train and test examples; its id is its number.
 
   Raises:
-    DataError: the number of clients is not positive.
+    UsageError: the number of clients is not positive.
   """
   if options.num_clients < 1:
-    raise DataError(f'--num_clients={options.num_clients}: accepted is an integer of at least 1')
+    raise UsageError(f'--num_clients={options.num_clients}: accepted is an integer of at least 1')
   seed = options.seed % 2**32
   clients = generate(options.num_clients, seed)
   arrays = {

@@ -20,12 +20,12 @@ import pandas as pd
 from fl_research import random_streams
 from fl_research.datasets import files
 from fl_research.datasets.federated_data import (
-  DataError,
   DatasetOptions,
   FederatedData,
   Problem,
 )
 from fl_research.datasets.splits import clients_by_owner, held_out_rows
+from fl_research.registry import UsageError
 
 _FOLDER, _FILE = 'movielens', 'ml-latest-small.zip'
 _URL = 'https://files.grouplens.org/datasets/movielens/ml-latest-small.zip'
@@ -38,7 +38,7 @@ def load(options: DatasetOptions) -> FederatedData:
   """Reads the ratings by user; reads `options.data_dir` and `options.seed`.
 
   Raises:
-    DataError: the file is missing, damaged, or not in the published format.
+    UsageError: the file is missing, damaged, or not in the published format.
   """
   path = files.fetch(options.data_dir, _FOLDER, _FILE, _URL, _SHA256)
   ratings = _read(path)
@@ -69,6 +69,6 @@ def _read(path) -> pd.DataFrame:
       with archive.open(_MEMBER) as stream:
         return pd.read_csv(stream, usecols=list(_COLUMNS), dtype=_COLUMNS)
     except (KeyError, ValueError) as error:
-      raise DataError(
+      raise UsageError(
         f'{path}: no readable table {_MEMBER} in it ({files.one_line(error)})'
       ) from error

@@ -39,13 +39,13 @@ from fl_research import random_streams
 from fl_research.datasets import files
 from fl_research.datasets.federated_data import (
   Clients,
-  DataError,
   DatasetOptions,
   Examples,
   FederatedData,
   Problem,
 )
 from fl_research.datasets.splits import held_out_counts, held_out_rows
+from fl_research.registry import UsageError
 
 _CHECKED_BYTES = 256 << 20
 _SUFFIX = '.npz'
@@ -58,15 +58,15 @@ def load(options: DatasetOptions) -> FederatedData:
   """Opens the folder `options.data_file`; also reads `options.seed`.
 
   Raises:
-    DataError: there is no such folder or no .npz file in it, or a file's arrays are missing, do not
-      fit together or the other files', hold objects, text, NaN or unusable labels; one line that
-      names the file.
+    UsageError: there is no such folder or no .npz file in it, or a file's arrays are missing, do
+      not fit together or the other files', hold objects, text, NaN or unusable labels; one line
+      that names the file.
   """
   folder = _Folder(options)
   train = _NpzClients(folder, np.arange(len(folder.names)), test=False)
   test_clients = _NpzClients(folder, np.flatnonzero(folder.test_sizes), test=True)
   if not len(test_clients):
-    raise DataError(
+    raise UsageError(
       f'--data_file={folder.path}: no client has test examples, nor a second row to hold out'
     )
   return FederatedData(
@@ -135,7 +135,7 @@ class _Folder:
       x, y = x[: len(rows)][rows], y[rows]
     expected = (self.test_sizes if test else self.train_sizes)[position]
     if not len(x) == len(y) == expected:
-      raise DataError(f'{path}: has changed since it was opened; start again')
+      raise UsageError(f'{path}: has changed since it was opened; start again')
     tokens = self.problem is Problem.NEXT_TOKEN
     whole = self.problem in (Problem.CLASSIFICATION, Problem.BINARY, Problem.NEXT_TOKEN)
     return {
@@ -201,13 +201,13 @@ class _LabelRange:
         continue
       low, high = np.minimum.reduce(labels, None).item(), np.maximum.reduce(labels, None).item()
       if labels.dtype.kind != 'f' and not 0 <= low <= high < 2**31:
-        raise DataError(f'{path}: {key} holds the label {low if low < 0 else high}')
+        raise UsageError(f'{path}: {key} holds the label {low if low < 0 else high}')
       self._low, self._high = min(self._low, low), max(self._high, high)
 
   def problem(self, folder: str, y: _Array) -> tuple[Problem, int]:
     """The problem and its number of classes, by the rule of the module's docstring."""
     if self._low == self._high:
-      raise DataError(
+      raise UsageError(
         f'--data_file={folder}: every label of every client is {self._low:g}; nothing to learn'
       )
     rank = len(y.shape)
@@ -220,7 +220,7 @@ class _LabelRange:
       return Problem.REGRESSION, 1
     if rank == 2 and self._low >= 0 and self._high <= 1:
       return Problem.MULTILABEL, y.shape[1]
-    raise DataError(
+    raise UsageError(
       f'--data_file={folder}: y is {_described(y)}: neither labels, tokens, numbers nor 0/1 tags'
     )
 
@@ -228,16 +228,16 @@ class _LabelRange:
 def _listing(folder: Optional[str]) -> tuple[str, list[str]]:
   """The folder, and its .npz files in order."""
   if not folder:
-    raise DataError('--data_file is missing: npz needs a folder of .npz files, one per client')
+    raise UsageError('--data_file is missing: npz needs a folder of .npz files, one per client')
   if not os.path.isdir(folder):
     what = 'is a file, not a folder of .npz files' if os.path.exists(folder) else 'no such folder'
-    raise DataError(f'--data_file={folder}: {what}')
+    raise UsageError(f'--data_file={folder}: {what}')
   try:
     names = sorted(name for name in os.listdir(folder) if name.endswith(_SUFFIX))
   except OSError as error:
-    raise DataError(f'--data_file={folder}: cannot be read ({files.one_line(error)})') from error
+    raise UsageError(f'--data_file={folder}: cannot be read ({files.one_line(error)})') from error
   if not names:
-    raise DataError(f'--data_file={folder}: no .npz file in it')
+    raise UsageError(f'--data_file={folder}: no .npz file in it')
   return folder, names
 
 
@@ -245,7 +245,7 @@ def _check_first(path: str, arrays: _Arrays) -> _Arrays:
   """The first file's arrays, which all others are compared with."""
   for key in _PAIRS[0]:
     if key not in arrays:
-      raise DataError(f'{path}: has no array {key} (it has {", ".join(sorted(arrays)) or "none"})')
+      raise UsageError(f'{path}: has no array {key} (it has {", ".join(sorted(arrays)) or "none"})')
   return arrays
 
 
@@ -256,29 +256,29 @@ def _check(path: str, arrays: _Arrays, first: _Arrays, first_name: str) -> tuple
   for x_key, y_key in _PAIRS:
     if (x_key in arrays) != (y_key in arrays):
       there, absent = (x_key, y_key) if x_key in arrays else (y_key, x_key)
-      raise DataError(f'{path}: has {there} but no {absent}')
+      raise UsageError(f'{path}: has {there} but no {absent}')
     if x_key not in arrays:
       rows.append(0)
       continue
     for key, model in ((x_key, 'x'), (y_key, 'y')):
       _check_array(path, key, arrays[key], first[model], f'{model} of {first_name}')
     if arrays[x_key].shape[0] != arrays[y_key].shape[0]:
-      raise DataError(
+      raise UsageError(
         f'{path}: {x_key} has {arrays[x_key].shape[0]} rows, {y_key} {arrays[y_key].shape[0]}'
       )
     rows.append(arrays[x_key].shape[0])
   if not rows[0]:
-    raise DataError(f'{path}: holds no examples')
+    raise UsageError(f'{path}: holds no examples')
   return rows[0], rows[1]
 
 
 def _check_array(path: str, key: str, array: _Array, model: _Array, model_name: str) -> None:
   if array.dtype.kind not in 'fiub':
-    raise DataError(f'{path}: {key} holds {_kind(array.dtype)}, not numbers')
+    raise UsageError(f'{path}: {key} holds {_kind(array.dtype)}, not numbers')
   if not array.shape:
-    raise DataError(f'{path}: {key} is a single number, not one row per example')
+    raise UsageError(f'{path}: {key} is a single number, not one row per example')
   if array.dtype != model.dtype or array.shape[1:] != model.shape[1:]:
-    raise DataError(
+    raise UsageError(
       f'{path}: {key} is {_described(array)}, but {model_name} is {_described(model)}'
     )
 
@@ -288,7 +288,7 @@ def _check_values(path: str, values: _Values) -> None:
   for key, array in values.items():
     if array.dtype.kind == 'f' and not np.isfinite(array).all():
       finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
-      raise DataError(f'{path}: {key} holds NaN or infinity in row {int(np.argmin(finite)) + 1}')
+      raise UsageError(f'{path}: {key} holds NaN or infinity in row {int(np.argmin(finite)) + 1}')
 
 
 def _kind(dtype: np.dtype) -> str:
@@ -310,12 +310,12 @@ def _inspect(path: str, wanted: Collection[str]) -> tuple[_Arrays, _Values]:
   """Types and shapes of a file's arrays, and the values of those that are wanted.
 
   Raises:
-    DataError: the file cannot be read.
+    UsageError: the file cannot be read.
   """
   try:
     return _inspect_stored(path, wanted) or _inspect_any(path, wanted)
   except _DAMAGE as error:
-    raise DataError(
+    raise UsageError(
       f'{path}: damaged, truncated or not readable ({files.one_line(error)})'
     ) from error
 

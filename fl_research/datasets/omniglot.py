@@ -24,12 +24,12 @@ from PIL import Image
 from fl_research import random_streams
 from fl_research.datasets import files
 from fl_research.datasets.federated_data import (
-  DataError,
   DatasetOptions,
   FederatedData,
   Problem,
 )
 from fl_research.datasets.splits import clients_by_owner, held_out_rows
+from fl_research.registry import UsageError
 
 _FOLDER = 'omniglot'
 _URL = 'https://github.com/brendenlake/omniglot/raw/master/python/'
@@ -51,7 +51,7 @@ def load(options: DatasetOptions) -> FederatedData:
   """Reads the drawings by drawer; reads `options.data_dir` and `options.seed`.
 
   Raises:
-    DataError: a file is missing, damaged, or not in the published format.
+    UsageError: a file is missing, damaged, or not in the published format.
   """
   drawings: dict[tuple[str, str, str], np.ndarray] = {}
   sources = {}
@@ -94,7 +94,7 @@ def _read(path) -> Iterator[tuple[tuple[str, str, str], np.ndarray]]:
           ink = _ink(archive.read(member))
         yield drawing, ink
   if not found:
-    raise DataError(f'{path}: no images alphabet/character00/0000_00.png in it')
+    raise UsageError(f'{path}: no images alphabet/character00/0000_00.png in it')
 
 
 def _ink(png: bytes) -> np.ndarray:

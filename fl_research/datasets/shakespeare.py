@@ -23,12 +23,12 @@ import numpy as np
 from fl_research.datasets import files
 from fl_research.datasets.federated_data import (
   ContiguousClients,
-  DataError,
   DatasetOptions,
   FederatedData,
   Problem,
 )
 from fl_research.datasets.splits import TEST_FRACTION
+from fl_research.registry import UsageError
 
 VOCABULARY = (
   'dhlptx@DHLPTX $(,048cgkoswCGKOSW[_#\'/37;?bfjnrvzBFJNRVZ"&*.26:\naeimquyAEIMQUY]!%)-159\r'
@@ -94,16 +94,16 @@ def load(options: DatasetOptions) -> FederatedData:
   """Reads the plays by role; reads `options.data_dir` and `options.sequence_length`.
 
   Raises:
-    DataError: a file is missing, damaged, or not in the published format; or the sequence length
+    UsageError: a file is missing, damaged, or not in the published format; or the sequence length
       is below 1.
   """
   length = 80 if options.sequence_length is None else options.sequence_length
   if length < 1:
-    raise DataError(f'--sequence_length={length}: must be at least 1')
+    raise UsageError(f'--sequence_length={length}: must be at least 1')
   plays, sources = _plays(options.data_dir)
   roles = {role: lines for role, lines in _lines_by_role(plays).items() if len(lines) >= 2}
   if not roles:
-    raise DataError(f'{", ".join(sources)}: no role with two lines in it')
+    raise UsageError(f'{", ".join(sources)}: no role with two lines in it')
   ids = [f'{play}/{role}' for play, role in roles]
   firsts, laters = zip(*(_first_and_later(lines) for lines in roles.values()))
   train, test = (_clients(parts, ids, length) for parts in (firsts, laters))

@@ -26,12 +26,12 @@ from scipy.io import wavfile
 from fl_research.datasets import files
 from fl_research.datasets.features import standardise
 from fl_research.datasets.federated_data import (
-  DataError,
   DatasetOptions,
   FederatedData,
   Problem,
 )
 from fl_research.datasets.splits import clients_by_owner
+from fl_research.registry import UsageError
 
 _FOLDER = 'free_spoken_digits'
 _COMMIT = '26eb9aaf76e81b692f806f9140c2d2777410d7a1'
@@ -56,7 +56,7 @@ def load(options: DatasetOptions) -> FederatedData:
   """Reads the recordings by speaker; reads `options.data_dir`.
 
   Raises:
-    DataError: the file is missing, damaged, or not in the published format.
+    UsageError: the file is missing, damaged, or not in the published format.
   """
   path = _fetch(options.data_dir)
   recordings = _read(path)
@@ -142,7 +142,7 @@ def _read(path) -> dict[str, np.ndarray]:
     digest.update(name.encode() + members[name])
     recordings[name] = _samples(f'{path}: {name}', members[name])
   if digest.hexdigest() != _CONTENT_SHA256:
-    raise DataError(
+    raise UsageError(
       f'{path}: its {len(recordings)} recordings are not those published at {_COMMIT[:10]}; remove '
       f'it, and they are downloaded from {_URL}'
     )
@@ -154,9 +154,9 @@ def _samples(where: str, content: bytes) -> np.ndarray:
     try:
       rate, samples = wavfile.read(io.BytesIO(content))
     except ValueError as error:
-      raise DataError(f'{where}: not a WAV file ({files.one_line(error)})') from error
+      raise UsageError(f'{where}: not a WAV file ({files.one_line(error)})') from error
   if rate != _RATE or samples.dtype != np.int16 or samples.ndim != 1:
-    raise DataError(f'{where}: not mono, 16 bit, {_RATE} Hz')
+    raise UsageError(f'{where}: not mono, 16 bit, {_RATE} Hz')
   fixed = np.zeros(_RATE, np.float32)
   fixed[: len(samples)] = samples[:_RATE] / np.float32(32768)
   return fixed

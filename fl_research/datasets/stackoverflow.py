@@ -15,12 +15,12 @@ import tensorflow_federated as tff
 from fl_research.datasets import files, tff_bridge
 from fl_research.datasets.federated_data import (
   Clients,
-  DataError,
   DatasetOptions,
   Examples,
   FederatedData,
   Problem,
 )
+from fl_research.registry import UsageError
 
 DATABASE = 'stackoverflow.sqlite'
 _WORDS_FILE = 'stackoverflow.word_count.tar.bz2'
@@ -42,11 +42,11 @@ def load(options: DatasetOptions) -> FederatedData:
   seed.
 
   Raises:
-    DataError: the sequence length is below 1, or a file cannot be had or is damaged.
+    UsageError: the sequence length is below 1, or a file cannot be had or is damaged.
   """
   length = 20 if options.sequence_length is None else options.sequence_length
   if length < 1:
-    raise DataError(f'--sequence_length={length}: accepted is an integer of at least 1')
+    raise UsageError(f'--sequence_length={length}: accepted is an integer of at least 1')
   vocabulary, words_path = load_words(options.data_dir)
   token_of_word = {word: token for token, word in enumerate(vocabulary, start=1)}
   convert = lambda raw: sentences(raw['tokens'], token_of_word, length)
@@ -86,14 +86,14 @@ def read_counts(path: pathlib.Path, member: str) -> str:
   """The text file `member` of a .tar.bz2 archive.
 
   Raises:
-    DataError: the archive is damaged or does not have it.
+    UsageError: the archive is damaged or does not have it.
   """
   with files.reading(path), tarfile.open(path, 'r:bz2') as archive:
     for entry in archive:
       stream = archive.extractfile(entry) if entry.name.endswith(member) else None
       if stream is not None:
         return stream.read().decode()
-  raise DataError(f'{path}: has no {member}')
+  raise UsageError(f'{path}: has no {member}')
 
 
 def sentences(texts: np.ndarray, token_of_word: Mapping[str, int], length: int) -> Examples:

@@ -26,7 +26,7 @@ def load(options: DatasetOptions) -> FederatedData:
   examples are those of `stackoverflow.load`.
 
   Raises:
-    DataError: a file cannot be had or is damaged.
+    UsageError: a file cannot be had or is damaged.
   """
   words, words_path = stackoverflow.load_words(options.data_dir)
   tags_path = files.fetch(

@@ -24,11 +24,11 @@ import numpy as np
 
 from fl_research.datasets.federated_data import (
   ContiguousClients,
-  DataError,
   DatasetOptions,
   FederatedData,
   Problem,
 )
+from fl_research.registry import UsageError
 
 NUM_FEATURES = 60
 NUM_CLASSES = 10
@@ -46,12 +46,12 @@ def load(options: DatasetOptions) -> FederatedData:
   x is float32 [60], y int32 0..9; the devices `f_00000`, ... have train and test examples each.
 
   Raises:
-    DataError: alpha or beta is negative or not finite, or the number of clients is not positive or
+    UsageError: alpha or beta is negative or not finite, or the number of clients is not positive or
       so large that the examples would not fit in memory.
   """
   for name, value in (('synthetic_alpha', options.alpha), ('synthetic_beta', options.beta)):
     if not (np.isfinite(value) and value >= 0):
-      raise DataError(f'--{name}={value}: accepted is a number of at least 0')
+      raise UsageError(f'--{name}={value}: accepted is a number of at least 0')
   generator = np.random.RandomState(options.seed % 2**32)
   sizes = draw_sizes(generator, options.num_clients)
   model_means = generator.normal(0, options.alpha, len(sizes))
@@ -68,10 +68,10 @@ def load(options: DatasetOptions) -> FederatedData:
 def draw_sizes(generator: np.random.RandomState, num_clients: int) -> np.ndarray:
   """Numbers of examples of the devices, log-normal plus 50; checked to fit in memory."""
   if num_clients < 1:
-    raise DataError(f'--num_clients={num_clients}: accepted is an integer of at least 1')
+    raise UsageError(f'--num_clients={num_clients}: accepted is an integer of at least 1')
   sizes = generator.lognormal(4, 2, num_clients).astype(int) + 50
   if sizes.sum() > _MOST_EXAMPLES:
-    raise DataError(
+    raise UsageError(
       f'--num_clients={num_clients}: {sizes.sum()} synthetic examples do not fit in memory, '
       f'at most {_MOST_EXAMPLES} are made'
     )

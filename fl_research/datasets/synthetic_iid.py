@@ -16,7 +16,7 @@ def load(options: DatasetOptions) -> FederatedData:
   """Generates synthetic IID for `options.num_clients` devices; shapes as in `synthetic.load`.
 
   Raises:
-    DataError: the number of clients is not positive, or too large for the memory.
+    UsageError: the number of clients is not positive, or too large for the memory.
   """
   generator = np.random.RandomState(options.seed % 2**32)
   sizes = synthetic.draw_sizes(generator, options.num_clients)

@@ -21,7 +21,6 @@ a client of one row only trains. Row numbers in messages count from 1 below the 
 """
 
 from collections.abc import Sequence
-import difflib
 import os
 from typing import Optional, Union
 
@@ -29,16 +28,16 @@ from absl import logging
 import numpy as np
 import pandas as pd
 
-from fl_research import random_streams
+from fl_research import random_streams, registry
 from fl_research.datasets import files
 from fl_research.datasets.features import encode_table
 from fl_research.datasets.federated_data import (
-  DataError,
   DatasetOptions,
   FederatedData,
   Problem,
 )
 from fl_research.datasets.splits import clients_by_owner, held_out_rows
+from fl_research.registry import UsageError
 
 MAX_CLASSES = 20
 """Most distinct whole numbers that still count as classes."""
@@ -53,7 +52,7 @@ def load(options: DatasetOptions) -> FederatedData:
   """Reads the table `options.data_file` by client; also reads `options.seed`.
 
   Raises:
-    DataError: the file, one of the two columns or a value cannot be used; one line that names the
+    UsageError: the file, one of the two columns or a value cannot be used; one line that names the
       flag and the column or row.
   """
   data_file = _given('--data_file', options.data_file)
@@ -61,12 +60,12 @@ def load(options: DatasetOptions) -> FederatedData:
   client_column = _column(table, '--client_column', options.client_column, data_file)
   label_column = _column(table, '--label_column', options.label_column, data_file)
   if client_column == label_column:
-    raise DataError(f'--label_column={label_column}: is also the --client_column')
+    raise UsageError(f'--label_column={label_column}: is also the --client_column')
   ids, owner = _owners(table[client_column])
   problem, num_classes, y = _labels(table[label_column])
   test_rows = held_out_rows(owner, random_streams.generator(options.seed, 'tabular split'))
   if not test_rows.any():
-    raise DataError(
+    raise UsageError(
       f'--client_column={client_column}: every client has a single row, so none is left to test on'
     )
   x = _features(table.drop(columns=[client_column, label_column]), ~test_rows, data_file)
@@ -86,7 +85,7 @@ def load(options: DatasetOptions) -> FederatedData:
 
 def _given(flag: str, value: Optional[str]) -> str:
   if not value:
-    raise DataError(
+    raise UsageError(
       f'{flag} is missing: a table needs --data_file, --client_column and --label_column'
     )
   return value
@@ -96,20 +95,20 @@ def _read(data_file: str) -> pd.DataFrame:
   """The file as a table with at least one row."""
   if not os.path.isfile(data_file):
     what = 'is a folder, not a table' if os.path.isdir(data_file) else 'no such file'
-    raise DataError(f'--data_file={data_file}: {what}')
+    raise UsageError(f'--data_file={data_file}: {what}')
   try:
     with open(data_file, 'rb') as stream:
       parquet = stream.read(len(_PARQUET_MAGIC)) == _PARQUET_MAGIC
     # low_memory=False: otherwise a column's type may change from one chunk to the next.
     table = pd.read_parquet(data_file) if parquet else pd.read_csv(data_file, low_memory=False)
   except Exception as error:  # damaged bytes make the parsers raise nearly anything
-    raise DataError(
+    raise UsageError(
       f'--data_file={data_file}: not readable as CSV or Parquet ({files.one_line(error)})'
     ) from error
   if not isinstance(table.index, pd.RangeIndex):
     table = table.reset_index()
   if table.empty:
-    raise DataError(f'--data_file={data_file}: has no rows')
+    raise UsageError(f'--data_file={data_file}: has no rows')
   table.columns = pd.Index([' '.join(str(name).split()) for name in table.columns])
   return table
 
@@ -120,10 +119,9 @@ def _column(table: pd.DataFrame, flag: str, name: Optional[str], data_file: str)
   if columns.count(name) == 1:
     return name
   if name in columns:
-    raise DataError(f'{flag}={name}: {columns.count(name)} columns of {data_file} have this name')
-  near = difflib.get_close_matches(name, columns, n=1)
-  hint = f' (did you mean {near[0]}?)' if near else ''
-  raise DataError(f'{flag}={name}: no such column{hint}; {data_file} has {_listed(columns)}')
+    raise UsageError(f'{flag}={name}: {columns.count(name)} columns of {data_file} have this name')
+  hint = registry.suggestion(name, columns)
+  raise UsageError(f'{flag}={name}: no such column{hint}; {data_file} has {_listed(columns)}')
 
 
 def _listed(names: Sequence[str], most: int = 30) -> str:
@@ -154,12 +152,12 @@ def _labels(column: pd.Series) -> tuple[Problem, int, np.ndarray]:
     (column.astype(str) if numbers is None else numbers).to_numpy(), return_inverse=True
   )
   if len(values) == 1:
-    raise DataError(f'{flag}: every row has the same label, {column.iloc[0]!r}; nothing to learn')
+    raise UsageError(f'{flag}: every row has the same label, {column.iloc[0]!r}; nothing to learn')
   if len(values) == 2:
     return Problem.BINARY, 2, codes.astype(np.int32)
   if numbers is None:
     if len(values) > len(column) / 2:
-      raise DataError(
+      raise UsageError(
         f'{flag}: {len(values)} different texts in {len(column)} rows are no classes; is it an id?'
       )
     return Problem.CLASSIFICATION, len(values), codes.astype(np.int32)
@@ -172,14 +170,14 @@ def _features(table: pd.DataFrame, train_rows: np.ndarray, data_file: str) -> np
   """All columns as feature vectors, by the rule of the module's docstring."""
   where = f'--data_file={data_file}'
   if not table.columns.is_unique:
-    raise DataError(
+    raise UsageError(
       f'{where}: several columns are named {table.columns[table.columns.duplicated()][0]}'
     )
   columns = {name: _feature(column, f'{where}: column {name}') for name, column in table.items()}
   distinct = {name: column.dropna().unique() for name, column in columns.items()}
   useful = [name for name in columns if len(distinct[name]) >= 2]
   if not useful:
-    raise DataError(f'{where}: no column besides client and label takes two values')
+    raise UsageError(f'{where}: no column besides client and label takes two values')
   if len(useful) < len(columns):
     dropped = [name for name in columns if name not in useful]
     logging.warning('%s: dropped, having one value or none: %s', data_file, _listed(dropped))
@@ -200,14 +198,14 @@ def _feature(column: pd.Series, where: str) -> pd.Series:
 def _texts(column: pd.Series, where: str) -> pd.Series:
   kinds = {type(value).__name__ for value in column.dropna()}
   if not kinds <= {'str', 'bool', 'bool_', 'int', 'float'}:
-    raise DataError(
+    raise UsageError(
       f'{where} holds values of type {", ".join(sorted(kinds))}; make numbers or text of them, or '
       'remove it'
     )
   _refuse_mixture(column, where)
   texts = column.astype(str).astype(object).where(column.notna(), np.nan)
   if texts.nunique() > MAX_CATEGORIES:
-    raise DataError(
+    raise UsageError(
       f'{where} has {texts.nunique()} different texts, more than {MAX_CATEGORIES}; group or remove '
       'them'
     )
@@ -238,13 +236,13 @@ def _refuse_mixture(column: pd.Series, where: str) -> None:
   garbage = numbers.isna() & column.notna()
   if 0 < 2 * garbage.sum() < column.notna().sum():
     value = str(column[garbage].iloc[0])
-    raise DataError(f'{where}: {_first_row(garbage)} holds {value[:40]!r} among numbers')
+    raise UsageError(f'{where}: {_first_row(garbage)} holds {value[:40]!r} among numbers')
 
 
 def _refuse_infinite(numbers: pd.Series, where: str) -> None:
   beyond = numbers.abs() > np.finfo(np.float32).max
   if beyond.any():
-    raise DataError(f'{where}: {_first_row(beyond)} holds a number beyond float32')
+    raise UsageError(f'{where}: {_first_row(beyond)} holds a number beyond float32')
 
 
 def _are_whole(numbers: pd.Series) -> bool:
@@ -254,7 +252,7 @@ def _are_whole(numbers: pd.Series) -> bool:
 def _refuse_missing(column: pd.Series, flag: str, what: str) -> None:
   missing = column.isna()
   if missing.any():
-    raise DataError(
+    raise UsageError(
       f'{flag}: {int(missing.sum())} of {len(column)} rows have no {what}, first in '
       f'{_first_row(missing)}'
     )

@@ -19,7 +19,8 @@ import tensorflow_federated as tff
 
 from fl_research import random_streams
 from fl_research.datasets import files
-from fl_research.datasets.federated_data import Clients, ContiguousClients, DataError, Examples
+from fl_research.datasets.federated_data import Clients, ContiguousClients, Examples
+from fl_research.registry import UsageError
 
 FOLDER = 'tff'
 URL = 'https://storage.googleapis.com/tff-datasets-public/'
@@ -94,7 +95,7 @@ def fetch_database(data_dir: str, file_name: str) -> pathlib.Path:
   renames only what is complete. TFF publishes no checksums of these files.
 
   Raises:
-    DataError: the file is not there and cannot be downloaded.
+    UsageError: the file is not there and cannot be downloaded.
   """
   return files.fetch(
     data_dir,
@@ -109,7 +110,7 @@ def database_sizes(path: pathlib.Path, split: str) -> np.ndarray:
   """Numbers of examples of a split's clients, in the order of their sorted ids, as TFF has them.
 
   Raises:
-    DataError: the file is not a database of TFF's format, or has no such split.
+    UsageError: the file is not a database of TFF's format, or has no such split.
   """
   query = 'SELECT client_id, num_examples FROM client_metadata WHERE split_name = ?'
   try:
@@ -117,11 +118,11 @@ def database_sizes(path: pathlib.Path, split: str) -> np.ndarray:
       connection.execute('SELECT split_name, client_id, serialized_example_proto FROM examples')
       rows = sorted(connection.execute(query, (split,)))
   except sqlite3.Error as error:
-    raise DataError(
+    raise UsageError(
       f"{path}: not a database of TFF's format, or damaged ({files.one_line(error)})"
     ) from error
   if not rows:
-    raise DataError(f'{path}: has no clients of the split {split!r}')
+    raise UsageError(f'{path}: has no clients of the split {split!r}')
   return np.array([num_examples for _, num_examples in rows], np.int64)
 
 
@@ -155,7 +156,7 @@ class _TffClients(Clients):
     try:
       stacked = self._read(tf.constant(self._ids[position]))
     except tf.errors.OpError as error:
-      raise DataError(
+      raise UsageError(
         f'client {self._ids[position]}: its examples cannot be read '
         f'({files.one_line(error.message)})'
       ) from error

@@ -21,7 +21,7 @@ def load(options: DatasetOptions) -> FederatedData:
   which is not done here.
 
   Raises:
-    DataError: the file cannot be had, or is not such a database.
+    UsageError: the file cannot be had, or is not such a database.
   """
   path = tff_bridge.fetch_database(options.data_dir, _FILE)
   sizes = [tff_bridge.database_sizes(path, split) for split in ('train', 'test')]

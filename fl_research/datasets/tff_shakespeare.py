@@ -9,13 +9,13 @@ import tensorflow_federated as tff
 
 from fl_research.datasets import files, tff_bridge
 from fl_research.datasets.federated_data import (
-  DataError,
   DatasetOptions,
   Examples,
   FederatedData,
   Problem,
 )
 from fl_research.datasets.shakespeare import BEGIN, END, NUM_TOKENS, PAD, UNKNOWN, VOCABULARY
+from fl_research.registry import UsageError
 
 _FILE = 'shakespeare.sqlite'
 _TOKEN_OF_BYTE = np.full(256, UNKNOWN, np.int32)
@@ -30,11 +30,11 @@ def load(options: DatasetOptions) -> FederatedData:
   all but the first, as in TFF's baseline. The 90 tokens are those of `shakespeare`.
 
   Raises:
-    DataError: the sequence length is below 1, the file cannot be had, or is not such a database.
+    UsageError: the sequence length is below 1, the file cannot be had, or is not such a database.
   """
   length = 80 if options.sequence_length is None else options.sequence_length
   if length < 1:
-    raise DataError(f'--sequence_length={length}: accepted is an integer of at least 1')
+    raise UsageError(f'--sequence_length={length}: accepted is an integer of at least 1')
   path = tff_bridge.fetch_database(options.data_dir, _FILE)
   for split in ('train', 'test'):
     tff_bridge.database_sizes(path, split)

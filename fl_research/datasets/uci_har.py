@@ -21,12 +21,12 @@ import numpy as np
 from fl_research.datasets import files
 from fl_research.datasets.features import standardise
 from fl_research.datasets.federated_data import (
-  DataError,
   DatasetOptions,
   FederatedData,
   Problem,
 )
 from fl_research.datasets.splits import clients_by_owner
+from fl_research.registry import UsageError
 
 _FOLDER, _FILE = 'uci_har', 'UCI HAR Dataset.zip'
 _URL = 'https://archive.ics.uci.edu/ml/machine-learning-databases/00240/UCI%20HAR%20Dataset.zip'
@@ -46,7 +46,7 @@ def load(options: DatasetOptions) -> FederatedData:
   """Reads the raw signals by person; reads `options.data_dir`.
 
   Raises:
-    DataError: the file is missing, damaged, or not in the published format.
+    UsageError: the file is missing, damaged, or not in the published format.
   """
   path = files.fetch(options.data_dir, _FOLDER, _FILE, _URL, _SHA256)
   with files.reading(path), zipfile.ZipFile(path) as archive:
@@ -74,15 +74,17 @@ def _read_part(path, archive: zipfile.ZipFile, part: str):
   labels = _numbers(path, archive, f'{part}/y_{part}.txt').astype(np.int32) - 1
   subject = _numbers(path, archive, f'{part}/subject_{part}.txt').astype(np.int32)
   if len(subject) != len(labels):
-    raise DataError(f'{path}: {len(labels)} labels but {len(subject)} subjects in {part}')
+    raise UsageError(f'{path}: {len(labels)} labels but {len(subject)} subjects in {part}')
   if not np.isin(labels, np.arange(_CLASSES)).all():
-    raise DataError(f'{path}: y_{part}.txt holds a label outside 1 to {_CLASSES}')
+    raise UsageError(f'{path}: y_{part}.txt holds a label outside 1 to {_CLASSES}')
   windows = np.empty((len(labels), _STEPS, len(_SIGNALS)), np.float32)
   for channel, signal in enumerate(_SIGNALS):
     member = f'{part}/Inertial Signals/{signal}_{part}.txt'
     values = _numbers(path, archive, member)
     if len(values) != len(labels) * _STEPS:
-      raise DataError(f'{path}: {member} holds {len(values)} numbers, not {len(labels)} x {_STEPS}')
+      raise UsageError(
+        f'{path}: {member} holds {len(values)} numbers, not {len(labels)} x {_STEPS}'
+      )
     windows[:, :, channel] = values.reshape(-1, _STEPS)
   return windows, labels, subject
 
@@ -91,11 +93,11 @@ def _numbers(path, archive: zipfile.ZipFile, member: str) -> np.ndarray:
   try:
     text = archive.read(f'UCI HAR Dataset/{member}')
   except KeyError as error:
-    raise DataError(f'{path}: {member} is not in it') from error
+    raise UsageError(f'{path}: {member} is not in it') from error
   with warnings.catch_warnings():
     # NumPy only warns when it meets something that is no number.
     warnings.simplefilter('error', DeprecationWarning)
     try:
       return np.fromstring(text.decode('ascii'), dtype=np.float32, sep=' ')
     except DeprecationWarning as error:
-      raise DataError(f'{path}: {member} holds something that is no number') from error
+      raise UsageError(f'{path}: {member} holds something that is no number') from error

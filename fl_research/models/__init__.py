@@ -1,16 +1,12 @@
 """Models by name, each imported only when it is built."""
 
-from fl_research import registry
+from fl_research import domains, registry
 from fl_research.models.specification import ModelSpec
-
-
-def _at_least_one(value: int) -> bool:
-  return value >= 1
 
 
 def _count(default: int, what: str) -> registry.Hyperparameter:
   """A hyperparameter that counts something."""
-  return registry.Hyperparameter(default, what, _at_least_one, 'an integer of at least 1')
+  return registry.Hyperparameter(default, what, **domains.COUNT)
 
 
 MODELS = {

@@ -9,6 +9,7 @@ import numpy as np
 from fl_research import registry
 from fl_research.datasets import federated_data
 from fl_research.datasets.federated_data import Problem
+from fl_research.registry import UsageError
 
 # Problems with one answer per example, as opposed to one per token or a whole example.
 _ONE_ANSWER = {
@@ -54,7 +55,7 @@ class ModelSpec:
     Only one client is read, however many there are.
 
     Raises:
-      DataError: the data set has no training examples.
+      UsageError: the data set has no training examples.
     """
     examples = _some_examples(data)
     return cls(
@@ -132,4 +133,4 @@ def _some_examples(
     filled = np.flatnonzero(data.train.sizes)
     if len(filled):
       return data.train.examples(int(filled[0]))
-  raise federated_data.DataError('the data set has no training examples')
+  raise UsageError('the data set has no training examples')

@@ -5,57 +5,48 @@ and with weight decay added to it (L2 regularisation: g + λw), in this order, b
 """
 
 from collections.abc import Mapping
-import dataclasses
-from typing import Any
 
+from fl_research import domains, registry
 from fl_research.registry import Hyperparameter
 
-_between_0_and_1 = lambda value: 0 <= value < 1
-_not_negative = lambda value: value >= 0
-_positive = lambda value: value > 0
-
 HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
-  'momentum': Hyperparameter(0.9, 'momentum', _between_0_and_1, 'a number in [0, 1)'),
-  'beta_1': Hyperparameter(
-    0.9, 'decay of the first moment', _between_0_and_1, 'a number in [0, 1)'
-  ),
-  'beta_2': Hyperparameter(
-    0.999, 'decay of the second moment', _between_0_and_1, 'a number in [0, 1)'
-  ),
-  'epsilon': Hyperparameter(
-    1e-7, 'added to the root of the second moment', _positive, 'a number above 0'
-  ),
-  'initial_accumulator': Hyperparameter(
-    0.0, 'initial second moment', _not_negative, 'a number of at least 0'
-  ),
-  'decoupled_weight_decay': Hyperparameter(
-    0.004, "AdamW's weight decay", _not_negative, 'a number of at least 0'
-  ),
+  'momentum': Hyperparameter(0.9, 'momentum', **domains.BELOW_1),
+  'beta_1': Hyperparameter(0.9, 'decay of the first moment', **domains.BELOW_1),
+  'beta_2': Hyperparameter(0.999, 'decay of the second moment', **domains.BELOW_1),
+  'epsilon': Hyperparameter(1e-7, 'added to the root of the second moment', **domains.POSITIVE),
+  'initial_accumulator': Hyperparameter(0.0, 'initial second moment', **domains.AT_LEAST_0),
+  'decoupled_weight_decay': Hyperparameter(0.004, "AdamW's weight decay", **domains.AT_LEAST_0),
 }
-"""Hyperparameters of all optimisers; the flags are `--client_<name>` and `--server_<name>`."""
+"""Those that several optimisers share, and in what order they are listed."""
 
 
-@dataclasses.dataclass(frozen=True)
-class OptimizerEntry:
-  """One optimiser: what it is, and which `HYPERPARAMETERS` it reads."""
-
-  summary: str
-  hyperparameters: tuple[str, ...] = ()
+def _tff(summary: str, *hyperparameters: str) -> registry.Entry:
+  """An optimiser of TFF's, with some of `HYPERPARAMETERS`."""
+  read = {name: HYPERPARAMETERS[name] for name in hyperparameters}
+  return registry.Entry('fl_research.optimizers.tff_optimizers', summary, read)
 
 
-OPTIMIZERS: Mapping[str, OptimizerEntry] = {
-  'sgd': OptimizerEntry('plain gradient descent'),
-  'momentum': OptimizerEntry('gradient descent with heavy-ball momentum', ('momentum',)),
-  'adagrad': OptimizerEntry('Adagrad', ('epsilon', 'initial_accumulator')),
-  'adam': OptimizerEntry('Adam, with bias correction', ('beta_1', 'beta_2', 'epsilon')),
-  'adamw': OptimizerEntry(
+OPTIMIZERS: Mapping[str, registry.Entry] = {
+  'sgd': _tff('plain gradient descent'),
+  'momentum': _tff('gradient descent with heavy-ball momentum', 'momentum'),
+  'adagrad': _tff('Adagrad', 'epsilon', 'initial_accumulator'),
+  'adam': _tff('Adam, with bias correction', 'beta_1', 'beta_2', 'epsilon'),
+  'adamw': _tff(
     'AdamW: Adam with decoupled weight decay',
-    ('beta_1', 'beta_2', 'epsilon', 'decoupled_weight_decay'),
+    'beta_1',
+    'beta_2',
+    'epsilon',
+    'decoupled_weight_decay',
   ),
-  'rmsprop': OptimizerEntry('RMSprop; its decay is beta_2', ('beta_2', 'epsilon')),
-  'yogi': OptimizerEntry('Yogi', ('beta_1', 'beta_2', 'epsilon', 'initial_accumulator')),
+  'rmsprop': _tff('RMSprop; its decay is beta_2', 'beta_2', 'epsilon'),
+  'yogi': _tff('Yogi', 'beta_1', 'beta_2', 'epsilon', 'initial_accumulator'),
 }
-"""Every optimiser: the name users type, and what it reads."""
+"""Every optimiser: the name users type, its module, its hyperparameters.
+
+The module has a function of that name, `(learning_rate, **hyperparameters)`, which returns a
+`tff.learning.optimizers.Optimizer`. The flags of hyperparameters are `--client_<name>` and
+`--server_<name>`, whichever optimiser has them.
+"""
 
 
 def build(
@@ -70,38 +61,18 @@ def build(
   Args:
     name: one of `OPTIMIZERS`.
     learning_rate: at least 0.
-    hyperparameters: those that differ from the defaults in `HYPERPARAMETERS`.
+    hyperparameters: those that differ from their defaults.
     clip_norm: largest global norm of the gradient; 0 for no clipping.
     weight_decay: λ of the term λw that is added to the gradient.
 
   Returns:
     A `tff.learning.optimizers.Optimizer`.
   """
-  from tensorflow_federated import learning
-
   from fl_research.optimizers import gradient_transforms
 
-  names = OPTIMIZERS[name].hyperparameters
-  h: dict[str, Any] = {n: hyperparameters.get(n, HYPERPARAMETERS[n].default) for n in names}
-  tff_optimizers = learning.optimizers
-  builders = {
-    'sgd': lambda: tff_optimizers.build_sgdm(learning_rate),
-    'momentum': lambda: tff_optimizers.build_sgdm(learning_rate, h['momentum']),
-    'adagrad': lambda: tff_optimizers.build_adagrad(
-      learning_rate, h['initial_accumulator'], h['epsilon']
-    ),
-    'adam': lambda: tff_optimizers.build_adam(
-      learning_rate, h['beta_1'], h['beta_2'], h['epsilon']
-    ),
-    'adamw': lambda: tff_optimizers.build_adamw(
-      learning_rate, h['beta_1'], h['beta_2'], h['epsilon'], h['decoupled_weight_decay']
-    ),
-    'rmsprop': lambda: tff_optimizers.build_rmsprop(learning_rate, h['beta_2'], h['epsilon']),
-    'yogi': lambda: tff_optimizers.build_yogi(
-      learning_rate, h['beta_1'], h['beta_2'], h['epsilon'], h['initial_accumulator']
-    ),
-  }
-  optimizer = builders[name]()
+  entry = OPTIMIZERS[name]
+  settings = entry.settings(name, hyperparameters)
+  optimizer = getattr(entry.load(), name)(learning_rate, **settings)
   if clip_norm or weight_decay:
     optimizer = gradient_transforms.TransformedOptimizer(optimizer, clip_norm, weight_decay)
   return optimizer

@@ -42,7 +42,7 @@ class RestrictedOptimizer(tff.learning.optimizers.Optimizer):
   same as training the parameters of the space: with H = A B, A of orthonormal columns, a step on B
   moves H by A Aᵀ s, and P = A Aᵀ. Weight decay is projected along with the gradient; clipping
   sees the gradient of all weights. Adaptive optimisers, whose steps are not linear, would train
-  something else; `fl_research.validation.validate` refuses them.
+  something else; `fl_research.soundness.validation.validate` refuses them.
 
   Args:
     optimizer: the optimiser.

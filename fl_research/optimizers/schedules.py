@@ -9,17 +9,26 @@ Rounds are numbered from 0 here: the first round of training has t = 0. With the
     cosine         (1 + cos(π min(t, T)/T)) / 2
 """
 
-from collections.abc import Callable
-import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
-SCHEDULES = {
-  'constant': 'the same rate in all rounds',
-  'exponential': 'times decay^(t / decay_rounds) in round t = 0, 1, …',
-  'linear_warmup': 'rising to the full rate over the first decay_rounds rounds',
-  'cosine': 'falling to 0 along half a cosine over decay_rounds rounds',
+from fl_research import registry
+
+_MODULE = 'fl_research.optimizers.schedule_factors'
+
+SCHEDULES: Mapping[str, registry.Entry] = {
+  'constant': registry.Entry(_MODULE, 'the same rate in all rounds'),
+  'exponential': registry.Entry(_MODULE, 'times decay^(t / decay_rounds) in round t = 0, 1, …'),
+  'linear_warmup': registry.Entry(
+    _MODULE, 'rising to the full rate over the first decay_rounds rounds'
+  ),
+  'cosine': registry.Entry(_MODULE, 'falling to 0 along half a cosine over decay_rounds rounds'),
 }
-"""The schedules by name, in words."""
+"""Every schedule: the name users type, its module.
+
+The module has a function of that name, `(t, decay, decay_rounds)`, which returns the factor of the
+rate in round t, float32 [], and is TensorFlow.
+"""
 
 
 def build(name: str, decay: float, decay_rounds: int) -> Callable[[Any], Any]:
@@ -35,14 +44,5 @@ def build(name: str, decay: float, decay_rounds: int) -> Callable[[Any], Any]:
   """
   import tensorflow as tf
 
-  def factor(round_num):
-    t = tf.cast(round_num, tf.float32)
-    if name == 'exponential':
-      return tf.pow(decay, t / decay_rounds)
-    if name == 'linear_warmup':
-      return tf.minimum(1.0, (t + 1.0) / decay_rounds)
-    if name == 'cosine':
-      return 0.5 * (1.0 + tf.cos(math.pi * tf.minimum(t, float(decay_rounds)) / decay_rounds))
-    return tf.constant(1.0)
-
-  return factor
+  factor = getattr(SCHEDULES[name].load(), name)
+  return lambda round_num: factor(tf.cast(round_num, tf.float32), decay, decay_rounds)

@@ -4,7 +4,7 @@ Differences from the paper:
 1. There is none; papers differ in how they draw, and each way here is one of theirs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
 from typing import Optional
@@ -12,17 +12,36 @@ from typing import Optional
 import numpy as np
 import pandas as pd
 
-from fl_research import random_streams
+from fl_research import random_streams, registry
 from fl_research.registry import UsageError
 
-SAMPLINGS = {
-  'uniform': 'clients_per_round different clients, all equally likely',
-  'by_size': 'clients_per_round different clients, likely in proportion to their examples',
-  'with_replacement': 'clients_per_round draws; a client may be drawn more than once',
-  'poisson': 'every client on its own with probability clients_per_round / clients',
-  'availability': 'uniform among those the trace says are available (all of them if too few)',
+_MODULE = 'fl_research.population.draws'
+
+SAMPLINGS: Mapping[str, registry.Entry] = {
+  'uniform': registry.Entry(_MODULE, 'clients_per_round different clients, all equally likely'),
+  'by_size': registry.Entry(
+    _MODULE,
+    'clients_per_round different clients, likely in proportion to their examples',
+    not_private='draws clients by their number of examples, which is private itself',
+  ),
+  'with_replacement': registry.Entry(
+    _MODULE,
+    'clients_per_round draws; a client may be drawn more than once',
+    not_private='may count a client more than once in a round',
+  ),
+  'poisson': registry.Entry(
+    _MODULE, 'every client on its own with probability clients_per_round / clients'
+  ),
+  'availability': registry.Entry(
+    _MODULE, 'uniform among those the trace says are available (all of them if too few)'
+  ),
 }
-"""The ways of drawing a cohort, in words."""
+"""Every way of drawing a cohort: the name users type, its module.
+
+The module has a function of that name, `(generator, eligible, sizes, clients_per_round)`, which
+returns the cohort: some of the positions that are eligible. `sizes` has the number of examples of
+every client, eligible or not; above 0 for those that are.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,20 +75,8 @@ class CohortSampler:
     eligible = self._with_examples
     if self.availability is not None:
       eligible = eligible[self.availability.available(round_num)[eligible]]
-    count = min(self.clients_per_round, len(eligible))
-    if self.sampling == 'by_size':
-      shares = self.sizes[eligible] / self.sizes[eligible].sum()
-      return generator.choice(eligible, count, replace=False, p=shares)
-    if self.sampling == 'with_replacement':
-      return generator.choice(eligible, self.clients_per_round, replace=True)
-    if self.sampling == 'poisson':
-      return eligible[generator.random(len(eligible)) < count / max(len(eligible), 1)]
-    return eligible[_choose_few(generator, len(eligible), count)]
-
-
-def _choose_few(generator: np.random.Generator, population: int, count: int) -> np.ndarray:
-  """`count` different numbers below `population`, in time that depends on `count` alone."""
-  return generator.choice(population, count, replace=False, shuffle=False)
+    draw = getattr(SAMPLINGS[self.sampling].load(), self.sampling)
+    return draw(generator, eligible, self.sizes, self.clients_per_round)
 
 
 class AvailabilityTrace:

@@ -23,8 +23,6 @@ from fl_research import (
 )
 from fl_research.aggregation import compression
 from fl_research.aggregation import sums as sums_lib
-from fl_research.aggregation.compression import chain
-from fl_research.aggregation.privacy import guarantee as guarantee_lib
 from fl_research.models import specification
 from fl_research.optimizers import schedules
 from fl_research.population import attackers, attacks, cohorts, devices, participation
@@ -32,6 +30,7 @@ from fl_research.population.attacks import attack as attack_lib
 from fl_research.round import composition as process_lib
 from fl_research.round import parts as parts_lib
 from fl_research.settings import Settings
+from fl_research.soundness import chains
 from fl_research.training import (
   checkpoints,
   evaluation,
@@ -43,6 +42,7 @@ from fl_research.training import (
   tables,
   tensorboard,
 )
+from fl_research.training import guarantee as guarantee_lib
 from fl_research.training import (
   loop as loop_lib,
 )
@@ -153,7 +153,7 @@ def build_compressor(settings: Settings, data: run_data.RunData):
   """The compressor that the settings name, checked against the population; None without one."""
   stages = settings.compressor_stages()
   clients = int(np.count_nonzero(data.train.sizes))
-  chain.check_returning(stages, settings.total_rounds, settings.clients_per_round, clients)
+  chains.check_returning(stages, settings.total_rounds, settings.clients_per_round, clients)
   return compression.build(stages)
 
 
@@ -223,11 +223,11 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
   """Runs, or resumes, the experiment that the settings describe.
 
   Args:
-    settings: checked settings (see `fl_research.validation.validate`).
+    settings: checked settings (see `fl_research.soundness.validation.validate`).
     interrupted: asked after each round; a reason to stop now, or nothing.
 
   Raises:
-    UsageError, DataError: one line, before anything is written.
+    UsageError: one line, before anything is written.
     OSError: the folder cannot be written to (disk full, …); what it holds stays valid.
   """
   begin = time.monotonic()

@@ -8,8 +8,9 @@ import zipfile
 
 import numpy as np
 
-from fl_research import runtime, validation
+from fl_research import runtime
 from fl_research.registry import UsageError
+from fl_research.soundness import validation
 from fl_research.training import (
   checkpoints,
   evaluation,
@@ -49,7 +50,7 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
     changes: settings to change, by name, e.g. where the data are now.
 
   Raises:
-    UsageError, DataError: there is no such run, it has no final model, or its data have changed.
+    UsageError: there is no such run, it has no final model, or its data have changed.
   """
   manifest = run_folder.read_ended(path)
   settings = dataclasses.replace(

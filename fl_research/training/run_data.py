@@ -21,7 +21,6 @@ from fl_research.settings import Settings
 
 _DEFAULT_NUM_CLIENTS = 100
 _LABELLED = (Problem.CLASSIFICATION, Problem.BINARY)
-_GENERATED = ('synthetic', 'synthetic_iid', 'feddyn_synthetic', 'leaf_synthetic')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,10 +53,10 @@ def load(settings: Settings) -> RunData:
   """Loads and deals out the data that the settings name.
 
   Raises:
-    UsageError, DataError: one line naming the flag or file.
+    UsageError: one line naming the flag or file.
   """
   task = tasks.get_task(settings.task)
-  data = task.load(_options(settings))
+  data = tasks.load(settings.task, _options(settings))
   clients = _rename_labels(_test_on_own(_deal_out(data, settings), settings), settings)
   train, held_out = _hold_out(clients.train, settings)
   passport_of_split = passport.passport(train, data.problem)
@@ -104,7 +103,7 @@ def _deal_out(data: tasks.Data, settings: Settings) -> FederatedData:
         f'--partition=natural: {settings.task} has no clients of its own; accepted are '
         f'{", ".join(partition.SCHEMES)}'
       )
-    if settings.num_clients and settings.task not in _GENERATED:
+    if settings.num_clients and not tasks.get_task(settings.task).makes_clients:
       raise UsageError(
         f'--num_clients={settings.num_clients}: {settings.task} has clients of its own '
         f'({len(data.train)}); leave it out, or choose a --partition scheme'

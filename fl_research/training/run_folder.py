@@ -8,7 +8,6 @@
 from collections.abc import Mapping
 import csv
 import datetime
-import difflib
 import fcntl
 import importlib.metadata
 import io
@@ -18,6 +17,7 @@ import pathlib
 import sys
 from typing import Any, Optional
 
+from fl_research import registry
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
@@ -231,8 +231,8 @@ def read_ended(path: pathlib.Path) -> dict[str, Any]:
   manifest = read_manifest(path)
   if not manifest:
     beside = [each.parent.name for each in path.parent.glob(f'*/{MANIFEST}')]
-    near = difflib.get_close_matches(path.name, beside, n=1)
-    hint = f' (did you mean {path.parent / near[0]}?)' if near else ''
+    near = registry.nearest(path.name, beside)
+    hint = f' (did you mean {path.parent / near}?)' if near else ''
     raise UsageError(f'--run={path}: there is no run, as there is no {MANIFEST}{hint}')
   if 'rounds' not in manifest or not (path / 'model.npz').is_file():
     raise UsageError(

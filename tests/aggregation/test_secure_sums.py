@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tensorflow_federated as tff
 
-from fl_research import aggregation, algorithms, runtime, validation
+from fl_research import aggregation, algorithms, runtime
 from fl_research import settings as settings_lib
 from fl_research.aggregation import sums as sums_lib
 from fl_research.aggregation.privacy import dp_mean
 from fl_research.registry import UsageError
+from fl_research.soundness import validation
 from tests.aggregation import seven_clients
 from tests.algorithms import harness
 from tests.oracles import robust_aggregation as oracle

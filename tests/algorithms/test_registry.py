@@ -2,8 +2,9 @@
 
 import pytest
 
-from fl_research import algorithms, settings, validation
+from fl_research import algorithms, settings
 from fl_research.registry import UsageError
+from fl_research.soundness import validation
 
 STATEFUL = ('local', 'scaffold', 'feddyn', 'fedper', 'fedrep', 'ditto')
 

@@ -60,7 +60,7 @@ def test_clipping_and_decay_come_before_the_step():
 @pytest.mark.parametrize('name', sorted(optimizers.OPTIMIZERS))
 def test_every_optimizer_descends_and_takes_its_hyperparameters(name):
   read = optimizers.OPTIMIZERS[name].hyperparameters
-  given = {key: optimizers.HYPERPARAMETERS[key].default for key in read}
+  given = {key: hyperparameter.default for key, hyperparameter in read.items()}
   optimizer = optimizers.build(name, 0.1, given)
   weights = (tf.constant([1.0, -2.0]),)
   state = optimizer.initialize((tf.TensorSpec([2]),))

@@ -7,8 +7,8 @@ import pytest
 from baselines import claims, flag_files, readme, reproduce, smoke
 from baselines.claims import Claim
 from experiments import command_line
-from fl_research import validation
 from fl_research.registry import UsageError
+from fl_research.soundness import validation
 
 PAPERS = {folder.name: folder for folder in reproduce.papers()}
 FLAG_FILES = sorted(path for folder in PAPERS.values() for path in folder.glob('*.flags'))

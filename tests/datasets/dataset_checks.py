@@ -7,7 +7,8 @@ import pathlib
 import numpy as np
 import pytest
 
-from fl_research.datasets.federated_data import Clients, DataError, DatasetOptions, FederatedData
+from fl_research.datasets.federated_data import Clients, DatasetOptions, FederatedData
+from fl_research.registry import UsageError
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NOWHERE = 'http://127.0.0.1:9/'
@@ -25,8 +26,8 @@ def published(folder: str, file_name: str, **options) -> DatasetOptions:
 
 @contextlib.contextmanager
 def one_line_error(*parts: str):
-  """Asserts that the block raises a `DataError` of one line that contains all the parts."""
-  with pytest.raises(DataError) as caught:
+  """Asserts that the block raises a `UsageError` of one line that contains all the parts."""
+  with pytest.raises(UsageError) as caught:
     yield
   message = str(caught.value)
   assert len(message.splitlines()) == 1, message

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow_federated as tff
 
-from fl_research import datasets
+from fl_research import tasks
 from fl_research.datasets.federated_data import DatasetOptions, Problem
 from tests.datasets import tff_database
 
@@ -22,7 +22,7 @@ def test_reads_celebrities(tmp_path):
       'split_by_examples_test': {'7': [_example(0, True)]},
     },
   )
-  data = datasets.load('celeba', DatasetOptions(str(tmp_path)))
+  data = tasks.load('celeba', DatasetOptions(str(tmp_path)))
   own = data.train.examples(0)
   assert data.problem is Problem.BINARY
   assert own['x'].shape == (2, 84, 84, 3)

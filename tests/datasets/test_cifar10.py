@@ -8,9 +8,10 @@ import tarfile
 import numpy as np
 import pytest
 
-from fl_research import datasets
+from fl_research import tasks
 from fl_research.datasets import cifar10
-from fl_research.datasets.federated_data import DataError, DatasetOptions
+from fl_research.datasets.federated_data import DatasetOptions
+from fl_research.registry import UsageError
 
 
 def _record(label: int, red: int, first_pixel: tuple[int, int, int]) -> bytes:
@@ -40,7 +41,7 @@ def load(tmp_path, monkeypatch):
     path = tmp_path / 'cifar' / 'cifar-10-binary.tar.gz'
     _write(path, members)
     monkeypatch.setattr(cifar10, '_SHA256', hashlib.sha256(path.read_bytes()).hexdigest())
-    return datasets.load('cifar10', DatasetOptions(str(tmp_path)))
+    return tasks.load('cifar10', DatasetOptions(str(tmp_path)))
 
   return load
 
@@ -66,7 +67,7 @@ def test_reads_planes_as_channels(load):
   ],
 )
 def test_damaged_records(load, name, content, message):
-  with pytest.raises(DataError, match=message) as caught:
+  with pytest.raises(UsageError, match=message) as caught:
     load(_members(**{name: content}))
   assert 'cifar-10-binary.tar.gz' in str(caught.value)
 
@@ -74,7 +75,7 @@ def test_damaged_records(load, name, content, message):
 def test_missing_member(load):
   members = _members()
   del members['data_batch_3.bin']
-  with pytest.raises(DataError, match=r'has no cifar-10-batches-bin/data_batch_3\.bin'):
+  with pytest.raises(UsageError, match=r'has no cifar-10-batches-bin/data_batch_3\.bin'):
     load(members)
 
 
@@ -83,5 +84,5 @@ def test_truncated_archive(tmp_path, monkeypatch):
   _write(path, _members())
   path.write_bytes(path.read_bytes()[:-40])
   monkeypatch.setattr(cifar10, '_SHA256', hashlib.sha256(path.read_bytes()).hexdigest())
-  with pytest.raises(DataError, match='damaged, truncated or not readable'):
-    datasets.load('cifar10', DatasetOptions(str(tmp_path)))
+  with pytest.raises(UsageError, match='damaged, truncated or not readable'):
+    tasks.load('cifar10', DatasetOptions(str(tmp_path)))

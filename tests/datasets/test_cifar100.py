@@ -6,7 +6,7 @@ import tarfile
 
 import numpy as np
 
-from fl_research import datasets
+from fl_research import tasks
 from fl_research.datasets import cifar100
 from fl_research.datasets.federated_data import DatasetOptions
 from fl_research.datasets.partition import partition
@@ -30,7 +30,7 @@ def test_coarse_labels_and_pachinko(tmp_path, monkeypatch):
       entry.size = len(content)
       archive.addfile(entry, io.BytesIO(content))
   monkeypatch.setattr(cifar100, '_SHA256', hashlib.sha256(path.read_bytes()).hexdigest())
-  data = datasets.load('cifar100', DatasetOptions(str(tmp_path)))
+  data = tasks.load('cifar100', DatasetOptions(str(tmp_path)))
   np.testing.assert_array_equal(data.train['y'], fine)
   np.testing.assert_array_equal(data.coarse_labels, fine // 5)
   assert data.num_classes == 100

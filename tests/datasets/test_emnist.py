@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from fl_research import datasets
+from fl_research import tasks
 from fl_research.datasets import emnist, tff_bridge
-from fl_research.datasets.federated_data import DataError, DatasetOptions, Problem
+from fl_research.datasets.federated_data import DatasetOptions, Problem
+from fl_research.registry import UsageError
 from tests.datasets import tff_database
 
 
@@ -28,7 +29,7 @@ def options(tmp_path) -> DatasetOptions:
 
 
 def test_reads_writers(options):
-  data = datasets.load('emnist', options)
+  data = tasks.load('emnist', options)
   assert data.problem is Problem.CLASSIFICATION
   assert data.num_classes == 62
   assert list(data.train.ids) == ['f1', 'f2']
@@ -52,5 +53,5 @@ def test_only_digits(options):
 
 def test_offline(tmp_path, monkeypatch):
   monkeypatch.setattr(tff_bridge, 'URL', 'http://127.0.0.1:1/')
-  with pytest.raises(DataError, match=r'emnist_all\.sqlite: not in .*emnist_all\.sqlite\.lzma'):
-    datasets.load('emnist', DatasetOptions(str(tmp_path)))
+  with pytest.raises(UsageError, match=r'emnist_all\.sqlite: not in .*emnist_all\.sqlite\.lzma'):
+    tasks.load('emnist', DatasetOptions(str(tmp_path)))

@@ -5,7 +5,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from fl_research import datasets
+from fl_research import tasks
 from fl_research.datasets import fashion_mnist, files
 from fl_research.datasets.federated_data import DatasetOptions
 from tests.datasets import real_data
@@ -16,7 +16,7 @@ def test_published_files():
   folder = fashion_mnist.FASHION_MNIST.system_folder
   if in_data_dir is None and not folder.is_dir():
     pytest.skip(f'Fashion-MNIST is neither in {real_data.data_dir()} nor in {folder}')
-  data = datasets.load('fashion_mnist', DatasetOptions(real_data.data_dir()))
+  data = tasks.load('fashion_mnist', DatasetOptions(real_data.data_dir()))
   assert data.train['x'].shape == (60_000, 28, 28, 1)
   assert np.bincount(data.train['y']).tolist() == [6000] * 10
   assert np.bincount(data.test['y']).tolist() == [1000] * 10

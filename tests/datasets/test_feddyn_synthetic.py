@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from fl_research import datasets
-from fl_research.datasets.federated_data import DataError, DatasetOptions
+from fl_research import tasks
+from fl_research.datasets.federated_data import DatasetOptions
+from fl_research.registry import UsageError
 
 
 def _load(**options):
-  return datasets.load('feddyn_synthetic', DatasetOptions('', **{'num_clients': 20, **options}))
+  return tasks.load('feddyn_synthetic', DatasetOptions('', **{'num_clients': 20, **options}))
 
 
 @pytest.mark.parametrize(
@@ -46,5 +47,5 @@ def test_is_tested_on_what_it_trains_on():
   ],
 )
 def test_bad_options(option, flag):
-  with pytest.raises(DataError, match=flag):
+  with pytest.raises(UsageError, match=flag):
     _load(**option)

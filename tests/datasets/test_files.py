@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from fl_research.datasets import files
-from fl_research.datasets.federated_data import DataError
+from fl_research.registry import UsageError
 
 _CONTENT = bytes(range(256)) * 5000
 _SHA256 = hashlib.sha256(_CONTENT).hexdigest()
@@ -72,7 +72,7 @@ def test_present_file_needs_no_network(tmp_path, place):
 
 
 def test_wrong_download_is_thrown_away(server, tmp_path):
-  with pytest.raises(DataError) as caught:
+  with pytest.raises(UsageError) as caught:
     files.fetch(tmp_path, 'set', 'file.bin', f'{server}/file.bin', 'ab' * 32)
   message = str(caught.value)
   for part in ('file.bin', f'{server}/file.bin', _SHA256, 'ab' * 32, str(tmp_path / 'set')):
@@ -83,7 +83,7 @@ def test_wrong_download_is_thrown_away(server, tmp_path):
 
 def test_wrong_present_file_is_refused_and_left_alone(tmp_path):
   (tmp_path / 'file.bin').write_bytes(b'other')
-  with pytest.raises(DataError, match='is not that of the published file') as caught:
+  with pytest.raises(UsageError, match='is not that of the published file') as caught:
     files.fetch(tmp_path, 'set', 'file.bin', _closed_address(), _SHA256)
   assert str(tmp_path / 'file.bin') in str(caught.value)
   assert (tmp_path / 'file.bin').read_bytes() == b'other'
@@ -92,7 +92,7 @@ def test_wrong_present_file_is_refused_and_left_alone(tmp_path):
 @pytest.mark.parametrize('name', ['cut', 'missing', 'cut-packed'])
 def test_failed_downloads_leave_nothing(server, tmp_path, name):
   decompressor = lzma.LZMADecompressor() if name == 'cut-packed' else None
-  with pytest.raises(DataError, match=r'downloading .* failed') as caught:
+  with pytest.raises(UsageError, match=r'downloading .* failed') as caught:
     files.fetch(tmp_path, 'set', 'file.bin', f'{server}/{name}', decompressor=decompressor)
   assert '\n' not in str(caught.value)
   assert list(tmp_path.iterdir()) == []
@@ -100,7 +100,7 @@ def test_failed_downloads_leave_nothing(server, tmp_path, name):
 
 def test_offline_says_what_to_do(tmp_path):
   address = _closed_address()
-  with pytest.raises(DataError) as caught:
+  with pytest.raises(UsageError) as caught:
     files.fetch(tmp_path, 'set', 'file.bin', address, _SHA256)
   message = str(caught.value)
   assert message.startswith('file.bin: not in')
@@ -111,7 +111,7 @@ def test_offline_says_what_to_do(tmp_path):
 
 def test_folder_that_cannot_be_written(server, tmp_path):
   (tmp_path / 'set').write_text('a file where the folder should be')
-  with pytest.raises(DataError, match='cannot be written to') as caught:
+  with pytest.raises(UsageError, match='cannot be written to') as caught:
     files.fetch(tmp_path, 'set', 'file.bin', f'{server}/file.bin', _SHA256)
   assert '\n' not in str(caught.value)
 
@@ -156,7 +156,7 @@ def test_content_counts_not_its_packing(tmp_path):
   published = hashlib.md5(_CONTENT).hexdigest()
   url = _closed_address()
   assert files.fetch(tmp_path, '', 'file.gz', url, _SHA256, content_md5=published) == path
-  with pytest.raises(DataError, match='is not that of the published file'):
+  with pytest.raises(UsageError, match='is not that of the published file'):
     files.fetch(tmp_path, '', 'file.gz', url, _SHA256, content_md5='0' * 32)
 
 
@@ -164,7 +164,7 @@ def test_content_counts_not_its_packing(tmp_path):
 def test_damaged_gzip_names_the_file(tmp_path, damage):
   path = tmp_path / 'file.gz'
   path.write_bytes(damage(gzip.compress(_CONTENT)))
-  with pytest.raises(DataError, match='damaged, truncated or not readable') as caught:
+  with pytest.raises(UsageError, match='damaged, truncated or not readable') as caught:
     files.read_bytes(path)
   assert str(caught.value).startswith(str(path))
   assert '\n' not in str(caught.value)
@@ -186,7 +186,7 @@ def test_checksum_follows_the_file(tmp_path):
   assert files.sha256_of(path) == _SHA256
   path.write_bytes(b'abc')
   assert files.sha256_of(path) == hashlib.sha256(b'abc').hexdigest()
-  with pytest.raises(DataError, match=r'absent\.bin'):
+  with pytest.raises(UsageError, match=r'absent\.bin'):
     files.sha256_of(tmp_path / 'absent.bin')
 
 

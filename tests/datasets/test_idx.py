@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from fl_research.datasets import idx
-from fl_research.datasets.federated_data import DataError, Problem
+from fl_research.datasets.federated_data import Problem
+from fl_research.registry import UsageError
 
 _URL = 'http://127.0.0.1:1/'  # nothing answers there
 
@@ -77,7 +78,7 @@ def test_unpacked_file_with_another_content_is_refused(tmp_path, contents):
   for name, content in contents.items():
     _write(tmp_path / name, content)
   _write(tmp_path / 'test-labels', _bytes(np.array([9, 1])))
-  with pytest.raises(DataError, match='test-labels'):
+  with pytest.raises(UsageError, match='test-labels'):
     _data_set(contents).load(str(tmp_path))
 
 
@@ -85,16 +86,16 @@ def test_unpacked_file_with_another_content_is_refused(tmp_path, contents):
 @pytest.mark.parametrize('name', ['images', 'images.gz'])
 def test_truncated(tmp_path, length, name):
   path = _write(tmp_path / name, _bytes(_images(1))[:length])
-  with pytest.raises(DataError) as caught:
+  with pytest.raises(UsageError) as caught:
     idx.read(path)
   assert str(caught.value).startswith(f'{path}: damaged')
   assert '\n' not in str(caught.value)
 
 
 def test_too_long_or_of_another_type(tmp_path):
-  with pytest.raises(DataError, match='785 values where its header says 1 x 28 x 28'):
+  with pytest.raises(UsageError, match='785 values where its header says 1 x 28 x 28'):
     idx.read(_write(tmp_path / 'long', _bytes(_images(1)) + b'?'))
-  with pytest.raises(DataError, match='not an IDX file of unsigned bytes'):
+  with pytest.raises(UsageError, match='not an IDX file of unsigned bytes'):
     idx.read(_write(tmp_path / 'floats', _bytes(_images(1), kind=0x0D)))
 
 
@@ -108,5 +109,5 @@ def test_too_long_or_of_another_type(tmp_path):
 )
 def test_images_and_labels_that_do_not_fit(tmp_path, images, labels, message):
   paths = [_write(tmp_path / 'i', _bytes(images)), _write(tmp_path / 'l', _bytes(labels))]
-  with pytest.raises(DataError, match=message):
+  with pytest.raises(UsageError, match=message):
     idx.read_examples(*paths)

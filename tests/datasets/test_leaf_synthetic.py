@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from fl_research import datasets
+from fl_research import tasks
 from fl_research.datasets import leaf_synthetic
-from fl_research.datasets.federated_data import DataError, DatasetOptions
+from fl_research.datasets.federated_data import DatasetOptions
+from fl_research.registry import UsageError
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_equals_leafs_generator(seed, total, labels, first_sum, sizes):
 
 def test_split_keeps_every_example():
   seed = 3
-  data = datasets.load('leaf_synthetic', DatasetOptions('nowhere', seed=seed, num_clients=200))
+  data = tasks.load('leaf_synthetic', DatasetOptions('nowhere', seed=seed, num_clients=200))
   assert data.num_classes == 5
   for position, (x, y) in enumerate(leaf_synthetic.generate(200, seed)):
     train, test = data.train.examples(position), data.test_clients.examples(position)
@@ -39,12 +40,12 @@ def test_split_keeps_every_example():
 
 
 def test_split_depends_on_the_seed_only():
-  loads = [datasets.load('leaf_synthetic', DatasetOptions('', seed=s)) for s in (1, 1, 2)]
+  loads = [tasks.load('leaf_synthetic', DatasetOptions('', seed=s)) for s in (1, 1, 2)]
   first, same, other = (data.train.pooled()['x'] for data in loads)
   np.testing.assert_array_equal(first, same)
   assert first.shape != other.shape or not np.array_equal(first, other)
 
 
 def test_bad_number_of_clients():
-  with pytest.raises(DataError, match='--num_clients=0'):
-    datasets.load('leaf_synthetic', DatasetOptions('nowhere', num_clients=0))
+  with pytest.raises(UsageError, match='--num_clients=0'):
+    tasks.load('leaf_synthetic', DatasetOptions('nowhere', num_clients=0))

@@ -5,13 +5,14 @@ import shutil
 import numpy as np
 import pytest
 
-from fl_research import datasets
-from fl_research.datasets.federated_data import DataError, DatasetOptions, PooledData
+from fl_research import tasks
+from fl_research.datasets.federated_data import DatasetOptions, PooledData
+from fl_research.registry import UsageError
 from tests.datasets import real_data
 
 
 def test_published_files():
-  data = datasets.load('mnist', DatasetOptions(real_data.require('mnist')))
+  data = tasks.load('mnist', DatasetOptions(real_data.require('mnist')))
   assert isinstance(data, PooledData)
   assert data.train['x'].shape == (60_000, 28, 28, 1)
   assert data.test['x'].shape == (10_000, 28, 28, 1)
@@ -32,7 +33,7 @@ def test_truncated_file_is_refused(tmp_path):
   shutil.copytree(f'{real_data.require("mnist")}/mnist', tmp_path / 'mnist')
   path = tmp_path / 'mnist' / 't10k-images-idx3-ubyte.gz'
   path.write_bytes(path.read_bytes()[:-1000])
-  with pytest.raises(DataError) as caught:
-    datasets.load('mnist', DatasetOptions(str(tmp_path)))
+  with pytest.raises(UsageError) as caught:
+    tasks.load('mnist', DatasetOptions(str(tmp_path)))
   assert str(path) in str(caught.value)
   assert '\n' not in str(caught.value)

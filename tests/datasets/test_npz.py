@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fl_research.datasets import npz
-from fl_research.datasets.federated_data import DataError, DatasetOptions, Problem
+from fl_research.datasets.federated_data import DatasetOptions, Problem
+from fl_research.registry import UsageError
 from tests.datasets import dataset_checks as checks
 
 SIZES = {'ann': 10, 'bob': 1, 'cyd': 25}
@@ -241,7 +242,7 @@ def test_damaged_files_are_refused_or_read_as_they_were(folder, tmp_path, save):
     path.write_bytes(damaged)
     try:
       found = npz.load(options).train.examples(0)['x']
-    except DataError as error:
+    except UsageError as error:
       refused += 1
       assert 'ann.npz' in str(error) and len(str(error).splitlines()) == 1
     else:

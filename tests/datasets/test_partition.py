@@ -5,16 +5,16 @@ from hypothesis import strategies
 import numpy as np
 import pytest
 
-from fl_research import datasets
+from fl_research import tasks
 from fl_research.datasets.federated_data import (
   ContiguousClients,
-  DataError,
   DatasetOptions,
   PooledData,
   Problem,
 )
 from fl_research.datasets.label_counts import label_counts
 from fl_research.datasets.partition import partition, partition_test, SCHEMES
+from fl_research.registry import UsageError
 from tests.datasets import real_data
 
 
@@ -64,7 +64,7 @@ def test_every_example_has_one_owner(case):
   pool = _pool(labels)
   try:
     clients = partition(pool, scheme, num_clients, seed, **parameters)
-  except DataError as error:
+  except UsageError as error:
     # The only splits that cannot be had: too many shards, or labels that cannot all be held.
     assert scheme in ('shards', 'labels'), error
     assert '--partition_' in str(error) and '\n' not in str(error)
@@ -125,7 +125,7 @@ def test_shards_of_mcmahan():
 
 
 def test_shards_of_mnist():
-  pool = datasets.load('mnist', DatasetOptions(real_data.require('mnist')))
+  pool = tasks.load('mnist', DatasetOptions(real_data.require('mnist')))
   clients = partition(pool, 'shards', 100, 1)
   assert clients.sizes.tolist() == [600] * 100
   labels_held = (_counts(clients) > 0).sum(axis=1)
@@ -262,7 +262,7 @@ def test_pachinko_concentrates_on_coarse_labels():
 
 
 def test_pachinko_needs_superclasses():
-  with pytest.raises(DataError, match='--partition=pachinko: the data set has no superclasses'):
+  with pytest.raises(UsageError, match='--partition=pachinko: the data set has no superclasses'):
     partition(_pool([0, 1]).train, 'pachinko', 2, 1)
 
 
@@ -301,7 +301,7 @@ def test_test_examples_without_classes_go_by_size():
   ],
 )
 def test_bad_requests(scheme, num_clients, parameters, message):
-  with pytest.raises(DataError) as caught:
+  with pytest.raises(UsageError) as caught:
     partition(_balanced(60), scheme, num_clients, 1, **parameters)
   assert message in str(caught.value)
   assert '\n' not in str(caught.value)
@@ -309,8 +309,8 @@ def test_bad_requests(scheme, num_clients, parameters, message):
 
 def test_schemes_that_need_classes_or_numbers():
   ratings = {'x': np.zeros((4, 2), np.int32), 'y': np.zeros(4, np.float32)}
-  with pytest.raises(DataError, match='--partition=dirichlet: needs one class per example'):
+  with pytest.raises(UsageError, match='--partition=dirichlet: needs one class per example'):
     partition(ratings, 'dirichlet', 2, 1)
-  with pytest.raises(DataError, match='--partition=feature_noise: x of this data set'):
+  with pytest.raises(UsageError, match='--partition=feature_noise: x of this data set'):
     partition(ratings, 'feature_noise', 2, 1)
   assert partition(ratings, 'iid', 2, 1).sizes.tolist() == [2, 2]

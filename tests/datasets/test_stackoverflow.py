@@ -5,9 +5,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from fl_research import datasets
+from fl_research import tasks
 from fl_research.datasets import stackoverflow
-from fl_research.datasets.federated_data import DataError, DatasetOptions, Problem
+from fl_research.datasets.federated_data import DatasetOptions, Problem
+from fl_research.registry import UsageError
 from tests.datasets import tff_database
 
 _WORDS = 'the 9\nto 7\nuse 5\npython 2\n'
@@ -34,7 +35,7 @@ def options(tmp_path, monkeypatch) -> DatasetOptions:
 
 
 def test_tokens(options):
-  data = datasets.load('stackoverflow', options)
+  data = tasks.load('stackoverflow', options)
   assert data.problem is Problem.NEXT_TOKEN
   assert data.num_classes == 8  # padding, four words, unknown, begin, end
   own = data.train.examples(1)
@@ -50,7 +51,7 @@ def test_tokens(options):
 def test_users_are_capped_and_the_vocabulary_cut(options, monkeypatch):
   monkeypatch.setattr(stackoverflow, '_MOST_EXAMPLES', 3)
   monkeypatch.setattr(stackoverflow, '_VOCABULARY_SIZE', 2)
-  data = datasets.load('stackoverflow', options)
+  data = tasks.load('stackoverflow', options)
   assert data.num_classes == 6
   assert data.train.sizes.tolist() == [3, 2]
   assert len(data.train.examples(0)['y']) == 3
@@ -61,5 +62,5 @@ def test_archive_without_words(options, tmp_path, monkeypatch):
   tff_database.write_archive(path, 'else', _WORDS)
   digest = hashlib.sha256(path.read_bytes()).hexdigest()
   monkeypatch.setattr(stackoverflow, '_WORDS_SHA256', digest)
-  with pytest.raises(DataError, match=r'has no stackoverflow\.word_count'):
-    datasets.load('stackoverflow', options)
+  with pytest.raises(UsageError, match=r'has no stackoverflow\.word_count'):
+    tasks.load('stackoverflow', options)

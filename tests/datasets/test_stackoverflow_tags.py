@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 
-from fl_research import datasets
+from fl_research import tasks
 from fl_research.datasets import stackoverflow, stackoverflow_tags
 from fl_research.datasets.federated_data import DatasetOptions, Problem
 from tests.datasets import tff_database
@@ -38,7 +38,7 @@ def test_bags_of_words_and_tags(tmp_path, monkeypatch):
     monkeypatch.setattr(module, constant, hashlib.sha256(path.read_bytes()).hexdigest())
   monkeypatch.setattr(stackoverflow_tags, '_NUM_TAGS', 2)
 
-  data = datasets.load('stackoverflow_tags', DatasetOptions(str(tmp_path)))
+  data = tasks.load('stackoverflow_tags', DatasetOptions(str(tmp_path)))
   assert data.problem is Problem.MULTILABEL
   assert data.num_classes == 2
   own = data.train.examples(0)

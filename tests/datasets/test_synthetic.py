@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from fl_research import datasets
-from fl_research.datasets.federated_data import DataError, DatasetOptions
+from fl_research import tasks
+from fl_research.datasets.federated_data import DatasetOptions
+from fl_research.registry import UsageError
 
 
 def _load(alpha=0.0, beta=0.0, seed=0, **others):
-  return datasets.load(
+  return tasks.load(
     'synthetic', DatasetOptions('nowhere', seed=seed, alpha=alpha, beta=beta, **others)
   )
 
@@ -67,5 +68,5 @@ def test_alpha_and_beta_make_clients_differ():
   ],
 )
 def test_bad_parameters(options, message):
-  with pytest.raises(DataError, match=message):
+  with pytest.raises(UsageError, match=message):
     _load(**options)

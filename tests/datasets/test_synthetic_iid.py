@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fl_research import datasets
+from fl_research import tasks
 from fl_research.datasets.federated_data import DatasetOptions
 
 
@@ -15,7 +15,7 @@ from fl_research.datasets.federated_data import DatasetOptions
   ],
 )
 def test_equals_the_authors_generator(seed, sum_of_x, labels):
-  data = datasets.load('synthetic_iid', DatasetOptions('nowhere', seed=seed))
+  data = tasks.load('synthetic_iid', DatasetOptions('nowhere', seed=seed))
   train = data.train.pooled()
   assert np.bincount(train['y'], minlength=10).tolist() == labels
   assert train['x'].sum(dtype=np.float64) == pytest.approx(sum_of_x, abs=0.01)
@@ -23,7 +23,7 @@ def test_equals_the_authors_generator(seed, sum_of_x, labels):
 
 
 def test_one_linear_model_fits_all_clients():
-  data = datasets.load('synthetic_iid', DatasetOptions('nowhere', seed=7))
+  data = tasks.load('synthetic_iid', DatasetOptions('nowhere', seed=7))
   train = data.train.pooled()
   design = np.column_stack([train['x'], np.ones(len(train['y']))])
   weights = np.linalg.lstsq(design, np.eye(10)[train['y']], rcond=None)[0]

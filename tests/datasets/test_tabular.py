@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from fl_research.datasets import tabular
-from fl_research.datasets.federated_data import DataError, DatasetOptions, Problem
+from fl_research.datasets.federated_data import DatasetOptions, Problem
+from fl_research.registry import UsageError
 from tests.datasets import dataset_checks as checks
 
 ROWS = 60
@@ -202,7 +203,7 @@ def test_damaged_bytes_never_end_in_anything_but_one_line(options, tmp_path, suf
     path.write_bytes(damaged)
     try:
       tabular.load(settings)
-    except DataError as error:
+    except UsageError as error:
       refused += 1
       assert len(str(error).splitlines()) == 1
   assert refused > 20

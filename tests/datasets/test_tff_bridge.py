@@ -12,7 +12,8 @@ import tensorflow_federated as tff
 
 from fl_research import runtime
 from fl_research.datasets import files, tff_bridge
-from fl_research.datasets.federated_data import ContiguousClients, DataError
+from fl_research.datasets.federated_data import ContiguousClients
+from fl_research.registry import UsageError
 from tests.datasets import tff_database
 
 _ARRAYS = {
@@ -117,7 +118,7 @@ def test_central_test_is_bounded_and_seeded():
 
 def test_offline_names_address_and_place(tmp_path, monkeypatch):
   monkeypatch.setattr(tff_bridge, 'URL', 'http://127.0.0.1:1/')
-  with pytest.raises(DataError) as caught:
+  with pytest.raises(UsageError) as caught:
     tff_bridge.fetch_database(str(tmp_path), 'emnist_all.sqlite')
   message = str(caught.value)
   assert 'http://127.0.0.1:1/emnist_all.sqlite.lzma' in message
@@ -138,14 +139,14 @@ def _write_other_tables(path: pathlib.Path):
 def test_files_that_are_no_database_of_tff(tmp_path, write):
   path = tmp_path / 'emnist_all.sqlite'
   write(path)
-  with pytest.raises(DataError, match="not a database of TFF's format") as caught:
+  with pytest.raises(UsageError, match="not a database of TFF's format") as caught:
     tff_bridge.database_sizes(path, 'all_train')
   assert str(path) in str(caught.value) and '\n' not in str(caught.value)
 
 
 def test_database_without_the_split(tmp_path):
   tff_database.write(tmp_path / 'a.sqlite', {'train': {'k': [{'label': 1}]}})
-  with pytest.raises(DataError, match="no clients of the split 'test'"):
+  with pytest.raises(UsageError, match="no clients of the split 'test'"):
     tff_bridge.database_sizes(tmp_path / 'a.sqlite', 'test')
 
 
@@ -154,7 +155,7 @@ def test_unreadable_examples_name_the_client(tmp_path):
   tff_database.write(path, {s: {'k': [{'label': 1}]} for s in ('train', 'test')})
   train, _ = tff.simulation.datasets.cifar100.load_data(cache_dir=str(path.parent))
   clients = tff_bridge.from_client_data(train, _identity)
-  with pytest.raises(DataError, match='client k: its examples cannot be read') as caught:
+  with pytest.raises(UsageError, match='client k: its examples cannot be read') as caught:
     clients.examples(0)
   assert '\n' not in str(caught.value)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fl_research import datasets
+from fl_research import tasks
 from fl_research.datasets.federated_data import DatasetOptions
 from tests.datasets import tff_database
 
@@ -21,7 +21,7 @@ def test_reads_clients(tmp_path):
       'test': {'0': [_example(5)], '1': [_example(6)]},
     },
   )
-  data = datasets.load('tff_cifar100', DatasetOptions(str(tmp_path)))
+  data = tasks.load('tff_cifar100', DatasetOptions(str(tmp_path)))
   own = data.train.examples(1)
   assert own['y'].tolist() == [3, 4]
   assert own['y'].dtype == np.int32

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow_federated as tff
 
-from fl_research import datasets
-from fl_research.datasets.federated_data import DataError, DatasetOptions, Problem
+from fl_research import tasks
+from fl_research.datasets.federated_data import DatasetOptions, Problem
+from fl_research.registry import UsageError
 from tests.datasets import tff_database
 
 _SNIPPETS = [b'Hark!', b"My name's Macbeth. \xc3\xa9", b'']
@@ -22,7 +23,7 @@ def folder(tmp_path) -> str:
 
 
 def test_tokens_of_a_snippet(folder):
-  data = datasets.load('tff_shakespeare', DatasetOptions(folder, sequence_length=10))
+  data = tasks.load('tff_shakespeare', DatasetOptions(folder, sequence_length=10))
   assert data.problem is Problem.NEXT_TOKEN
   assert data.num_classes == 90
   own = data.train.examples(0)
@@ -37,7 +38,7 @@ def test_tokens_of_a_snippet(folder):
 
 
 def test_equals_tffs_own_preprocessing(folder):
-  own = datasets.load('tff_shakespeare', DatasetOptions(folder, sequence_length=10)).train
+  own = tasks.load('tff_shakespeare', DatasetOptions(folder, sequence_length=10)).train
   raw, _ = tff.simulation.datasets.shakespeare.load_data(cache_dir=f'{folder}/tff')
   preprocess = tff.simulation.baselines.shakespeare.create_character_prediction_task(
     tff.simulation.baselines.ClientSpec(num_epochs=1, batch_size=100, shuffle_buffer_size=1),
@@ -51,5 +52,5 @@ def test_equals_tffs_own_preprocessing(folder):
 
 
 def test_bad_sequence_length(folder):
-  with pytest.raises(DataError, match='--sequence_length=0'):
-    datasets.load('tff_shakespeare', DatasetOptions(folder, sequence_length=0))
+  with pytest.raises(UsageError, match='--sequence_length=0'):
+    tasks.load('tff_shakespeare', DatasetOptions(folder, sequence_length=0))

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from experiments import doctor
-from fl_research import datasets
+from fl_research import tasks
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 MARK = 'FL_RESEARCH_TEST_OF_DOCTOR'
@@ -59,7 +59,7 @@ def test_healthy_machine(tmp_path):
   assert 'TensorFlow Federated 0.87.0' in result.stdout
   assert 'A round on the fused runtime took' in result.stdout
   assert 'its worker_binary started, took' in result.stdout
-  assert f'Data sets found in {tmp_path}: mnist.' in result.stdout
+  assert f'Data sets found in {tmp_path}: mnist, mnist_centred.' in result.stdout
   assert result.stdout.endswith('\nThe main job would run.\n')
   assert result.stderr == ''
   assert not (tmp_path / 'new').exists()
@@ -211,21 +211,21 @@ def test_gpu(tmp_path):
 
 
 def published() -> list[str]:
-  return sorted({*datasets.NAMES} - {*doctor.GENERATED, *doctor.OWN_FILES})
+  return [name for name in tasks.NAMES if tasks.TASKS[name].files]
 
 
 def test_data_sets_are_all_told_of(tmp_path):
-  paths = {name: doctor.FILES.get(name, [f'{name}/*'])[0].replace('*', 'x') for name in published()}
+  paths = {name: tasks.TASKS[name].files[0].replace('*', 'x') for name in published()}
   for path in paths.values():
     (tmp_path / path).parent.mkdir(exist_ok=True)
   # A folder that only says where its data comes from is an empty one.
   (tmp_path / 'mnist' / 'SOURCE.txt').touch()
-  *_, missing = doctor.check_data(datasets.NAMES, str(tmp_path))
+  *_, missing = doctor.check_data(tasks.TASKS, str(tmp_path))
   assert 'mnist' in missing.sentence
   assert not missing.fatal
   for path in paths.values():
     (tmp_path / path).touch()
-  _, found = doctor.check_data(datasets.NAMES, str(tmp_path))
+  _, found = doctor.check_data(tasks.TASKS, str(tmp_path))
   assert found.sentence == f'Data sets found in {tmp_path}: {", ".join(published())}.'
 
 
@@ -245,7 +245,7 @@ def strings_of(module: str) -> set[str]:
 
 @pytest.mark.parametrize('name', published())
 def test_files_are_those_that_the_data_set_reads(name):
-  folder, _, file = doctor.FILES.get(name, [f'{name}/*'])[0].partition('/')
+  folder, _, file = tasks.TASKS[name].files[0].partition('/')
   known = strings_of(name)
   assert folder in known
   assert file == '*' or file in known

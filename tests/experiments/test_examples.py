@@ -6,7 +6,8 @@ from absl import flags
 import pytest
 
 from experiments import command_line
-from fl_research import tasks, validation
+from fl_research import tasks
+from fl_research.soundness import validation
 
 _FOLDER = pathlib.Path(__file__).parent.parent.parent / 'experiments'
 _FILES = sorted(_FOLDER.rglob('*.flags'))

@@ -12,12 +12,12 @@ from fl_research import models
 from fl_research import runtime
 from fl_research.datasets.federated_data import (
   ContiguousClients,
-  DataError,
   FederatedData,
   PooledData,
   Problem,
 )
 from fl_research.models import ModelSpec
+from fl_research.registry import UsageError
 
 FLOAT, INT = np.dtype(np.float32), np.dtype(np.int32)
 
@@ -205,5 +205,5 @@ def test_spec_of_federated_data_skips_empty_clients():
 def test_spec_of_nothing():
   empty = {'x': np.zeros((0, 2), np.float32), 'y': np.zeros(0, np.int32)}
   clients = ContiguousClients(empty, np.array([0, 0]))
-  with pytest.raises(DataError, match='no training examples'):
+  with pytest.raises(UsageError, match='no training examples'):
     ModelSpec.from_data(FederatedData(clients, empty, Problem.BINARY, 2))

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from fl_research import client_data, metrics, runtime, settings, validation
+from fl_research import client_data, metrics, runtime, settings
 from fl_research.datasets import federated_data
 from fl_research.registry import UsageError
+from fl_research.soundness import validation
 from fl_research.training import fine_tuning
 from tests.algorithms import harness
 from tests.oracles import flat

@@ -1,5 +1,8 @@
 """Options that change what the clients of a run have: tests of their own, names of their own."""
 
+import sys
+import types
+
 import numpy as np
 import pytest
 
@@ -19,7 +22,10 @@ def make_task(monkeypatch):
 
   def make(train, test, problem=Problem.CLASSIFICATION):
     people = FederatedData(_clients(train), _clients(test).pooled(), problem, 3, _clients(test))
-    task = tasks.Task('people', 'digits', 'softmax', ('softmax',), '', lambda data: people)
+    module = types.ModuleType('people')
+    monkeypatch.setattr(module, 'load', lambda options: people, raising=False)
+    monkeypatch.setitem(sys.modules, 'people', module)
+    task = tasks.Task('people', 'people', default_model='softmax', models=('softmax',))
     monkeypatch.setitem(tasks.TASKS, 'people', task)
     return {'task': 'people', 'clients_per_round': 1}
 

@@ -1,7 +1,8 @@
 """What an update looks like on the wire: compressors by name, and chains of them.
 
 `--compressor=subsample:0.1,rotation,quantize:2` is a chain of three stages; see
-`fl_research.aggregation.compression.chain` for its grammar and for what makes a chain sound.
+`fl_research.aggregation.compression.chain` for its grammar, and `fl_research.soundness.chains` for
+what makes a chain sound.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,20 +1,12 @@
-"""From `--compressor=subsample:0.1,rotation,quantize:2` to a checked chain of stages.
+"""From `--compressor=subsample:0.1,rotation,quantize:2` to a chain of stages.
 
 A chain is a list of stages with commas between them, in the order in which a client applies them;
 the server undoes them from the last to the first. A stage is the name of a compressor, followed, if
 wanted, by a colon and its first hyperparameter; hyperparameters can be given as flags
 `--<name>_<hyperparameter>` instead.
 
-What makes a chain sound:
-
--   structured updates (low_rank, random_mask) say what is trained, so one of them at most, and
-    first. Konečný et al. 2016 combine them with sketches as well;
--   quantize, qsgd and drive turn numbers into bits, so nothing can follow them;
--   one rotation is as good as two, and drive has its own;
--   error feedback (top_k) needs a chain in which every stage contracts (see
-    `compression.StageEntry`): a sketch that scales up what it keeps makes the error grow.
-
-Nothing here imports TensorFlow.
+Whether a chain is sound is for `fl_research.soundness.chains` to say. Nothing here imports
+TensorFlow.
 """
 
 from collections.abc import Mapping
@@ -41,8 +33,7 @@ def parse(text: str, given: Mapping[str, Mapping[str, Any]]) -> Stages:
     given: hyperparameters that were set by flags of their own, by stage and name.
 
   Raises:
-    UsageError: the text does not follow the grammar, a value is outside its domain, or the chain
-      is not sound.
+    UsageError: the text does not follow the grammar, or a value is outside its domain.
   """
   stages: Stages = {}
   for part in text.split(',') if text else []:
@@ -57,8 +48,6 @@ def parse(text: str, given: Mapping[str, Mapping[str, Any]]) -> Stages:
         raise UsageError(f'--compressor={text}: {key} of {name} is also set by --{name}_{key}')
       values[key] = number
     stages[name] = entry.settings(name, values)
-  _check_order(text, stages)
-  _check_feedback(text, stages)
   return stages
 
 
@@ -74,54 +63,3 @@ def _positional(text: str, name: str, value: str, entry: registry.Entry) -> tupl
       f'--compressor={text}: {key} of {name} is {hyperparameter.domain}, not {value or "nothing"}'
     ) from error
   return key, number
-
-
-def _check_order(text: str, stages: Stages) -> None:
-  order = list(stages)
-  entries = [compression.COMPRESSORS[name] for name in order]
-  for i, (name, entry) in enumerate(zip(order, entries)):
-    if entry.kind == compression.STRUCTURED and i > 0:
-      raise UsageError(
-        f'--compressor={text}: {name} says what is trained, so only one such stage, and first'
-      )
-    if entry.kind == compression.CODE and i < len(order) - 1:
-      raise UsageError(
-        f'--compressor={text}: {name} turns numbers into bits, so {order[i + 1]} cannot follow it'
-      )
-  rotating = [name for name, entry in zip(order, entries) if entry.rotates]
-  if len(rotating) > 1:
-    raise UsageError(
-      f'--compressor={text}: {rotating[1]} rotates by itself, leave {rotating[0]} out'
-    )
-
-
-def _check_feedback(text: str, stages: Stages) -> None:
-  feeding = [name for name in stages if compression.COMPRESSORS[name].feeds_back]
-  if not feeding:
-    return
-  for name, values in stages.items():
-    if not compression.COMPRESSORS[name].contracts(values):
-      raise UsageError(
-        f'--compressor={text}: {feeding[0]} feeds its error back, which {name} would make grow; '
-        'quantize with at least 8 bits is accepted'
-      )
-
-
-def check_returning(
-  stages: Mapping[str, Any], total_rounds: int, clients_per_round: int, num_clients: int
-) -> None:
-  """Refuses error feedback in a run whose clients would take part once.
-
-  What a client remembers is only ever sent when it comes back. With R rounds of m clients out of n
-  a client takes part R m / n times on average; error feedback is refused unless that is more than
-  once, for then at least one memory cannot be fresh.
-
-  Raises:
-    UsageError: R m ≤ n in a chain with error feedback.
-  """
-  remembers = any(compression.COMPRESSORS[name].feeds_back for name in stages)
-  if remembers and total_rounds * clients_per_round <= num_clients:
-    raise UsageError(
-      f'--compressor={",".join(stages)}: error feedback needs clients that come back, but '
-      f'{total_rounds} rounds of {clients_per_round} out of {num_clients} clients may all be fresh'
-    )

@@ -1,19 +1,24 @@
 """Differential privacy of clients: the noisy mean, what it costs, and the words of its flags."""
 
-CLIPPINGS = {
-  'fixed': 'dp_clip_norm in every round (McMahan et al. 2018)',
-  'adaptive': 'follows a quantile of the norms of updates (Andrew et al. 2021)',
-}
-"""How the clipping norm is chosen, in words."""
+from collections.abc import Mapping
 
-ACCOUNTANTS = {
-  'rdp': 'Renyi differential privacy',
-  'pld': 'privacy loss distributions: tighter, but not for fixed-size cohorts',
-}
-"""The ways of composing rounds, in words."""
+from fl_research import registry
 
-UNACCOUNTED_SAMPLINGS = {
-  'by_size': 'draws clients by their number of examples, which is private itself',
-  'with_replacement': 'may count a client more than once in a round',
+_MEAN = 'fl_research.aggregation.privacy.dp_mean'
+_ACCOUNTANT = 'fl_research.aggregation.privacy.accountant'
+
+CLIPPINGS: Mapping[str, registry.Entry] = {
+  'fixed': registry.Entry(_MEAN, 'dp_clip_norm in every round (McMahan et al. 2018)'),
+  'adaptive': registry.Entry(
+    _MEAN, 'follows a quantile of the norms of updates (Andrew et al. 2021)'
+  ),
 }
-"""Ways of drawing cohorts for which no privacy guarantee is known, and why."""
+"""How the clipping norm is chosen: `PrivateMean` has both."""
+
+ACCOUNTANTS: Mapping[str, registry.Entry] = {
+  'rdp': registry.Entry(_ACCOUNTANT, 'Renyi differential privacy'),
+  'pld': registry.Entry(
+    _ACCOUNTANT, 'privacy loss distributions: tighter, but not for fixed-size cohorts'
+  ),
+}
+"""The ways of composing rounds: `Accountant` has both."""

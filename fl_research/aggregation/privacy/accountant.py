@@ -34,8 +34,10 @@ import dp_accounting
 from dp_accounting import pld, rdp
 import numpy as np
 
-from fl_research.aggregation import privacy
 from fl_research.registry import UsageError
+
+ACCOUNTED = ('poisson', 'uniform', 'availability')
+"""The ways of drawing cohorts for which a privacy guarantee is known."""
 
 # Multipliers are solved for in steps of 1 / 10,000, from a smallest one of 0.05.
 _STEPS_PER_UNIT = 10_000
@@ -99,11 +101,10 @@ class Sampling:
 
 def check(method: str, sampling: Sampling) -> None:
   """Raises `UsageError` when a sampling cannot be accounted for, by this method or at all."""
-  if sampling.scheme in privacy.UNACCOUNTED_SAMPLINGS:
+  if sampling.scheme not in ACCOUNTED:
     raise UsageError(
-      f'--cohort_sampling={sampling.scheme}: {privacy.UNACCOUNTED_SAMPLINGS[sampling.scheme]}, so '
-      'no privacy guarantee is known; accepted with differential privacy are poisson, uniform and '
-      'availability'
+      f'--cohort_sampling={sampling.scheme}: no privacy guarantee is known; accepted with '
+      'differential privacy are poisson, uniform and availability'
     )
   if method == 'pld' and sampling.scheme == 'uniform' and not sampling.everybody:
     raise UsageError(

@@ -15,16 +15,15 @@ from fl_research import random_streams
 from fl_research.datasets.federated_data import (
   Clients,
   ContiguousClients,
-  DataError,
   Examples,
   PooledData,
   Problem,
 )
 from fl_research.datasets.label_counts import label_counts
 from fl_research.datasets.partition import dealing, schemes
+from fl_research.registry import UsageError
 
 SCHEMES = schemes.SCHEMES
-PARAMETERS = schemes.PARAMETERS
 
 
 def partition(
@@ -37,19 +36,19 @@ def partition(
     scheme: a name in `SCHEMES`.
     num_clients: number of clients, from 1 to the number of examples.
     seed: the run's seed.
-    **parameters: the scheme's `PARAMETERS`; those not given have their defaults.
+    **parameters: the scheme's hyperparameters; those not given have their defaults.
 
   Returns:
     The clients; every example belongs to exactly one.
 
   Raises:
-    DataError: unknown scheme, a parameter outside its domain or of another scheme, more clients
+    UsageError: unknown scheme, a parameter outside its domain or of another scheme, more clients
       than examples, or a pool that lacks what the scheme needs (labels, superclasses, numbers).
   """
   data = pool.train if isinstance(pool, PooledData) else pool
   settings = schemes.settings(scheme, parameters)
   if not 1 <= num_clients <= len(data['y']):
-    raise DataError(
+    raise UsageError(
       f'--num_clients={num_clients}: the data set has {len(data["y"])} training examples, '
       f'so accepted is 1 to {len(data["y"])}'
     )
@@ -116,11 +115,11 @@ def _check_pool(data: Examples, coarse_labels: Optional[np.ndarray], scheme: str
   entry, targets = SCHEMES[scheme], np.asarray(data['y'])
   are_classes = targets.ndim == 1 and np.issubdtype(targets.dtype, np.integer)
   if entry.needs_labels and not are_classes:
-    raise DataError(f'--partition={scheme}: needs one class per example, the data set has none')
+    raise UsageError(f'--partition={scheme}: needs one class per example, the data set has none')
   if entry.needs_coarse_labels and coarse_labels is None:
-    raise DataError(f'--partition={scheme}: the data set has no superclasses (CIFAR-100 has)')
+    raise UsageError(f'--partition={scheme}: the data set has no superclasses (CIFAR-100 has)')
   if entry.alters_x and not np.issubdtype(data['x'].dtype, np.floating):
-    raise DataError(f'--partition={scheme}: x of this data set is not made of real numbers')
+    raise UsageError(f'--partition={scheme}: x of this data set is not made of real numbers')
 
 
 def _clients_of(

@@ -13,8 +13,8 @@ Differences from the paper's code:
 
 import numpy as np
 
-from fl_research.datasets.federated_data import DataError
 from fl_research.datasets.partition import dealing
+from fl_research.registry import UsageError
 
 
 def assign(
@@ -23,11 +23,11 @@ def assign(
   """The owner of each example; `labels_per_client` is k.
 
   Raises:
-    DataError: k is above the number of labels, or all clients together cannot hold all labels.
+    UsageError: k is above the number of labels, or all clients together cannot hold all labels.
   """
   present, codes = np.unique(labels, return_inverse=True)
   if labels_per_client > len(present) or num_clients * labels_per_client < len(present):
-    raise DataError(
+    raise UsageError(
       f'--partition_labels_per_client={labels_per_client}: {num_clients} clients need from '
       f'{-(-len(present) // num_clients)} to {len(present)} labels each to hold {len(present)}'
     )

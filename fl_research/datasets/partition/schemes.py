@@ -2,25 +2,16 @@
 
 from collections.abc import Mapping
 import dataclasses
-import difflib
-import math
 from typing import Any
 
-from fl_research import registry
-from fl_research.datasets.federated_data import DataError
-from fl_research.registry import Hyperparameter
-
-_is_count = lambda value: isinstance(value, int) and value >= 1
-_COUNT = 'an integer of at least 1'
-_is_not_negative = lambda value: math.isfinite(value) and value >= 0
-_FROM_0 = 'a number of at least 0'
+from fl_research import domains, registry
+from fl_research.registry import Hyperparameter, UsageError
 
 _ALPHA = {
   'alpha': Hyperparameter(
     0.5,
     'dirichlet, label_dirichlet, pachinko: concentration; small means few labels per client',
-    lambda v: math.isfinite(v) and v > 0,
-    'a number above 0',
+    **domains.POSITIVE,
   )
 }
 
@@ -49,7 +40,7 @@ SCHEMES: Mapping[str, Scheme] = {
     'sorted by label, cut into shards, some shards for each client (McMahan et al. 2017)',
     {
       'shards_per_client': Hyperparameter(
-        2, 'shards: shards that each client gets', _is_count, _COUNT
+        2, 'shards: shards that each client gets', **domains.COUNT
       )
     },
   ),
@@ -60,8 +51,7 @@ SCHEMES: Mapping[str, Scheme] = {
       'similarity': Hyperparameter(
         0.1,
         'similarity: share of each client that is IID, the rest being sorted by label',
-        lambda v: 0 <= v <= 1,
-        'a number in [0, 1]',
+        **domains.SHARE,
       )
     },
   ),
@@ -79,9 +69,7 @@ SCHEMES: Mapping[str, Scheme] = {
     'fl_research.datasets.partition.labels',
     'a fixed number of labels for each client (NIID-Bench)',
     {
-      'labels_per_client': Hyperparameter(
-        2, 'labels: labels that each client has', _is_count, _COUNT
-      )
+      'labels_per_client': Hyperparameter(2, 'labels: labels that each client has', **domains.COUNT)
     },
   ),
   'quantity': Scheme(
@@ -91,14 +79,12 @@ SCHEMES: Mapping[str, Scheme] = {
       'sigma': Hyperparameter(
         1.0,
         'quantity: sizes are proportional to exp(sigma z), z normal',
-        _is_not_negative,
-        _FROM_0,
+        **domains.AT_LEAST_0,
       ),
       'power': Hyperparameter(
         0.0,
         'quantity: when above 0, the r-th largest size is proportional to r^-power instead',
-        _is_not_negative,
-        _FROM_0,
+        **domains.AT_LEAST_0,
       ),
     },
     needs_labels=False,
@@ -110,8 +96,7 @@ SCHEMES: Mapping[str, Scheme] = {
       'noise': Hyperparameter(
         0.1,
         "feature_noise: standard deviation of the last client's noise",
-        _is_not_negative,
-        _FROM_0,
+        **domains.AT_LEAST_0,
       )
     },
     needs_labels=False,
@@ -133,33 +118,15 @@ and one that `needs_coarse_labels` also takes `coarse_labels`. A scheme that `al
 part is train or test.
 """
 
-PARAMETERS: Mapping[str, Hyperparameter] = {
-  name: parameter
-  for scheme in SCHEMES.values()
-  for name, parameter in scheme.hyperparameters.items()
-}
-"""The parameters of all schemes by name; the flag of each is `--partition_<name>`."""
-
-
-def lookup(name: str) -> Scheme:
-  """The scheme of that name; `DataError` listing the names when there is none."""
-  if name not in SCHEMES:
-    near = difflib.get_close_matches(name, SCHEMES, n=1)
-    hint = f' (did you mean {near[0]}?)' if near else ''
-    raise DataError(f'--partition={name}: unknown{hint}; accepted are {", ".join(SCHEMES)}')
-  return SCHEMES[name]
-
 
 def settings(scheme: str, given: Mapping[str, Any]) -> dict[str, Any]:
-  """The scheme's parameters, those given checked and the others at their defaults.
+  """The scheme's hyperparameters, those given checked and the others at their defaults.
 
   Raises:
-    DataError: there is no such scheme, or one is outside its domain, or is not the scheme's.
+    UsageError: there is no such scheme, or one is outside its domain, or is not the scheme's.
   """
-  accepted = lookup(scheme).hyperparameters
+  entry = registry.lookup('partition', scheme, SCHEMES)
   for name, value in given.items():
-    if name not in accepted:
-      raise DataError(f'--partition_{name}={value}: --partition={scheme} has no such parameter')
-    if not accepted[name].valid(value):  # type: ignore[misc]  # all of these have a check
-      raise DataError(f'--partition_{name}={value}: accepted is {accepted[name].domain}')
-  return {name: given.get(name, parameter.default) for name, parameter in accepted.items()}
+    if name not in entry.hyperparameters:
+      raise UsageError(f'--partition_{name}={value}: --partition={scheme} has no such parameter')
+  return entry.settings('partition', given)

@@ -11,8 +11,8 @@ Differences from the paper:
 
 import numpy as np
 
-from fl_research.datasets.federated_data import DataError
 from fl_research.datasets.partition import dealing
+from fl_research.registry import UsageError
 
 
 def assign(
@@ -21,11 +21,11 @@ def assign(
   """The owner of each example.
 
   Raises:
-    DataError: there are more shards than examples.
+    UsageError: there are more shards than examples.
   """
   count = num_clients * shards_per_client
   if count > len(labels):
-    raise DataError(
+    raise UsageError(
       f'--partition_shards_per_client={shards_per_client}: {num_clients} clients of so many shards '
       f'need {count} examples, the data set has {len(labels)}'
     )

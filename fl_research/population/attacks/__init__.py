@@ -4,13 +4,8 @@ from collections.abc import Mapping
 import math
 from typing import Any
 
-from fl_research import registry
+from fl_research import domains, registry
 from fl_research.registry import Hyperparameter
-
-_is_positive = lambda value: math.isfinite(value) and value > 0
-_is_not_negative = lambda value: math.isfinite(value) and value >= 0
-_FROM_0 = 'a number of at least 0'
-_ABOVE_0 = 'a number above 0'
 
 ATTACKS = {
   'label_flip': registry.Entry(
@@ -20,22 +15,22 @@ ATTACKS = {
   'sign_flip': registry.Entry(
     'fl_research.population.attacks.sign_flip',
     'send the update times a negative number (Li et al. 2019)',
-    {'scale': Hyperparameter(10.0, 'that number is minus this', _is_positive, _ABOVE_0)},
+    {'scale': Hyperparameter(10.0, 'that number is minus this', **domains.POSITIVE)},
   ),
   'gaussian': registry.Entry(
     'fl_research.population.attacks.gaussian',
     'send Gaussian noise (Blanchard et al. 2017)',
-    {'sigma': Hyperparameter(200.0, 'its standard deviation', _is_positive, _ABOVE_0)},
+    {'sigma': Hyperparameter(200.0, 'its standard deviation', **domains.POSITIVE)},
   ),
   'alie': registry.Entry(
     'fl_research.population.attacks.alie',
     'send their mean and a little of their spread: "a little is enough" (Baruch et al. 2019)',
-    {'z': Hyperparameter(0.0, 'standard deviations; 0: z_max', _is_not_negative, _FROM_0)},
+    {'z': Hyperparameter(0.0, 'standard deviations; 0: z_max', **domains.AT_LEAST_0)},
   ),
   'inner_product': registry.Entry(
     'fl_research.population.attacks.inner_product',
     'send the honest mean backwards (Xie et al. 2020)',
-    {'epsilon': Hyperparameter(0.5, 'times this', _is_positive, _ABOVE_0)},
+    {'epsilon': Hyperparameter(0.5, 'times this', **domains.POSITIVE)},
   ),
   'model_replacement': registry.Entry(
     'fl_research.population.attacks.model_replacement',
@@ -44,15 +39,12 @@ ATTACKS = {
       'boost': Hyperparameter(
         0.0,
         'factor of the update; 0: clients_per_round / server_learning_rate',
-        _is_not_negative,
-        _FROM_0,
+        **domains.AT_LEAST_0,
       ),
       'label': Hyperparameter(
         0, 'what triggered examples shall be taken for', lambda v: v >= 0, 'a label'
       ),
-      'trigger_size': Hyperparameter(
-        3, 'side of the square of pixels', lambda v: v >= 1, 'an integer of at least 1'
-      ),
+      'trigger_size': Hyperparameter(3, 'side of the square of pixels', **domains.COUNT),
       'trigger_value': Hyperparameter(1.0, 'what these pixels become', math.isfinite, 'a number'),
       'poisoned_fraction': Hyperparameter(
         0.5, "share of attackers' examples", lambda v: 0 < v <= 1, 'a number in (0, 1]'

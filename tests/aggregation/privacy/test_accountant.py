@@ -200,7 +200,7 @@ def test_default_delta():
 
 def test_nothing_here_imports_tensorflow():
   code = (
-    'import sys, fl_research.aggregation.privacy.guarantee; sys.exit("tensorflow" in sys.modules)'
+    'import sys, fl_research.aggregation.privacy.accountant; sys.exit("tensorflow" in sys.modules)'
   )
   assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
 

@@ -5,9 +5,10 @@ import json
 
 import pytest
 
-from fl_research import registry, validation
+from fl_research import registry
 from fl_research import settings as settings_lib
 from fl_research.aggregation.privacy import accountant
+from fl_research.soundness import validation
 from fl_research.training import experiment
 
 # One client of 100 is expected: more than a third of all cohorts are empty.

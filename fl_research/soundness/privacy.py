@@ -3,7 +3,7 @@
 import dataclasses
 
 from fl_research import algorithms
-from fl_research.aggregation import privacy
+from fl_research.population import cohorts
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
 
@@ -104,7 +104,7 @@ def _check_method(settings: Settings) -> None:
 
 def _check_population(settings: Settings) -> None:
   asked = _asked_by(settings)
-  reason = privacy.UNACCOUNTED_SAMPLINGS.get(settings.cohort_sampling)
+  reason = cohorts.SAMPLINGS[settings.cohort_sampling].not_private
   if reason:
     raise UsageError(
       f'{asked}: not with --cohort_sampling={settings.cohort_sampling}, which {reason}; accepted '

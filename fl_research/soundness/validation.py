@@ -1,20 +1,19 @@
-"""The refusal of settings that make no sense, before any data are read.
+"""All checks of settings that need no data.
 
-Nothing here imports TensorFlow. What can only be known from the data (the number of clients, the
-shape of an image) is checked when they have been read, also before training.
+What can only be known from the data (the number of clients, the shape of an image) is checked when
+they have been read, also before training.
 """
 
 import dataclasses
 import math
 from typing import Any
 
-from fl_research import aggregation, optimizers, registry, tasks
+from fl_research import aggregation, registry, tasks
 from fl_research import settings as settings_lib
-from fl_research.aggregation.privacy import flags as privacy_flags
-from fl_research.datasets import partition as partition_lib
 from fl_research.population import attacks
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
+from fl_research.soundness import chains, privacy
 
 
 def validate(settings: Settings) -> None:
@@ -31,10 +30,10 @@ def validate(settings: Settings) -> None:
   if not name.isprintable() or '/' in name or name in ('', '.', '..'):
     raise UsageError(f'--experiment_name={name}: must be given, and be the name of a folder')
   _check_method_flags(settings)
-  settings.compressor_stages()
+  chains.check(settings.compressor, settings.compressor_stages())
   _check_requirements(settings)
   _check_attackers(settings)
-  privacy_flags.check(settings)
+  privacy.check(settings)
   _check_secure_aggregation(settings)
   _check_together(settings)
 
@@ -49,22 +48,10 @@ def _check_field(field: dataclasses.Field, value: Any) -> None:
     raise UsageError(f'--{field.name}={value}: accepted is a finite number')
 
 
-def _chosen(settings: Settings) -> dict[str, tuple[str, ...]]:
-  """Prefix -> the hyperparameters that the run reads, for everything the flags choose."""
-  scheme = partition_lib.SCHEMES.get(settings.partition or 'iid')
-  return {
-    'partition': tuple(scheme.hyperparameters) if scheme else (),
-    'client': optimizers.OPTIMIZERS[settings.client_optimizer].hyperparameters,
-    'server': optimizers.OPTIMIZERS[settings.server_optimizer].hyperparameters,
-    **{
-      name: tuple(entry.hyperparameters) for _, name, entry in settings_lib.chosen_entries(settings)
-    },
-  }
-
-
 def _check_method_flags(settings: Settings) -> None:
   """Every hyperparameter that was set is in its domain, and is read by something chosen."""
-  flags, chosen = settings_lib.registry_flags(), _chosen(settings)
+  flags, entries = settings_lib.registry_flags(), settings_lib.chosen_entries(settings)
+  chosen = {choice.prefix: choice.entry.hyperparameters for choice in entries}
   for flag, value in settings.method_flags.items():
     entry = registry.lookup('flag', flag, flags) if flag not in flags else flags[flag]
     if entry.name not in chosen.get(entry.prefix, ()):
@@ -77,20 +64,17 @@ def _check_method_flags(settings: Settings) -> None:
 
 def _choice_behind(settings: Settings, prefix: str) -> str:
   """The flag whose choice decides whether hyperparameters with this prefix are read."""
-  if prefix in ('client', 'server'):
-    name = f'{prefix}_optimizer'
-    return f'--{name}={getattr(settings, name)}'
-  if prefix == 'partition':
-    return f'--partition={settings.partition or "natural or iid"}'
-  flag = next(flag for flag, table, _ in settings_lib.registries() if prefix in table)
-  return f'--{flag}={getattr(settings, flag) or "default"}'
+  tables = settings_lib.registries()
+  flag = next(r.setting for r in tables if prefix in r.hyperparameters())
+  default = 'natural or iid' if flag == 'partition' else 'default'
+  return f'--{flag}={getattr(settings, flag) or default}'
 
 
 def _check_requirements(settings: Settings) -> None:
   """What the chosen entries of the registries ask of other settings."""
-  for flag, name, entry in settings_lib.chosen_entries(settings):
-    for requirement in entry.requires:
-      requirement.check(flag, name, getattr(settings, requirement.setting))
+  for choice in settings_lib.chosen_entries(settings):
+    for requirement in choice.entry.requires:
+      requirement.check(choice.setting, choice.name, getattr(settings, requirement.setting))
 
 
 def _check_attackers(settings: Settings) -> None:
@@ -155,8 +139,8 @@ def _check_together(settings: Settings) -> None:
     raise UsageError('--cohort_sampling=availability: needs --availability_trace, a CSV file')
   if settings.availability_trace and settings.cohort_sampling != 'availability':
     raise UsageError('--availability_trace: only read with --cohort_sampling=availability')
-  for name in ('data_file', 'client_column', 'label_column'):
-    readers = ('tabular', 'npz') if name == 'data_file' else ('tabular',)
+  for name in dict.fromkeys(name for task in tasks.TASKS.values() for name in task.reads):
+    readers = [task for task, entry in tasks.TASKS.items() if name in entry.reads]
     given = getattr(settings, name)
     if settings.task in readers and not given:
       raise UsageError(f'--{name}: must be given for --task={settings.task}')

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from fl_research import algorithms, registry, runtime, validation
+from fl_research import algorithms, registry, runtime
 from fl_research import settings as settings_lib
-from fl_research.aggregation.privacy import dp_mean, flags
+from fl_research.aggregation.privacy import dp_mean
+from fl_research.soundness import privacy, validation
 from tests.algorithms import harness
 
 FIXED = {'dp_noise_multiplier': 1.0, 'dp_clip_norm': 0.5}
@@ -93,7 +94,7 @@ def test_every_client_weighs_the_same_under_privacy():
   [({}, 1.0, 0.5), ({}, 0.0, 0.0), ({'dp_count_noise': 3.0}, 1.0, 3.0)],
 )
 def test_count_noise(given, noise, expected):
-  assert flags.count_noise(settings(**ADAPTIVE, **given), noise) == expected
+  assert privacy.count_noise(settings(**ADAPTIVE, **given), noise) == expected
 
 
 @pytest.mark.parametrize('name', algorithms.ALGORITHMS)

@@ -6,10 +6,10 @@ import sys
 import pytest
 
 from fl_research import settings as settings_lib
-from fl_research import validation
 from fl_research.aggregation import compression
 from fl_research.aggregation.compression import chain
 from fl_research.registry import UsageError
+from fl_research.soundness import chains, validation
 
 
 def settings(compressor, **given):
@@ -102,9 +102,9 @@ def test_structured_updates_with_linear_optimisers(optimizer):
 def test_error_feedback_needs_clients_that_come_back():
   stages = chain.parse('top_k', {})
   with pytest.raises(UsageError, match='4 rounds of 5 out of 20 clients may all be fresh'):
-    chain.check_returning(stages, 4, 5, 20)
-  chain.check_returning(stages, 5, 5, 20)
-  chain.check_returning(chain.parse('drive', {}), 1, 1, 1000)
+    chains.check_returning(stages, 4, 5, 20)
+  chains.check_returning(stages, 5, 5, 20)
+  chains.check_returning(chain.parse('drive', {}), 1, 1, 1000)
 
 
 def test_reading_flags_does_not_import_tensorflow():

@@ -8,17 +8,15 @@ training stopped because of such figures.
 """
 
 import dataclasses
-from typing import Any, Optional, TYPE_CHECKING
+from typing import Any, Optional
 
 from fl_research import random_streams
+from fl_research.aggregation import sums as sums_lib
 from fl_research.aggregation.privacy import accountant as accountant_lib
-from fl_research.aggregation.privacy import flags
+from fl_research.aggregation.privacy import dp_mean
 from fl_research.registry import UsageError
-
-if TYPE_CHECKING:
-  from fl_research.aggregation import sums as sums_lib
-  from fl_research.aggregation.privacy import dp_mean
-  from fl_research.settings import Settings
+from fl_research.settings import Settings
+from fl_research.soundness import privacy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Guarantee:
     accountant: what gives ε.
   """
 
-  settings: 'Settings'
+  settings: Settings
   sampling: accountant_lib.Sampling
   noise_multiplier: float
   accountant: accountant_lib.Accountant
@@ -53,7 +51,7 @@ class Guarantee:
       'dp_delta': self.accountant.delta,
     }
     if self.settings.dp_clipping == 'adaptive':
-      values['dp_count_noise'] = flags.count_noise(self.settings, self.noise_multiplier)
+      values['dp_count_noise'] = privacy.count_noise(self.settings, self.noise_multiplier)
     return values
 
   def facts(self) -> dict[str, Any]:
@@ -68,19 +66,17 @@ class Guarantee:
       'epsilon_after_all_rounds': self.accountant.epsilon(self.settings.total_rounds),
     }
 
-  def aggregator(self, sums: 'sums_lib.Sums') -> 'dp_mean.PrivateMean':
+  def aggregator(self, sums: sums_lib.Sums) -> dp_mean.PrivateMean:
     """The noisy mean, by sums in the clear or secure ones."""
-    from fl_research.aggregation.privacy import dp_mean
-
     settings = self.settings
     clip_norm, adaptive = settings.dp_clip_norm, None
-    # Without a norm of its own the run adapts it: `flags.check` has seen to that.
+    # Without a norm of its own the run adapts it: `privacy.check` has seen to that.
     if clip_norm is None:
       clip_norm = settings.dp_initial_clip
       adaptive = dp_mean.AdaptiveClipping(
         settings.dp_target_quantile,
         settings.dp_clip_learning_rate,
-        flags.count_noise(settings, self.noise_multiplier),
+        privacy.count_noise(settings, self.noise_multiplier),
       )
     return dp_mean.PrivateMean(
       clip_norm,
@@ -92,7 +88,7 @@ class Guarantee:
     )
 
 
-def build(settings: 'Settings', num_clients: int) -> Optional[Guarantee]:
+def build(settings: Settings, num_clients: int) -> Optional[Guarantee]:
   """The guarantee that the settings ask for; None when they ask for none.
 
   Args:
@@ -119,6 +115,6 @@ def build(settings: 'Settings', num_clients: int) -> Optional[Guarantee]:
       method, sampling, settings.total_rounds, target, delta
     )
     if settings.dp_clipping == 'adaptive':
-      flags.check_count_noise(settings, noise_multiplier)
+      privacy.check_count_noise(settings, noise_multiplier)
   accountant = accountant_lib.Accountant(method, sampling, noise_multiplier, delta)
   return Guarantee(settings, sampling, noise_multiplier, accountant)

@@ -1,7 +1,8 @@
 """Which algorithm goes with which aggregator, compressor and privacy, asked of the checks.
 
-`docs/combinations.md` is generated from here (`python -m fl_research.combinations`), so that the
-table says what `experiments.train` would: a cell *runs*, or holds the reason of the refusal.
+`docs/combinations.md` is generated from here (`python -m fl_research.soundness.combinations`), so
+that the table says what `experiments.train` would: a cell *runs*, or holds the reason of the
+refusal.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,12 +11,13 @@ import itertools
 import pathlib
 from typing import Any
 
-from fl_research import aggregation, algorithms, validation
+from fl_research import aggregation, algorithms
 from fl_research import settings as settings_lib
 from fl_research.aggregation import compression
 from fl_research.registry import UsageError
+from fl_research.soundness import validation
 
-PAGE = pathlib.Path(__file__).parent.parent / 'docs' / 'combinations.md'
+PAGE = pathlib.Path(__file__).parents[2] / 'docs' / 'combinations.md'
 
 CHAINS = ('rotation,quantize:2', 'subsample:0.25,rotation,quantize:2', 'random_mask:0.25,quantize')
 """Chains of compressors that have columns of their own, beside each compressor alone."""
@@ -116,7 +118,8 @@ _INTRODUCTION = """# What goes with what
 
 Algorithm × aggregator × privacy × compressor (columns). A cell *runs*, or links to the reason for
 which `experiments.train` refuses it before training. Written by
-`python -m fl_research.combinations`; a test holds this page against the checks, and runs cells.
+`python -m fl_research.soundness.combinations`; a test holds this page against the checks, and runs
+cells.
 """
 
 

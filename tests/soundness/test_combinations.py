@@ -4,7 +4,8 @@ import itertools
 
 import numpy as np
 
-from fl_research import client_data, combinations, runtime
+from fl_research import client_data, runtime
+from fl_research.soundness import combinations
 from fl_research.training import experiment, run_data
 
 _ROUNDS = 2

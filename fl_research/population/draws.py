@@ -1,0 +1,39 @@
+"""Ways of drawing a cohort from the clients that are eligible; see `cohorts.SAMPLINGS`."""
+
+import numpy as np
+
+
+def uniform(
+  generator: np.random.Generator, eligible: np.ndarray, sizes: np.ndarray, clients_per_round: int
+) -> np.ndarray:
+  del sizes
+  count = min(clients_per_round, len(eligible))
+  # Without shuffling, the time depends on `count` alone.
+  return eligible[generator.choice(len(eligible), count, replace=False, shuffle=False)]
+
+
+availability = uniform
+"""Who is available is a matter of who is eligible."""
+
+
+def by_size(
+  generator: np.random.Generator, eligible: np.ndarray, sizes: np.ndarray, clients_per_round: int
+) -> np.ndarray:
+  count = min(clients_per_round, len(eligible))
+  shares = sizes[eligible] / sizes[eligible].sum()
+  return generator.choice(eligible, count, replace=False, p=shares)
+
+
+def with_replacement(
+  generator: np.random.Generator, eligible: np.ndarray, sizes: np.ndarray, clients_per_round: int
+) -> np.ndarray:
+  del sizes
+  return generator.choice(eligible, clients_per_round, replace=True)
+
+
+def poisson(
+  generator: np.random.Generator, eligible: np.ndarray, sizes: np.ndarray, clients_per_round: int
+) -> np.ndarray:
+  del sizes
+  count = min(clients_per_round, len(eligible))
+  return eligible[generator.random(len(eligible)) < count / max(len(eligible), 1)]

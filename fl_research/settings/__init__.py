@@ -1,0 +1,130 @@
+"""The settings of a run: one vocabulary for flags, hparams.csv, sweeps and checks.
+
+`Settings` is a plain dataclass, put together from sections, a file each; every field is a flag of
+`experiments.train`, with its help, its group and its domain beside it. Hyperparameters of single
+methods come from the registries (see `hyperparameters`) and live in `Settings.method_flags`.
+Nothing here imports TensorFlow, so that `--help` and the refusal of bad flags take no time.
+"""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any
+
+from fl_research import algorithms, registry, tasks
+from fl_research.aggregation.compression import chain
+from fl_research.settings import hyperparameters as hyperparameters_lib
+from fl_research.settings.attackers import Attackers
+from fl_research.settings.clients import Clients
+from fl_research.settings.data import Data, NATURAL
+from fl_research.settings.evaluation import Evaluation
+from fl_research.settings.hyperparameters import registries, RegistryFlag
+from fl_research.settings.machine import Machine
+from fl_research.settings.method import CLIENT_WEIGHTINGS, Method
+from fl_research.settings.output import Output
+from fl_research.settings.privacy import DifferentialPrivacy, SecureAggregation
+from fl_research.settings.run import Run
+from fl_research.settings.server import Server
+from fl_research.settings.wire import Wire
+
+
+# A dataclass takes the fields of its last base first.
+@dataclasses.dataclass(frozen=True)
+class Settings(
+  Machine,
+  Output,
+  Evaluation,
+  Server,
+  Clients,
+  Attackers,
+  DifferentialPrivacy,
+  Wire,
+  SecureAggregation,
+  Method,
+  Data,
+  Run,
+):
+  """All settings of a run (see the module's docstring); each field's help is its documentation."""
+
+  method_flags: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  """Hyperparameters that were set, by flag name, e.g. `{'partition_alpha': 0.1}`."""
+
+  @property
+  def weighting(self) -> str:
+    """`client_weighting`, or what its being empty means for the algorithm and under privacy."""
+    if self.is_private:
+      return 'uniform'
+    defaults = algorithms.ALGORITHMS[self.algorithm].defaults
+    return self.client_weighting or defaults.get('client_weighting', next(iter(CLIENT_WEIGHTINGS)))
+
+  def hyperparameters(self, prefix: str) -> dict[str, Any]:
+    """The hyperparameters set by flags `--<prefix>_<name>`, by name."""
+    flags = registry_flags()
+    return {
+      flags[flag].name: value
+      for flag, value in self.method_flags.items()
+      if flags[flag].prefix == prefix
+    }
+
+  def compressor_stages(self) -> chain.Stages:
+    """The stages of `compressor` with their hyperparameters.
+
+    Raises:
+      UsageError: they are not a chain.
+    """
+    given = {name: self.hyperparameters(name) for name in chain.names(self.compressor)}
+    return chain.parse(self.compressor, given)
+
+  def flag_values(self, identity_only: bool = False) -> dict[str, Any]:
+    """Every setting by flag name: those of `Settings`, then those in `method_flags`."""
+    values = {
+      field.name: getattr(self, field.name)
+      for field in fields()
+      if field.metadata['identity'] or not identity_only
+    }
+    return {**values, **self.method_flags}
+
+
+def fields() -> list[dataclasses.Field]:
+  """The fields of `Settings` that are flags."""
+  return [field for field in dataclasses.fields(Settings) if field.metadata]
+
+
+def registry_flags() -> dict[str, RegistryFlag]:
+  """All flags `--<prefix>_<hyperparameter>` of the registries.
+
+  Raises:
+    ValueError: two flags would have the same name.
+  """
+  return hyperparameters_lib.flags(field.name for field in fields())
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+  """An entry that the settings choose.
+
+  Attributes:
+    setting: the setting that chooses it.
+    name: its name.
+    entry: the entry.
+    prefix: what the flags of its hyperparameters begin with.
+  """
+
+  setting: str
+  name: str
+  entry: registry.Entry
+  prefix: str
+
+
+def chosen_entries(settings: Settings) -> list[Chosen]:
+  """What the settings choose from the registries."""
+  several = {
+    'partition': [] if settings.partition == NATURAL else [settings.partition or 'iid'],
+    'model': [settings.model or tasks.get_task(settings.task).default_model],
+    'compressor': chain.names(settings.compressor),
+  }
+  return [
+    Chosen(r.setting, name, registry.lookup(r.setting, name, r.table), r.prefix or name)
+    for r in registries()
+    for name in several.get(r.setting, [getattr(settings, r.setting)])
+    if name
+  ]

@@ -1,0 +1,70 @@
+"""What is learnt from whose data."""
+
+import dataclasses
+from typing import Optional
+
+from fl_research import domains, models, tasks
+from fl_research.datasets import partition as partition_lib
+from fl_research.settings import section
+
+_setting = section.settings_of('Data')
+
+NATURAL = 'natural'
+"""`--partition=natural`: the data say whose an example is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+  """Settings of the data and their clients."""
+
+  task: str = _setting('', 'what to learn', choices=lambda: tasks.TASKS)
+  model: str = _setting('', "the model; the task's own when empty", choices=lambda: models.MODELS)
+  data_dir: str = _setting(
+    '',
+    'folder of original data files; else $FL_RESEARCH_DATA_DIR, else the cache folder',
+    identity=False,
+  )
+  data_file: str = _setting('', 'tabular: a CSV or Parquet file; npz: a folder of .npz files')
+  client_column: str = _setting('', 'tabular: the column that says whose a row is')
+  label_column: str = _setting('', 'tabular: the column to predict')
+  sequence_length: Optional[int] = _setting(
+    None,
+    "text: characters or words per example (default: the data set's usual 80, or 20)",
+    optional=int,
+    **domains.COUNT,
+  )
+  synthetic_alpha: float = _setting(
+    0.0, 'synthetic: how much models differ between clients', **domains.FROM_0
+  )
+  synthetic_beta: float = _setting(
+    0.0, 'synthetic: how much inputs differ between clients', **domains.FROM_0
+  )
+  partition: str = _setting(
+    '',
+    'who owns which example: natural where the data say so, else a scheme; empty: natural or iid',
+    choices=lambda: [NATURAL, *partition_lib.SCHEMES],
+  )
+  num_clients: Optional[int] = _setting(
+    None,
+    'clients to deal the data to (default 100; synthetic data: 30)',
+    optional=int,
+    **domains.COUNT,
+  )
+  held_out_clients_fraction: float = _setting(
+    0.0,
+    'share of the clients that never train and are evaluated as held_out/...',
+    **domains.BELOW_1,
+  )
+  own_test_fraction: float = _setting(
+    0.0,
+    "share of each training client's examples, the last ones of each label, that it is tested on "
+    "in place of the data set's test examples; personal models need it where those are of other "
+    'people',
+    **domains.BELOW_1,
+  )
+  label_namings: int = _setting(
+    1,
+    'so many groups of clients, each with a permutation of the labels of its own; 1: all name them '
+    'as the data set does',
+    **domains.COUNT,
+  )

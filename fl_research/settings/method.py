@@ -1,0 +1,38 @@
+"""How models are trained together."""
+
+from collections.abc import Mapping
+import dataclasses
+
+from fl_research import aggregation, algorithms, registry
+from fl_research.settings import section
+
+_setting = section.settings_of('Method')
+
+_CLIENT_HALF = 'fl_research.round.client_half'
+
+CLIENT_WEIGHTINGS: Mapping[str, registry.Entry] = {
+  'num_examples': registry.Entry(_CLIENT_HALF, 'its number of examples'),
+  'uniform': registry.Entry(_CLIENT_HALF, 'one'),
+  'num_tokens': registry.Entry(_CLIENT_HALF, 'its number of tokens that are not padding'),
+}
+"""What a client's update counts in the average, the usual one first."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+  """Settings of the method."""
+
+  algorithm: str = _setting(
+    'fedavg', 'the federated optimisation method', choices=lambda: algorithms.ALGORITHMS
+  )
+  client_weighting: str = _setting(
+    '',
+    "what a client's update counts in the average; when empty, what the method's paper has, for "
+    'most num_examples',
+    choices=lambda: CLIENT_WEIGHTINGS,
+  )
+  aggregator: str = _setting(
+    'mean',
+    "how the clients' updates are combined",
+    choices=lambda: aggregation.AGGREGATORS,
+  )

@@ -1,0 +1,82 @@
+"""What the server, and readers of the model, may learn of a client."""
+
+import dataclasses
+from typing import Optional
+
+from fl_research import domains
+from fl_research.aggregation import privacy
+from fl_research.settings import section
+
+_setting = section.settings_of('Privacy')
+
+
+@dataclasses.dataclass(frozen=True)
+class SecureAggregation:
+  """Settings of secure aggregation."""
+
+  secure_aggregation: bool = _setting(
+    False,
+    'take sums over clients so that the server sees no single update (Bonawitz et al. 2017)',
+  )
+  secure_sum_bound: float = _setting(
+    1e4,
+    "secure aggregation: greatest entry of a client's weight times its update; beyond it is cut",
+    **domains.POSITIVE,
+  )
+
+
+@dataclasses.dataclass(frozen=True)
+class DifferentialPrivacy:
+  """Settings of differential privacy."""
+
+  dp_noise_multiplier: Optional[float] = _setting(
+    None,
+    'differential privacy: z, the noise on the sum of updates in units of the clipping norm',
+    optional=float,
+    **domains.FROM_0,
+  )
+  target_epsilon: Optional[float] = _setting(
+    None,
+    'differential privacy: solve for the z with which epsilon is this after total_rounds',
+    optional=float,
+    **domains.POSITIVE,
+  )
+  dp_clipping: str = _setting(
+    'fixed', 'how the clipping norm is chosen', choices=lambda: privacy.CLIPPINGS
+  )
+  dp_clip_norm: Optional[float] = _setting(
+    None, 'fixed clipping: largest norm of an update', optional=float, **domains.POSITIVE
+  )
+  dp_target_quantile: float = _setting(
+    0.5,
+    'adaptive clipping: gamma, the share of updates that should not be clipped',
+    **domains.SHARE,
+  )
+  dp_clip_learning_rate: float = _setting(
+    0.2, 'adaptive clipping: eta_C, how fast the norm moves', **domains.POSITIVE
+  )
+  dp_initial_clip: float = _setting(
+    0.1, 'adaptive clipping: the first clipping norm', **domains.POSITIVE
+  )
+  dp_count_noise: Optional[float] = _setting(
+    None,
+    'adaptive clipping: sigma_b, noise on the count of unclipped updates (default '
+    'clients_per_round / 20); above z / 2',
+    optional=float,
+    **domains.FROM_0,
+  )
+  dp_delta: Optional[float] = _setting(
+    None,
+    'delta, the probability with which epsilon may fail (default clients^-1.1)',
+    optional=float,
+    valid=lambda v: 0 < v < 1,
+    domain='a number above 0 and below 1',
+  )
+  dp_accountant: str = _setting(
+    'rdp', 'how rounds are composed', choices=lambda: privacy.ACCOUNTANTS
+  )
+
+  @property
+  def is_private(self) -> bool:
+    """Whether updates are clipped and noised (with z = 0: clipped alone)."""
+    return self.dp_noise_multiplier is not None or self.target_epsilon is not None
