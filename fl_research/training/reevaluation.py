@@ -3,19 +3,24 @@
 from collections.abc import Mapping
 import dataclasses
 import pathlib
-from typing import Any
+from typing import Any, Optional
 import zipfile
 
 import numpy as np
 
 from fl_research import runtime, validation
 from fl_research.registry import UsageError
+from fl_research.round import composition as process_lib
 from fl_research.training import (
+  atomic_files,
   checkpoints,
   experiment,
   run_data,
   run_folder,
   tables,
+)
+from fl_research.training import (
+  client_states as client_states_lib,
 )
 from fl_research.training import (
   loop as loop_lib,
@@ -64,11 +69,13 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
   model = experiment.build_model(settings, data)
   process = experiment.build_process(settings, model, data)
   weights = _weights(path / 'model.npz', model)
-  states: Mapping[int, Any] = {}
+  states = None
   if process.algorithm.has_personal_models:
-    states = _client_states(path, process, manifest['rounds'])
+    states = _client_states(path / 'checkpoints', process, manifest['rounds'])
   scored = experiment.build_evaluation(settings, process, data)
   row, client_rows = scored.evaluate(weights, loop_lib.personal_weights(process, weights, states))
+  if states is not None:
+    states.close()
   row = {'round': manifest['rounds'], **{name: row.get(name) for name in scored.columns()}}
   files = (path / METRICS, path / CLIENTS)
   _write(files[0], [row])
@@ -91,17 +98,20 @@ def _weights(path: pathlib.Path, model) -> tuple[np.ndarray, ...]:
   return weights
 
 
-def _client_states(path: pathlib.Path, process, round_num: int) -> Mapping[int, Any]:
+def _client_states(
+  folder: pathlib.Path, process: process_lib.FederatedProcess, round_num: int
+) -> Optional[client_states_lib.ClientStates]:
   """The clients' states after the last round."""
-  checkpoint = checkpoints.CheckpointStore(path / 'checkpoints', keep=1).newest()
+  states = client_states_lib.build(process, folder)
+  checkpoint = checkpoints.CheckpointStore(folder, keep=1, client_states=states).restore()
   if checkpoint is None or checkpoint.round_num != round_num:
     raise UsageError(
-      f"--run={path}: the checkpoint of round {round_num}, which holds the clients' own models, is "
-      'missing or damaged'
+      f"--run={folder.parent}: the checkpoint of round {round_num}, which holds the clients' own "
+      'models, is missing or damaged'
     )
-  return loop_lib.from_checkpoint(process, checkpoint).client_states
+  return states
 
 
 def _write(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
   columns = rows[0] if rows else ['round']
-  checkpoints.write_atomically(path, tables.to_csv(list(columns), rows).encode())
+  atomic_files.write_atomically(path, tables.to_csv(list(columns), rows).encode())
