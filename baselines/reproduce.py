@@ -12,7 +12,7 @@ from baselines.studies import Study
 from experiments import command_line
 from fl_research.registry import UsageError
 from fl_research.sweeps import runner
-from fl_research.training import checkpoints
+from fl_research.training import atomic_files
 
 INTRODUCTION = """
 Runs what a paper's claims need, and prints the paper's value, the ledger's and this run's side by
@@ -187,7 +187,7 @@ def _measured(folder: pathlib.Path, claim: Claim) -> Claim:
 
 def _write(path: pathlib.Path, text: str) -> None:
   if not path.exists() or path.read_text() != text:
-    checkpoints.write_atomically(path, text.encode())
+    atomic_files.write_atomically(path, text.encode())
 
 
 if __name__ == '__main__':

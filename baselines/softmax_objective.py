@@ -15,7 +15,7 @@ import scipy.special
 from fl_research import runtime
 from fl_research.datasets.federated_data import Clients
 from fl_research.settings import Settings
-from fl_research.training import experiment, run_data
+from fl_research.training import client_states, experiment, run_data
 from fl_research.training import loop as loop_lib
 
 _PRECISION = 1e-10
@@ -100,7 +100,7 @@ def path(settings: Settings) -> tuple[Objective, list[np.ndarray]]:
     )
     keep = lambda progress: points.append(_vector(process.model_weights(progress.state)))
     observers = loop_lib.Observers(lambda row: None, None, keep, lambda: '')
-    loop.run(loop_lib.start(process), observers)
+    loop.run(loop_lib.start(process, client_states.build(process)), observers)
   return Objective.of(data.train, data.num_classes, settings.client_weight_decay), points
 
 

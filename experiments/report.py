@@ -9,7 +9,7 @@ from experiments import command_line
 from fl_research import analysis
 from fl_research.analysis import html_report
 from fl_research.registry import UsageError
-from fl_research.training import checkpoints
+from fl_research.training import atomic_files
 
 INTRODUCTION = """
 Writes one HTML page about the runs in a folder: results over seeds with intervals, curves, how
@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> int:
   runs = analysis.load_runs(place)
   by = [name for name in values.by.split(',') if name] or None
   page = html_report.render(runs, measure, values.target, by, title=place)
-  checkpoints.write_atomically(out, page.encode())
+  atomic_files.write_atomically(out, page.encode())
   print(f'{out}: {len(runs)} runs, {len(page) / 1e6:.1f} MB')
   return 0
 

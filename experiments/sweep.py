@@ -20,7 +20,7 @@ from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
 from fl_research.soundness import validation
 from fl_research.sweeps import grid, runner, selection
-from fl_research.training import checkpoints, run_folder, tables
+from fl_research.training import atomic_files, run_folder, tables
 
 INTRODUCTION = """
 Runs experiments.train for every cell of a grid, for listed cells, or for random draws, several
@@ -275,7 +275,7 @@ def _write_summary(
       }
     )
   path.parent.mkdir(parents=True, exist_ok=True)
-  checkpoints.write_atomically(path, tables.to_csv(list(rows[0]), rows).encode())
+  atomic_files.write_atomically(path, tables.to_csv(list(rows[0]), rows).encode())
 
 
 def _cell_key(row: Mapping[str, Any], swept: Sequence[str]) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from fl_research.models import model as model_lib
 from fl_research.models.specification import ModelSpec
 from fl_research.round import composition as process_lib
 from fl_research.round import parts as parts_lib
+from fl_research.training import client_states
 
 STEP = 0.1
 START = 10.0
@@ -111,10 +112,9 @@ def path(algorithm: str, dissimilarity: float, local_steps: int, rounds: int) ->
 
 def _follow(process: process_lib.FederatedProcess, cohort: Sequence, rounds: int) -> np.ndarray:
   state, points = process.initialize(), [START]
-  kept: dict = {}
+  kept = client_states.build(process)
   for _ in range(rounds):
-    result = process.run_round(state, cohort, kept)
-    state, kept = result.state, result.kept_by_client()
+    state = process.run_round(state, cohort, kept).state
     points.append(process.model_weights(state)[0][0])
   return np.array(points)
 

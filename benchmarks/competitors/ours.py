@@ -14,6 +14,7 @@ from benchmarks import works
 from fl_research import aggregation, algorithms, optimizers, runtime, settings
 from fl_research.round import composition as process_lib
 from fl_research.round import parts as parts_lib
+from fl_research.training import client_states
 
 
 def build(job: works.Job, *, runtime: str) -> 'Ours':
@@ -43,7 +44,7 @@ class Ours:
     self._cohort = cohort or job.cohort
     self._process = build_process(job)
     self._state = self._process.initialize()
-    self._client_states: dict[int, Any] = {}
+    self._client_states = client_states.build(self._process)
     self._preparing = concurrent.futures.ThreadPoolExecutor(1)
     self._upcoming: dict[int, concurrent.futures.Future] = {}
 
@@ -57,7 +58,6 @@ class Ours:
     following = self._preparing.submit(self._cohort_data, round_num + 1)
     result = self._process.run_round(self._state, clients, self._client_states)
     self._state = result.state
-    self._client_states.update(result.kept_by_client())
     np.asarray(result.measured['report']['values'])
     following.result()
     self._upcoming[round_num + 1] = following

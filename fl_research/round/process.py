@@ -1,8 +1,8 @@
 """A round that is ready to run: its TFF computations, and how to read what they give."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import dataclasses
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -26,13 +26,15 @@ class RoundResult(NamedTuple):
   measured: Any
   kept: Optional[Any]
 
-  def kept_by_client(self) -> dict[int, Any]:
-    """The new client states one by one, as arrays of their own."""
-    if self.kept is None:
-      return {}
-    row = lambda index: lambda leaf: np.array(np.asarray(leaf)[index])
-    clients = np.asarray(self.kept['client']).tolist()
-    return {k: tf.nest.map_structure(row(i), self.kept['state']) for i, k in enumerate(clients)}
+
+class ClientStates(Protocol):
+  """What a round asks of the store of its clients' states."""
+
+  def get(self, ids: Iterable[int]) -> Sequence[Any]:
+    """The T of these clients."""
+
+  def put(self, ids: Iterable[int], stacked: Any) -> None:
+    """Stores new T of these clients, stacked."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,21 +79,25 @@ class FederatedProcess:
     return self.initial_client_state is not None
 
   def run_round(
-    self, state: Any, cohort: Sequence[Any], client_states: Mapping[int, Any] | None = None
+    self, state: Any, cohort: Sequence[Any], client_states: Optional[ClientStates] = None
   ) -> RoundResult:
     """One round of `next`, whether clients keep a state or not.
 
     Args:
       state: S.
       cohort: the D of each client.
-      client_states: the T of those that have taken part before, by client.
+      client_states: where the T of the cohort are read and written; nobody has taken part before,
+        and what clients would keep is forgotten, when None.
     """
     if not self.keeps_client_state:
       state, measured = self.next(state, cohort)
       return RoundResult(state, measured, None)
-    known, initial = client_states or {}, self.initial_client_state
-    states = [known.get(int(data['client']), initial) for data in cohort]
-    return RoundResult(*self.next(state, cohort, states))
+    if client_states is None:
+      return RoundResult(*self.next(state, cohort, [self.initial_client_state] * len(cohort)))
+    states = client_states.get([data['client'] for data in cohort])
+    state, measured, kept = self.next(state, cohort, states)
+    client_states.put(kept['client'], kept['state'])
+    return RoundResult(state, measured, kept)
 
   def model_weights(self, state: Any) -> tuple[np.ndarray, ...]:
     """The global model of a server state, the first where a method has several."""

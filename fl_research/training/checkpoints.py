@@ -2,27 +2,29 @@
 
 A checkpoint is one .npz file whose name holds its round and its own SHA-256,
 `round_00000120-<sha256>.npz`. It appears under that name by one rename, so a crash while writing
-leaves no half checkpoint; a file whose content does not match its name is passed over.
+leaves no half checkpoint; a file whose content does not match its name is passed over. The clients'
+states, of which a checkpoint changes a few only, are in a file of their own (see
+`fl_research.training.client_states`), and a checkpoint whose states are not in it is passed over.
 """
 
 from collections.abc import Mapping
-import contextlib
 import hashlib
 import io
 import json
-import os
 import pathlib
 import re
-from typing import Any, NamedTuple, Optional
-import uuid
+from typing import Any, NamedTuple, Optional, Union
 import zipfile
 
 from absl import logging
 import numpy as np
 
+from fl_research.training import atomic_files
+from fl_research.training import client_states as client_states_lib
+
 _NAME = re.compile(r'round_(\d{8})-([0-9a-f]{64})\.npz')
 _STATE, _CLIENT, _PROGRESS = 'state/', 'client/', 'progress'
-_TEMPORARY = '.tmp'
+_CLIENT_STATES = 'client_states'
 
 
 class Checkpoint(NamedTuple):
@@ -31,13 +33,11 @@ class Checkpoint(NamedTuple):
   Attributes:
     round_num: the last finished round.
     state: the server state's tensors, flattened.
-    client_states: the clients' states, flattened, by position; those never seen are absent.
     progress: small facts of the training loop, as JSON can hold them.
   """
 
   round_num: int
   state: list[np.ndarray]
-  client_states: Mapping[int, list[np.ndarray]]
   progress: Mapping[str, Any]
 
 
@@ -47,24 +47,39 @@ class CheckpointStore:
   Args:
     folder: where they are; made when the first is saved.
     keep: how many of the newest stay.
+    client_states: what clients keep, which is saved and restored along; None where it is nothing.
   """
 
-  def __init__(self, folder: pathlib.Path, keep: int):
+  def __init__(
+    self,
+    folder: pathlib.Path,
+    keep: int,
+    client_states: Optional[client_states_lib.ClientStates] = None,
+  ):
     self._folder = folder
     self._keep = keep
+    self._client_states = client_states
 
   def save(self, checkpoint: Checkpoint) -> None:
     """Writes a checkpoint, then removes the oldest ones beyond those to keep."""
-    content = _encode(checkpoint)
+    # First the states: a crash in between leaves states that the checkpoint before does not have.
+    states = self._client_states.commit() if self._client_states else None
+    content = _encode(checkpoint, states)
     digest = hashlib.sha256(content).hexdigest()
     self._folder.mkdir(parents=True, exist_ok=True)
     target = self._folder / f'round_{checkpoint.round_num:08d}-{digest}.npz'
-    write_atomically(target, content)
-    for _, _, old in self._files()[self._keep :]:
+    atomic_files.write_atomically(target, content)
+    files = self._files()
+    for _, _, old in files[self._keep :]:
       old.unlink()
+    if self._client_states is not None:
+      oldest, _, _ = files[: self._keep][-1]
+      self._client_states.advance(checkpoint.round_num, oldest)
 
-  def newest(self, last_round: Optional[int] = None) -> Optional[Checkpoint]:
-    """The newest valid checkpoint, None when there is none; each one passed over is a warning.
+  def restore(self, last_round: Optional[int] = None) -> Optional[Checkpoint]:
+    """The newest valid checkpoint, to which the clients' states go back; None when there is none.
+
+    Each one passed over is a warning.
 
     Args:
       last_round: if given, checkpoints of later rounds are passed over too.
@@ -76,13 +91,34 @@ class CheckpointStore:
       elif last_round is not None and round_num > last_round:
         problem = f'is of a round beyond the last whole row of the tables ({last_round})'
       else:
-        return _decode(content)
+        checkpoint, states = _decode(content)
+        if self._restore_client_states(round_num, states):
+          return checkpoint
+        problem = f'has no states of clients, as {client_states_lib.FILE} is damaged or missing'
       logging.warning('%s %s; going on from the one before it, or from the start', path, problem)
     return None
 
+  def _restore_client_states(self, round_num: int, states: '_States') -> bool:
+    if self._client_states is None:
+      return True
+    if isinstance(states, str):
+      return self._client_states.restore(round_num, states)
+    self._client_states.adopt(states)
+    return True
+
+  def clear(self) -> None:
+    """Makes ready for a run that begins, whatever a run before has left of its clients' states."""
+    if self._client_states is not None:
+      self._client_states.clear()
+
+  def close(self) -> None:
+    """Ends the use of the clients' states."""
+    if self._client_states is not None:
+      self._client_states.close()
+
   def remove_partial(self) -> None:
     """Removes what a process that was killed while writing has left; none may be writing now."""
-    for path in self._folder.glob(f'*{_TEMPORARY}'):
+    for path in self._folder.glob(f'*{atomic_files.TEMPORARY}'):
       path.unlink()
 
   def _files(self) -> list[tuple[int, str, pathlib.Path]]:
@@ -92,51 +128,23 @@ class CheckpointStore:
     return sorted(found, reverse=True)
 
 
-def write_atomically(target: pathlib.Path, content: bytes) -> None:
-  """Writes a file so that it has either its old content or all of the new one.
-
-  Several may write it at the same time; what is there in the end is one writer's content. A process
-  that is killed meanwhile leaves a file of its own behind, `<name>.<hexadecimal>.tmp`.
-
-  Raises:
-    OSError: it cannot be written (disk full, …); what was there is untouched.
-  """
-  temporary = target.with_name(f'{target.name}.{uuid.uuid4().hex}{_TEMPORARY}')
-  try:
-    with open(temporary, 'wb') as file:
-      file.write(content)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(temporary, target)
-  except OSError as error:
-    with contextlib.suppress(OSError):
-      temporary.unlink()
-    error.filename = str(target)
-    raise
-  _bring_to_disk(target.parent)
+_States = Union[str, Mapping[int, list[np.ndarray]]]
+"""What a checkpoint says of its clients' states: what `ClientStates.restore` knows them by, or, as
+long as they had no file of their own, the states themselves, flattened, by position."""
 
 
-def _bring_to_disk(folder: pathlib.Path) -> None:
-  """Makes the names in a folder, a rename for one, outlast a loss of power."""
-  descriptor = os.open(folder, os.O_RDONLY)
-  try:
-    os.fsync(descriptor)
-  finally:
-    os.close(descriptor)
-
-
-def _encode(checkpoint: Checkpoint) -> bytes:
+def _encode(checkpoint: Checkpoint, states: Optional[str]) -> bytes:
   arrays = {f'{_STATE}{i:05d}': array for i, array in enumerate(checkpoint.state)}
-  for position, state in checkpoint.client_states.items():
-    arrays.update({f'{_CLIENT}{position}/{i:05d}': array for i, array in enumerate(state)})
-  facts = json.dumps({'round_num': checkpoint.round_num, **checkpoint.progress})
-  arrays[_PROGRESS] = np.frombuffer(facts.encode(), np.uint8)
+  facts = {'round_num': checkpoint.round_num, **checkpoint.progress}
+  if states is not None:
+    facts[_CLIENT_STATES] = states
+  arrays[_PROGRESS] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
   buffer = io.BytesIO()
   np.savez(buffer, **arrays)
   return buffer.getvalue()
 
 
-def _decode(content: bytes) -> Checkpoint:
+def _decode(content: bytes) -> tuple[Checkpoint, _States]:
   with zipfile.ZipFile(io.BytesIO(content)) as archive:
     names = sorted(name.removesuffix('.npy') for name in archive.namelist())
   arrays = np.load(io.BytesIO(content), allow_pickle=False)
@@ -146,4 +154,5 @@ def _decode(content: bytes) -> Checkpoint:
   for name in names:
     if name.startswith(_CLIENT):
       clients.setdefault(int(name.split('/')[1]), []).append(arrays[name])
-  return Checkpoint(facts.pop('round_num'), state, clients, facts)
+  states = facts.pop(_CLIENT_STATES, clients)
+  return Checkpoint(facts.pop('round_num'), state, facts), states

@@ -12,7 +12,7 @@ knows besides. It gives numbers per example (see `fl_research.models.objectives`
 """
 
 import collections
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -133,14 +133,13 @@ class PersonalEvaluator:
       build_evaluation(model, tff.to_type(person_type), predictor_of)
     )
 
-  def at(self, state: Any, client_states: Mapping[int, Any]) -> PersonalColumns:
-    """The evaluation of clients as they stand: with S, and the T of those that have one."""
-    initial = self._process.initial_client_state or {'method': ()}
+  def at(self, state: Any, client_states: Optional[process_lib.ClientStates]) -> PersonalColumns:
+    """The evaluation of clients as they stand: with S, and the T that they keep."""
 
     def columns(position: int, examples: 'ExampleSet') -> dict[str, np.ndarray]:
       person = collections.OrderedDict(
         server=state['server'],
-        state=client_states.get(position, initial)['method'],
+        state=client_states.get([position])[0]['method'] if client_states else (),
         data=self._data(position),
       )
       return self._evaluator.columns(person, examples)

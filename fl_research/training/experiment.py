@@ -32,7 +32,9 @@ from fl_research.round import parts as parts_lib
 from fl_research.settings import Settings
 from fl_research.soundness import chains
 from fl_research.training import (
+  atomic_files,
   checkpoints,
+  client_states,
   evaluation,
   fine_tuning,
   learning_curve,
@@ -297,16 +299,18 @@ def _train(
 
   `remember` is called before each checkpoint.
   """
-  store = checkpoints.CheckpointStore(folder.checkpoints, settings.checkpoints_to_keep)
+  states = client_states.build(process, folder.checkpoints)
+  store = checkpoints.CheckpointStore(folder.checkpoints, settings.checkpoints_to_keep, states)
   store.remove_partial()
-  checkpoint = store.newest(tables.last_round(folder.metrics))
+  checkpoint = store.restore(tables.last_round(folder.metrics))
   if checkpoint is None:
-    progress, last_round = loop_lib.start(process), -1
+    store.clear()
+    progress, last_round = loop_lib.start(process, states), -1
   else:
-    progress = loop_lib.from_checkpoint(process, checkpoint)
+    progress = loop_lib.from_checkpoint(process, checkpoint, states)
     last_round = progress.round_num
     progress_lib.note(f'{folder.path}: resuming after round {last_round}')
-  with _Writer(settings, folder, data, last_round) as writer:
+  with contextlib.closing(store), _Writer(settings, folder, data, last_round) as writer:
 
     def save(progress: loop_lib.Progress) -> None:
       writer.flush()
@@ -362,7 +366,7 @@ def _save_model(folder: run_folder.RunFolder, model, weights: tuple[np.ndarray, 
   """Saves the final model as arrays by name, and as a Keras file."""
   buffer = io.BytesIO()
   np.savez(buffer, **dict(zip(model.weight_names, weights)))
-  checkpoints.write_atomically(folder.path / 'model.npz', buffer.getvalue())
+  atomic_files.write_atomically(folder.path / 'model.npz', buffer.getvalue())
   temporary = folder.path / 'model.tmp.keras'
   model.keras_model((weights, ())).save(temporary)
   os.replace(temporary, folder.path / 'model.keras')

@@ -12,7 +12,7 @@ import pandas as pd
 
 from fl_research import metrics
 from fl_research.datasets.federated_data import Problem
-from fl_research.training import checkpoints
+from fl_research.training import atomic_files
 
 # Okabe and Ito's blue and vermilion, told apart by all readers, and by line style in print.
 _STYLES = {
@@ -46,4 +46,4 @@ def save(metrics_csv: pathlib.Path, picture: pathlib.Path, problem: Problem) -> 
   content = io.BytesIO()
   figure.savefig(content, dpi=150, format='png')
   plt.close(figure)
-  checkpoints.write_atomically(picture, content.getvalue())
+  atomic_files.write_atomically(picture, content.getvalue())

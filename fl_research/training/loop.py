@@ -22,6 +22,7 @@ from fl_research.population import participation
 from fl_research.round import process as process_lib
 from fl_research.settings import Settings
 from fl_research.training import checkpoints, model_evaluation
+from fl_research.training import client_states as client_states_lib
 from fl_research.training import evaluation as evaluation_lib
 from fl_research.training.run_data import RunData
 
@@ -33,7 +34,7 @@ class Progress:
   Attributes:
     round_num: the last finished round; 0 before training.
     state: the server state.
-    client_states: states of clients that have taken part, by position.
+    client_states: what clients keep; None where it is nothing.
     best: best value of the watched metric so far, None before the first.
     evaluations_since_best: how many evaluations have passed since.
     stopped: why training has ended before its last round; empty while it has not.
@@ -42,7 +43,7 @@ class Progress:
 
   round_num: int
   state: Any
-  client_states: dict[int, Any]
+  client_states: Optional[client_states_lib.ClientStates]
   best: Optional[float] = None
   evaluations_since_best: int = 0
   stopped: str = ''
@@ -77,18 +78,19 @@ class RoundColumns(Protocol):
     """Their values after a round; round 0 is before the first."""
 
 
-def start(process: process_lib.FederatedProcess) -> Progress:
+def start(
+  process: process_lib.FederatedProcess,
+  client_states: Optional[client_states_lib.ClientStates],
+) -> Progress:
   """The progress of a run that has not begun."""
-  return Progress(0, process.initialize(), {})
+  return Progress(0, process.initialize(), client_states)
 
 
 def to_checkpoint(progress: Progress) -> checkpoints.Checkpoint:
-  """What must be saved to go on later."""
-  arrays = lambda structure: [np.asarray(leaf) for leaf in tf.nest.flatten(structure)]
+  """What must be saved, besides the clients' states, to go on later."""
   return checkpoints.Checkpoint(
     round_num=progress.round_num,
-    state=arrays(progress.state),
-    client_states={p: arrays(state) for p, state in sorted(progress.client_states.items())},
+    state=[np.asarray(leaf) for leaf in tf.nest.flatten(progress.state)],
     progress={
       'best': progress.best,
       'evaluations_since_best': progress.evaluations_since_best,
@@ -99,17 +101,15 @@ def to_checkpoint(progress: Progress) -> checkpoints.Checkpoint:
 
 
 def from_checkpoint(
-  process: process_lib.FederatedProcess, checkpoint: checkpoints.Checkpoint
+  process: process_lib.FederatedProcess,
+  checkpoint: checkpoints.Checkpoint,
+  client_states: Optional[client_states_lib.ClientStates],
 ) -> Progress:
-  """The progress that a checkpoint holds."""
-  pack = tf.nest.pack_sequence_as
+  """The progress that a checkpoint and the clients' states, as they were then, make up."""
   return Progress(
     round_num=checkpoint.round_num,
-    state=pack(process.initialize(), checkpoint.state),
-    client_states={
-      position: pack(process.initial_client_state, state)
-      for position, state in checkpoint.client_states.items()
-    },
+    state=tf.nest.pack_sequence_as(process.initialize(), checkpoint.state),
+    client_states=client_states,
     **checkpoint.progress,
   )
 
@@ -176,7 +176,6 @@ class Loop:
     result = self._process.run_round(progress.state, clients, progress.client_states)
     progress.state = result.state
     progress.round_num += 1
-    progress.client_states.update(result.kept_by_client())
     row, client_rows = self._training_row(result.measured, plan, progress)
     row.update(self._round_columns(progress.round_num))
     last = progress.round_num >= self._settings.total_rounds

@@ -10,14 +10,19 @@ import numpy as np
 
 from fl_research import runtime
 from fl_research.registry import UsageError
+from fl_research.round import process as process_lib
 from fl_research.soundness import validation
 from fl_research.training import (
+  atomic_files,
   checkpoints,
   evaluation,
   experiment,
   run_data,
   run_folder,
   tables,
+)
+from fl_research.training import (
+  client_states as client_states_lib,
 )
 from fl_research.training import (
   loop as loop_lib,
@@ -66,13 +71,16 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
   model = experiment.build_model(settings, data)
   process = experiment.build_process(settings, model, data)
   weights = _weights(path / 'model.npz', model)
-  personal = evaluation.personal_evaluator(process, data.train, settings)
-  columns = None
-  if personal is not None:
-    progress = _last_progress(path, process, manifest['rounds'])
-    columns = personal.at(progress.state, progress.client_states)
   scored = experiment.build_evaluation(settings, process, data)
-  row, client_rows = scored.evaluate(weights, columns)
+  personal = evaluation.personal_evaluator(process, data.train, settings)
+  if personal is None:
+    row, client_rows = scored.evaluate(weights)
+  else:
+    progress = _last_progress(path / 'checkpoints', process, manifest['rounds'])
+    at_the_end = personal.at(progress.state, progress.client_states)
+    row, client_rows = scored.evaluate(weights, at_the_end)
+    if progress.client_states is not None:
+      progress.client_states.close()
   row = {'round': manifest['rounds'], **{name: row.get(name) for name in scored.columns()}}
   files = (path / METRICS, path / CLIENTS)
   _write(files[0], [row])
@@ -95,17 +103,20 @@ def _weights(path: pathlib.Path, model) -> tuple[np.ndarray, ...]:
   return weights
 
 
-def _last_progress(path: pathlib.Path, process, round_num: int) -> loop_lib.Progress:
+def _last_progress(
+  folder: pathlib.Path, process: process_lib.FederatedProcess, round_num: int
+) -> loop_lib.Progress:
   """Where the run stood after its last round, with the states of its clients."""
-  checkpoint = checkpoints.CheckpointStore(path / 'checkpoints', keep=1).newest()
+  states = client_states_lib.build(process, folder)
+  checkpoint = checkpoints.CheckpointStore(folder, keep=1, client_states=states).restore()
   if checkpoint is None or checkpoint.round_num != round_num:
     raise UsageError(
-      f"--run={path}: the checkpoint of round {round_num}, which holds the clients' own models, is "
-      'missing or damaged'
+      f"--run={folder.parent}: the checkpoint of round {round_num}, which holds the clients' own "
+      'models, is missing or damaged'
     )
-  return loop_lib.from_checkpoint(process, checkpoint)
+  return loop_lib.from_checkpoint(process, checkpoint, states)
 
 
 def _write(path: pathlib.Path, rows: list[dict[str, Any]]) -> None:
   columns = rows[0] if rows else ['round']
-  checkpoints.write_atomically(path, tables.to_csv(list(columns), rows).encode())
+  atomic_files.write_atomically(path, tables.to_csv(list(columns), rows).encode())

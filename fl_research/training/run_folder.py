@@ -21,7 +21,7 @@ from fl_research import registry
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
-from fl_research.training import checkpoints, provenance
+from fl_research.training import atomic_files, provenance
 
 MANIFEST = 'manifest.json'
 _LONGEST_NAME = 255
@@ -148,7 +148,7 @@ class RunFolder:
     values = {**flags, **(resolved or {})}
     writer.writerow(values)
     writer.writerow('' if value is None else value for value in values.values())
-    checkpoints.write_atomically(self.path / 'hparams.csv', buffer.getvalue().encode())
+    atomic_files.write_atomically(self.path / 'hparams.csv', buffer.getvalue().encode())
 
   def close(self) -> None:
     """Lets other processes start in the folder; the end of this process does so too."""
@@ -193,7 +193,7 @@ class RunFolder:
 
   def _write(self, manifest: Mapping[str, Any]) -> None:
     content = json.dumps(manifest, indent=2, default=str) + '\n'
-    checkpoints.write_atomically(self.path / MANIFEST, content.encode())
+    atomic_files.write_atomically(self.path / MANIFEST, content.encode())
 
 
 def _identity(settings: Settings) -> dict[str, Any]:

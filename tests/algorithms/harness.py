@@ -8,6 +8,7 @@ from fl_research.datasets.federated_data import Problem
 from fl_research.models.specification import ModelSpec
 from fl_research.round import composition as process_lib
 from fl_research.round import parts as parts_lib
+from fl_research.training import client_states
 from tests.oracles import softmax_regression as problem
 
 ROUNDS = 3
@@ -62,13 +63,12 @@ def run(process, rounds):
 
 def run_with_clients(process, rounds):
   """Global weights after every round, and the states kept by client, as the loop does."""
-  state, kept, history = process.initialize(), {}, []
+  state, kept, history = process.initialize(), client_states.build(process), []
   for cohort in rounds:
-    result = process.run_round(state, cohort, kept)
-    state = result.state
-    kept.update(result.kept_by_client())
+    state = process.run_round(state, cohort, kept).state
     history.append(process.model_weights(state))
-  return history, kept
+  seen = sorted({int(data['client']) for cohort in rounds for data in cohort})
+  return history, dict(zip(seen, kept.get(seen))) if kept else {}
 
 
 def assert_same(first, second, tolerance=1e-5):

@@ -14,7 +14,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import algorithms, client_data, runtime
-from fl_research.training import checkpoints
+from fl_research.training import checkpoints, client_states
 from fl_research.training import loop as loop_lib
 from tests.algorithms import harness
 from tests.oracles import softmax_regression as problem
@@ -92,13 +92,12 @@ def _step(process, progress, cohort):
   result = process.run_round(progress.state, cohort, progress.client_states)
   progress.state = result.state
   progress.round_num += 1
-  progress.client_states.update(result.kept_by_client())
   return result.measured
 
 
-def _run(process, rounds):
+def _run(process, rounds, folder=None):
   """The progress after these rounds, and what was measured in each."""
-  progress = loop_lib.start(process)
+  progress = loop_lib.start(process, client_states.build(process, folder))
   return progress, [_step(process, progress, cohort) for cohort in rounds]
 
 
@@ -110,7 +109,8 @@ def _three_rounds(name):
 
 def _leaves(progress):
   """All numbers of a progress: the server's, then the clients' in their order."""
-  clients = [progress.client_states[k] for k in sorted(progress.client_states)]
+  states = progress.client_states
+  clients = states.get(range(len(problem.SIZES))) if states else []
   return [np.asarray(leaf) for leaf in tf.nest.flatten((progress.state, clients))]
 
 
@@ -142,10 +142,15 @@ def test_loss_falls(name):
 @pytest.mark.parametrize('name', METHODS)
 def test_resuming_from_a_checkpoint_changes_no_bit(name, tmp_path):
   process = _process(name)
-  progress, _ = _run(process, [_cohort(r) for r in range(1, ROUNDS)])
-  store = checkpoints.CheckpointStore(tmp_path, keep=1)
-  store.save(loop_lib.to_checkpoint(progress))
-  resumed = loop_lib.from_checkpoint(process, store.newest())
+  progress, _ = _run(process, [_cohort(r) for r in range(1, ROUNDS)], tmp_path)
+  checkpoints.CheckpointStore(tmp_path, 1, progress.client_states).save(
+    loop_lib.to_checkpoint(progress)
+  )
+  if progress.client_states:
+    progress.client_states.close()
+  states = client_states.build(process, tmp_path)
+  checkpoint = checkpoints.CheckpointStore(tmp_path, 1, states).restore()
+  resumed = loop_lib.from_checkpoint(process, checkpoint, states)
   _step(process, resumed, _cohort(ROUNDS))
   _assert_same(resumed, _three_rounds(name)[0], 0)
 
@@ -187,8 +192,7 @@ def test_cohort_of_one_client_with_one_example(name):
   _assert_finite(progress)
   assert [int(each['participants']) for each in measured] == [1, 1]
   assert list(_report(process, measured[0])['num_examples']) == [1]
-  before = loop_lib.start(process)
-  before.client_states = {k: process.initial_client_state for k in progress.client_states}
+  before = loop_lib.start(process, client_states.build(process))
   moved = [np.any(a != b) for a, b in zip(_leaves(before), _leaves(progress), strict=True)]
   assert sum(moved) > 1  # more than the number of the round
 
@@ -196,7 +200,7 @@ def test_cohort_of_one_client_with_one_example(name):
 @pytest.mark.parametrize('name', METHODS)
 def test_nothing_moves_when_rates_are_zero(name):
   process = _process(name)
-  progress = loop_lib.start(process)
+  progress = loop_lib.start(process, client_states.build(process))
   progress.state['server']['round_num'] = np.int32(RATES_ARE_ZERO)
   before = process.model_weights(progress.state)
   _step(process, progress, _cohort(1))
@@ -218,7 +222,7 @@ def test_a_client_that_is_not_finite_is_dropped_and_counted(name):
   _assert_finite(progress)
   expected, _ = _run(process, [[whole[0], whole[2]]])
   if process.keeps_client_state:
-    kept = progress.client_states.pop(1)
+    [kept] = progress.client_states.get([1])
     for a, b in zip(tf.nest.flatten(kept), tf.nest.flatten(process.initial_client_state)):
       np.testing.assert_array_equal(a, b)
   _assert_same(progress, expected, 1e-6)

@@ -8,6 +8,7 @@ from fl_research import client_data, runtime
 from fl_research.aggregation import compression
 from fl_research.algorithms import fed_avg, fed_sgd, scaffold
 from fl_research.round import minibatches
+from fl_research.training import client_states
 from tests.algorithms import harness
 from tests.oracles import scaffold as oracle
 
@@ -103,12 +104,12 @@ def _kept(result):
 
 def test_variates_of_what_a_structured_update_leaves_out_stay_as_they_are():
   process = _build('II', compressor=compression.build({'random_mask': {'fraction': 0.25}}))
-  state, kept = process.initialize(), {}
+  state, kept = process.initialize(), client_states.build(process)
   for cohort in harness.cohorts(rounds=3):
-    stored = {k: process.initial_client_state for k in range(3)} | kept
-    before = {k: np.concatenate([np.ravel(v) for v in s['method']]) for k, s in stored.items()}
+    stored = enumerate(kept.get(range(3)))
+    before = {k: np.concatenate([np.ravel(v) for v in s['method']]) for k, s in stored}
     result = process.run_round(state, cohort, kept)
-    state, after, kept = result.state, _kept(result), result.kept_by_client()
+    state, after = result.state, _kept(result)
     trained = sum(-(-w.size // 4) for w in harness.model().initial_weights[0])
     for client, variate in after.items():
       assert 0 < np.count_nonzero(variate != before[client]) <= trained
