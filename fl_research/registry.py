@@ -81,6 +81,8 @@ class Entry:
       entry; empty when it can.
     is_sum: for an aggregator: whether all it needs of the clients are sums over them, which can
       then be secure ones.
+    needs_server_examples: for an aggregator: whether it compares updates with one from examples
+      that the server has itself.
   """
 
   module: str
@@ -90,6 +92,7 @@ class Entry:
   defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   not_private: str = ''
   is_sum: bool = False
+  needs_server_examples: bool = False
 
   def load(self) -> Any:
     """Imports the module."""

@@ -48,6 +48,11 @@ AGGREGATORS = {
       'smoothing': Hyperparameter(1e-6, 'smallest distance that counts', **domains.POSITIVE),
     },
   ),
+  'fltrust': registry.Entry(
+    'fl_research.aggregation.fltrust',
+    "updates as far as they agree with that of the server's own examples (Cao et al. 2021)",
+    needs_server_examples=True,
+  ),
   'norm_bounding': registry.Entry(
     'fl_research.aggregation.norm_bounding',
     'the weighted mean of updates shortened to a greatest norm (Sun et al. 2019)',

@@ -62,6 +62,12 @@ class Data:
     'people',
     **domains.BELOW_1,
   )
+  server_examples: int = _setting(
+    0,
+    "so many examples, drawn from the training clients', that the server has as well, for an "
+    '--aggregator that compares with them',
+    **domains.COUNT_OR_0,
+  )
   label_namings: int = _setting(
     1,
     'so many groups of clients, each with a permutation of the labels of its own; 1: all name them '

@@ -123,6 +123,21 @@ def _check_secure_aggregation(settings: Settings) -> None:
     )
 
 
+def _check_server_examples(settings: Settings) -> None:
+  """Whether the server has examples of its own exactly where something looks at them."""
+  table = aggregation.AGGREGATORS
+  needed, given = table[settings.aggregator].needs_server_examples, settings.server_examples
+  if needed and not given:
+    raise UsageError(
+      f'--server_examples: must be given for --aggregator={settings.aggregator}, 100 for example'
+    )
+  if given and not needed:
+    readers = [name for name, entry in table.items() if entry.needs_server_examples]
+    raise UsageError(
+      f'--server_examples={given}: only read with --aggregator={" or ".join(readers)}'
+    )
+
+
 def _check_together(settings: Settings) -> None:
   """Flags that only make sense together, or never."""
   if settings.centralized and settings.local_only:
@@ -135,6 +150,7 @@ def _check_together(settings: Settings) -> None:
     raise UsageError(
       f'--patience={settings.patience}: needs --target_metric, a column of metrics.csv'
     )
+  _check_server_examples(settings)
   if settings.cohort_sampling == 'availability' and not settings.availability_trace:
     raise UsageError('--cohort_sampling=availability: needs --availability_trace, a CSV file')
   if settings.availability_trace and settings.cohort_sampling != 'availability':

@@ -14,6 +14,7 @@ import numpy as np
 from fl_research import (
   aggregation,
   algorithms,
+  client_data,
   metrics,
   models,
   optimizers,
@@ -112,10 +113,25 @@ def build_process(
         settings.server_lr_schedule, settings.server_lr_decay, settings.server_lr_decay_rounds
       ),
       batch_size=settings.batch_size,
+      server_data=_server_data(settings, data),
       population_size=int(np.count_nonzero(data.train.sizes)),
       cohort_size=settings.clients_per_round,
       seed=settings.seed,
     )
+  )
+
+
+def _server_data(settings: Settings, data: run_data.RunData):
+  """The D of the server's own examples, the same in every round; None without any."""
+  if data.server is None:
+    return None
+  return client_data.client_data(
+    data.server,
+    batch_size=settings.batch_size or client_data.FULL_BATCH,
+    epochs=settings.client_epochs_per_round,
+    seed=settings.seed,
+    round_num=0,
+    client=len(data.train),
   )
 
 
@@ -255,7 +271,8 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
   with contextlib.closing(folder):
     remember = lambda: folder.finish({'runtime': context.report()})
     progress = _train(settings, folder, process, data, loop, interrupted, remember)
-    _save_model(folder, model, process.model_weights(progress.state))
+    for name, weights in process.models(progress.state).items():
+      _save_model(folder, name, model, weights)
     learning_curve.save(folder.metrics, folder.path / 'learning_curve.png', data.problem)
     folder.finish(
       {
@@ -362,20 +379,11 @@ class _Writer:
       self._tensorboard.flush()
 
 
-def _save_model(folder: run_folder.RunFolder, model, weights: tuple[np.ndarray, ...]) -> None:
-  """Saves the final model as arrays by name, and as a Keras file."""
+def _save_model(folder: run_folder.RunFolder, name: str, model, weights) -> None:
+  """Saves a final model as arrays by name, and as a Keras file."""
   buffer = io.BytesIO()
   np.savez(buffer, **dict(zip(model.weight_names, weights)))
-  atomic_files.write_atomically(folder.path / 'model.npz', buffer.getvalue())
-  temporary = folder.path / 'model.tmp.keras'
+  atomic_files.write_atomically(folder.path / f'{name}.npz', buffer.getvalue())
+  temporary = folder.path / f'{name}.tmp.keras'
   model.keras_model((weights, ())).save(temporary)
-  os.replace(temporary, folder.path / 'model.keras')
-
-
-def load_weights(folder: run_folder.RunFolder, model) -> Optional[tuple[np.ndarray, ...]]:
-  """The final weights of a run's model.npz; None when the run has not written it."""
-  path = folder.path / 'model.npz'
-  if not path.exists():
-    return None
-  arrays = np.load(path, allow_pickle=False)
-  return tuple(arrays[name] for name in model.weight_names)
+  os.replace(temporary, folder.path / f'{name}.keras')

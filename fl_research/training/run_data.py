@@ -32,6 +32,7 @@ class RunData:
     test: the central test examples.
     test_clients: clients with test examples of their own, or None.
     held_out: clients kept from training, for validation; None without any.
+    server: the server's own examples; None without any.
     problem, num_classes: what is predicted.
     spec: what a model must accept.
     sources: checksums of the files read.
@@ -42,6 +43,7 @@ class RunData:
   test: federated_data.Examples
   test_clients: Optional[Clients]
   held_out: Optional[Clients]
+  server: Optional[federated_data.Examples]
   problem: federated_data.Problem
   num_classes: int
   spec: ModelSpec
@@ -70,6 +72,7 @@ def load(settings: Settings) -> RunData:
     test=clients.test,
     test_clients=_few(clients.test_clients, settings),
     held_out=held_out,
+    server=_servers_own(train, settings),
     problem=data.problem,
     num_classes=data.num_classes,
     spec=ModelSpec.from_data(data, settings.hyperparameters(model)),
@@ -178,6 +181,25 @@ def _hold_out(clients: Clients, settings: Settings) -> tuple[Clients, Optional[C
   chosen = np.zeros(len(clients), bool)
   chosen[generator.choice(len(clients), count, replace=False)] = True
   return clients.select(np.flatnonzero(~chosen)), clients.select(np.flatnonzero(chosen))
+
+
+def _servers_own(clients: Clients, settings: Settings) -> Optional[federated_data.Examples]:
+  """Examples of the training clients that the server has as well, any with the same probability."""
+  count, total = settings.server_examples, int(clients.sizes.sum())
+  if not count:
+    return None
+  if count > total:
+    raise UsageError(f'--server_examples={count}: the training clients have {total} in all')
+  generator = random_streams.generator(settings.seed, 'server examples')
+  chosen = np.sort(generator.choice(total, count, replace=False))
+  ends = np.cumsum(clients.sizes)
+  owners = np.searchsorted(ends, chosen, side='right')
+  rows = chosen - (ends - clients.sizes)[owners]
+  parts = []
+  for owner in np.unique(owners):
+    examples = clients.examples(int(owner))
+    parts.append({name: array[rows[owners == owner]] for name, array in examples.items()})
+  return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _one_client(clients: Clients) -> Clients:

@@ -29,8 +29,16 @@ def cohorts(rounds=harness.ROUNDS, seed=7):
 
 
 def build(aggregator, **parts):
-  """FedAvg with that aggregator."""
+  """FedAvg with that aggregator; the server has examples of its own, for those that ask."""
+  parts = {'server_data': server_data(), **parts}
   return harness.build(fed_avg.build(), aggregator=aggregator, **parts)
+
+
+def server_data():
+  """The D of the server's own examples: another client's."""
+  return client_data.client_data(
+    problem.clients(3)[2], batch_size=problem.BATCH, epochs=1, seed=7, round_num=0, client=COUNT
+  )
 
 
 def expected(rule, rounds, attack=None, attackers=()):

@@ -85,7 +85,11 @@ def test_runtimes_agree(name, processes):
     harness.assert_same(one_chunk, harness.run(processes(name), rounds), 1e-6)
 
 
-@pytest.mark.parametrize('name', NAMES)
+# What one client sends is not the aggregate where the server has an update of its own.
+ALONE = [n for n, entry in aggregation.AGGREGATORS.items() if not entry.needs_server_examples]
+
+
+@pytest.mark.parametrize('name', ALONE)
 def test_a_cohort_of_one(name):
   # A wide bound: what one client sends is then the aggregate, whatever the rule.
   settings = {'norm_bounding': {'bound': 10.0}}.get(name, {})
@@ -135,4 +139,4 @@ def test_weights_count_for_the_rules_that_say_so(name):
   rounds = seven_clients.cohorts()
   a, b = harness.run(weighted, rounds)[-1], harness.run(uniform, rounds)[-1]
   same = all(np.array_equal(u, v) for u, v in zip(a, b))
-  assert same == (name in ('median', 'trimmed_mean', 'krum', 'multi_krum'))
+  assert same == (name in ('median', 'trimmed_mean', 'krum', 'multi_krum', 'fltrust'))

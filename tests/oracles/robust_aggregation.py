@@ -55,6 +55,13 @@ def multi_krum(f, m):
   return rule
 
 
+def fltrust(updates, own):
+  """Cao et al. 2021, algorithm 2, with `own` the server's update."""
+  scores = [max(0.0, u @ own / np.linalg.norm(u) / np.linalg.norm(own)) for u in updates]
+  scaled = [np.linalg.norm(own) / np.linalg.norm(u) * u for u in updates]
+  return sum(s * u for s, u in zip(scores, scaled)) / sum(scores)
+
+
 def geometric_median(iterations, smoothing):
   """Pillutla et al. 2022, algorithm 2."""
 
