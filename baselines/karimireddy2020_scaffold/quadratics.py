@@ -27,8 +27,9 @@ from fl_research.datasets.federated_data import Problem
 from fl_research.models import layers
 from fl_research.models import model as model_lib
 from fl_research.models.specification import ModelSpec
-from fl_research.round import composition as process_lib
-from fl_research.round import parts as parts_lib
+from fl_research.round import composition
+from fl_research.round import process as process_lib
+from fl_research.round.parts import Parts
 from fl_research.training import client_states
 
 STEP = 0.1
@@ -98,8 +99,8 @@ def path(algorithm: str, dissimilarity: float, local_steps: int, rounds: int) ->
   """
   sgd = tff.learning.optimizers.build_sgdm
   with runtime.use_context('fused', client_parallelism=1):
-    process = process_lib.build_process(
-      parts_lib.Parts(
+    process = composition.build_process(
+      Parts(
         model=model(),
         method=algorithms.build(algorithm, {}),
         client_optimizer=sgd(STEP),

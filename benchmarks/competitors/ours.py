@@ -12,8 +12,9 @@ import numpy as np
 
 from benchmarks import works
 from fl_research import aggregation, algorithms, optimizers, runtime, settings
-from fl_research.round import composition as process_lib
-from fl_research.round import parts as parts_lib
+from fl_research.round import composition
+from fl_research.round import process as process_lib
+from fl_research.round.parts import Parts
 from fl_research.training import client_states
 
 
@@ -78,8 +79,8 @@ class Ours:
 def build_process(job: works.Job) -> process_lib.FederatedProcess:
   """The process that `experiments.train` would build for a work."""
   work = job.work
-  return process_lib.build_process(
-    parts_lib.Parts(
+  return composition.build_process(
+    Parts(
       model=job.build_model(),
       method=algorithms.build(work.algorithm, {}),
       client_optimizer=optimizers.build('sgd', work.learning_rate, {}),

@@ -28,8 +28,9 @@ from fl_research.models import specification
 from fl_research.optimizers import schedules
 from fl_research.population import attackers, attacks, cohorts, devices, participation
 from fl_research.population.attacks import attack as attack_lib
-from fl_research.round import composition as process_lib
-from fl_research.round import parts as parts_lib
+from fl_research.round import composition
+from fl_research.round import process as process_lib
+from fl_research.round.parts import Parts
 from fl_research.settings import Settings
 from fl_research.soundness import chains
 from fl_research.training import (
@@ -92,8 +93,8 @@ def build_process(
   server_optimizer = optimizers.build(
     settings.server_optimizer, settings.server_learning_rate, settings.hyperparameters('server')
   )
-  return process_lib.build_process(
-    parts_lib.Parts(
+  return composition.build_process(
+    Parts(
       model=model,
       method=algorithms.build(algorithm, settings.hyperparameters(settings.algorithm)),
       client_optimizer=client_optimizer,

@@ -10,8 +10,8 @@ from fl_research.datasets import digits, partition
 from fl_research.datasets.federated_data import DatasetOptions
 from fl_research.models.specification import ModelSpec
 from fl_research.population import attackers, attacks
-from fl_research.round import composition as process_lib
-from fl_research.round import parts as parts_lib
+from fl_research.round import composition
+from fl_research.round.parts import Parts
 
 CLIENTS, ROUNDS, FRACTION = 20, 15, 0.3
 
@@ -41,8 +41,8 @@ def _accuracy(data, name, hyperparameters, fraction, seed):
   """Test accuracy of softmax regression after 15 rounds of all clients, some flipping signs."""
   pool, clients = data
   model = models.build('softmax', ModelSpec.from_data(pool), seed)
-  process = process_lib.build_process(
-    parts_lib.Parts(
+  process = composition.build_process(
+    Parts(
       model=model,
       method=fed_avg.build(),
       client_optimizer=tff.learning.optimizers.build_sgdm(0.5),

@@ -6,8 +6,8 @@ import tensorflow_federated as tff
 from fl_research import client_data, models
 from fl_research.datasets.federated_data import Problem
 from fl_research.models.specification import ModelSpec
-from fl_research.round import composition as process_lib
-from fl_research.round import parts as parts_lib
+from fl_research.round import composition
+from fl_research.round.parts import Parts
 from fl_research.training import client_states
 from tests.oracles import softmax_regression as problem
 
@@ -46,8 +46,8 @@ def build(algorithm, *, client_optimizer=None, server_optimizer=None, **parts):
   """The process of a method, by default with plain SGD on both sides."""
   sgdm = tff.learning.optimizers.build_sgdm
   parts = {'model': model(), 'population_size': len(problem.SIZES), **parts}
-  return process_lib.build_process(
-    parts_lib.Parts(
+  return composition.build_process(
+    Parts(
       method=algorithm,
       client_optimizer=client_optimizer or sgdm(RATE),
       server_optimizer=server_optimizer or sgdm(1.0),
