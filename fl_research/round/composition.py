@@ -159,6 +159,7 @@ class FederatedProcess:
       those of measurements within measurements are joined by `/`.
     bytes_down_per_client, bytes_up_per_client: uncompressed size of what a client receives and
       of what it sends, measured by the types that cross the wire.
+    method_columns: names of the scalars that `M.method` has, the method's own measurements.
   """
 
   initialize: tff.Computation
@@ -170,6 +171,7 @@ class FederatedProcess:
   aggregation_columns: tuple[str, ...]
   bytes_down_per_client: int
   bytes_up_per_client: int
+  method_columns: tuple[str, ...] = ()
 
   @property
   def algorithm(self) -> algorithm_lib.Algorithm:
@@ -210,6 +212,10 @@ class FederatedProcess:
     """One round's values of `aggregation_columns`, from its M."""
     values = dict(_leaves(measured['aggregation']))
     return {name: np.asarray(values[name]).item() for name in self.aggregation_columns}
+
+  def method_metrics(self, measured: Any) -> dict[str, Any]:
+    """One round's values of `method_columns`, from its M."""
+    return {name: np.asarray(measured['method'][name]).item() for name in self.method_columns}
 
 
 def build_process(parts: Parts) -> FederatedProcess:
