@@ -44,12 +44,10 @@ from fl_research.training import (
   run_folder,
   tables,
   tensorboard,
+  terminal,
 )
 from fl_research.training import (
   loop as loop_lib,
-)
-from fl_research.training import (
-  progress as progress_lib,
 )
 
 
@@ -310,8 +308,8 @@ def _train(
   else:
     progress = loop_lib.from_checkpoint(process, checkpoint, states)
     last_round = progress.round_num
-    progress_lib.note(f'{folder.path}: resuming after round {last_round}')
-  bar = progress_lib.ProgressBar(
+    terminal.note(f'{folder.path}: resuming after round {last_round}')
+  bar = terminal.ProgressBar(
     settings.total_rounds, max(last_round, 0), metrics.PRIMARY[data.problem]
   )
   observers: list[observer.Observer] = [_Tables(folder, last_round, settings.clients_csv)]
