@@ -14,8 +14,9 @@ import scipy.special
 
 from fl_research import runtime
 from fl_research.datasets.federated_data import Clients
+from fl_research.round import process as process_lib
 from fl_research.settings import Settings
-from fl_research.training import client_states, experiment, run_data
+from fl_research.training import client_states, experiment, observer, run_data
 from fl_research.training import loop as loop_lib
 
 _PRECISION = 1e-10
@@ -98,10 +99,18 @@ def path(settings: Settings) -> tuple[Objective, list[np.ndarray]]:
       experiment.build_participation(settings, data, process),
       experiment.build_evaluation(settings, process, data),
     )
-    keep = lambda progress: points.append(_vector(process.model_weights(progress.state)))
-    observers = loop_lib.Observers(lambda row: None, None, keep, lambda: '')
-    loop.run(loop_lib.start(process, client_states.build(process)), observers)
+    loop.run(loop_lib.start(process, client_states.build(process)), [_Points(process, points)])
   return Objective.of(data.train, data.num_classes, settings.client_weight_decay), points
+
+
+class _Points(observer.Observer):
+  """Keeps the weights at each checkpoint."""
+
+  def __init__(self, process: process_lib.FederatedProcess, points: list[np.ndarray]):
+    self._process, self._points = process, points
+
+  def checkpoint(self, progress: loop_lib.Progress) -> None:
+    self._points.append(_vector(self._process.model_weights(progress.state)))
 
 
 def _vector(weights: Sequence[np.ndarray]) -> np.ndarray:

@@ -39,9 +39,9 @@ def main(argv: Sequence[str]) -> int:
   # Said before TensorFlow is imported, which takes seconds.
   run_folder.read_ended(folder)
   changes = command_line.to_changes(flag_values, _CHANGEABLE)
-  from fl_research.training import reevaluation, report
+  from fl_research.training import reevaluation, summary
 
-  report.print_reevaluation(reevaluation.evaluate(folder, changes))
+  summary.print_reevaluation(reevaluation.evaluate(folder, changes))
   return 0
 
 

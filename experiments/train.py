@@ -51,7 +51,7 @@ class Interruption:
     os.close(self._heard)
 
   def _listen(self) -> None:
-    from fl_research.training import progress
+    from fl_research.training import terminal
 
     while received := os.read(self._heard, 1):
       number = received[0]
@@ -60,7 +60,7 @@ class Interruption:
       if self.signal_number:
         os._exit(128 + number)
       self.signal_number = number
-      progress.note('stopping after this round, with everything saved; once more to stop at once')
+      terminal.note('stopping after this round, with everything saved; once more to stop at once')
 
   def reason(self) -> str:
     """Why to stop; empty when there is no reason."""
@@ -91,10 +91,10 @@ def train(settings: settings_lib.Settings) -> int:
     print(f'{folder.path}: this run is finished; nothing to do')
     return 0
   with Interruption() as interruption:
-    from fl_research.training import experiment, report
+    from fl_research.training import experiment, summary
 
     outcome = experiment.run(settings, interruption.reason)
-    report.print_outcome(outcome)
+    summary.print_outcome(outcome)
   return 128 + interruption.signal_number if interruption.signal_number else 0
 
 

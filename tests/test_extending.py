@@ -83,6 +83,7 @@ def test_the_page_has_what_it_says():
 def test_algorithm(tmp_path):
   table = _train(tmp_path, task='digits', algorithm='directionavg', directionavg_radius=0.5)
   assert table['eval/loss'].iloc[-1] < table['eval/loss'].iloc[0]
+  assert (table['method/norm'].iloc[1:] > 0).all()
 
 
 def test_aggregator(tmp_path):

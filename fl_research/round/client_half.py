@@ -16,6 +16,9 @@ from fl_research.round.objective import metric_names
 from fl_research.round.parts import Parts
 from fl_research.round.structures import all_finite, choose, zeros_unless
 
+METHOD = 'method/'
+"""How the names of numbers begin that a method reports of its own."""
+
 _FACTS = ('num_steps', 'bytes_up')
 
 
@@ -143,7 +146,8 @@ def _weight(weighting: str, data: Any) -> tf.Tensor:
 def report_columns(parts: Parts, measure_names: tuple[str, ...]) -> tuple[str, ...]:
   """Names of the numbers of every client's report, in order."""
   common = ('num_examples', 'weight', 'finite', *_FACTS)
-  return (*common, *metric_names(parts.model), *measure_names)
+  own = (f'{METHOD}{name}' for name in measure_names)
+  return (*common, *metric_names(parts.model), *own)
 
 
 def report(data: Any, arrivals: Any, facts: Any) -> collections.OrderedDict:

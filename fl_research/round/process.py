@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research.round import method as method_lib
+from fl_research.round.client_half import METHOD
 from fl_research.round.parts import Parts
 
 
@@ -120,7 +121,7 @@ class FederatedProcess:
     own = {name: np.asarray(value).item() for name, value in measured['method'].items()}
     used = report['finite'] > 0
     mean_of = lambda column: float(column[used].mean()) if used.any() else float('nan')
-    return {n: own[n] if n in own else mean_of(report[n]) for n in self.method_columns}
+    return {n: own[n] if n in own else mean_of(report[f'{METHOD}{n}']) for n in self.method_columns}
 
 
 def leaves(structure: Any, path: str = '') -> Iterator[tuple[str, Any]]:

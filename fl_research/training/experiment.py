@@ -41,17 +41,16 @@ from fl_research.training import (
   fine_tuning,
   learning_curve,
   model_evaluation,
+  observer,
   run_data,
   run_folder,
   tables,
   tensorboard,
+  terminal,
 )
 from fl_research.training import guarantee as guarantee_lib
 from fl_research.training import (
   loop as loop_lib,
-)
-from fl_research.training import (
-  progress as progress_lib,
 )
 
 
@@ -261,7 +260,9 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
   plans = build_participation(settings, data, process)
   scored = build_evaluation(settings, process, data)
   guarantee = build_guarantee(settings, data)
-  loop = loop_lib.Loop(settings, process, data, plans, scored, guarantee)
+  loop = loop_lib.Loop(
+    settings, process, data, plans, scored, guarantee.columns() if guarantee else None
+  )
   _check_target(settings, loop)
   facts = {'sources': data.sources, 'passport': data.passport, 'parameters': model.num_parameters}
   resolved = {'client_weighting': settings.weighting}
@@ -327,57 +328,57 @@ def _train(
   else:
     progress = loop_lib.from_checkpoint(process, checkpoint, states)
     last_round = progress.round_num
-    progress_lib.note(f'{folder.path}: resuming after round {last_round}')
-  with contextlib.closing(store), _Writer(settings, folder, data, last_round) as writer:
-
-    def save(progress: loop_lib.Progress) -> None:
-      writer.flush()
-      remember()
-      store.save(loop_lib.to_checkpoint(progress))
-
-    observers = loop_lib.Observers(
-      row=writer.row,
-      client_rows=writer.client_rows if settings.clients_csv else None,
-      checkpoint=save,
-      interrupted=interrupted,
-    )
-    return loop.run(progress, observers)
+    terminal.note(f'{folder.path}: resuming after round {last_round}')
+  bar = terminal.ProgressBar(
+    settings.total_rounds, max(last_round, 0), metrics.PRIMARY[data.problem]
+  )
+  observers: list[observer.Observer] = [_Tables(folder, last_round, settings.clients_csv)]
+  with contextlib.ExitStack() as stack:
+    stack.enter_context(contextlib.closing(store))
+    if settings.tensorboard:
+      board = tensorboard.Writer(folder.logdir, last_round)
+      observers.append(stack.enter_context(contextlib.closing(board)))
+    observers.append(stack.enter_context(bar))
+    loop.run(progress, [*observers, _Saver(store, remember), _Pauses(interrupted)])
+  return progress
 
 
-class _Writer:
-  """Brings rows to the CSVs, TensorBoard and the progress bar."""
+class _Tables(observer.Observer):
+  """Brings rows to the CSVs, where they are on the disk at once."""
 
-  def __init__(self, settings: Settings, folder, data: run_data.RunData, last_round: int):
+  def __init__(self, folder: run_folder.RunFolder, last_round: int, by_client: bool):
     self._metrics = tables.Table(folder.metrics, last_round)
+    # Rows of later rounds are cut off though none may follow.
     self._clients = tables.Table(folder.clients, last_round)
-    self._tensorboard = (
-      tensorboard.Writer(folder.logdir, last_round) if settings.tensorboard else None
-    )
-    primary = metrics.PRIMARY[data.problem]
-    self._bar = progress_lib.ProgressBar(settings.total_rounds, max(last_round, 0), primary)
-
-  def __enter__(self) -> '_Writer':
-    self._bar.__enter__()
-    return self
-
-  def __exit__(self, *exception: Any) -> None:
-    self._bar.__exit__(*exception)
-    if self._tensorboard is not None:
-      self._tensorboard.close()
+    self._by_client = by_client
 
   def row(self, row: dict[str, Any]) -> None:
     self._metrics.append([row])
-    if self._tensorboard is not None:
-      self._tensorboard.write(row)
-    self._bar.update(row)
 
   def client_rows(self, rows: list[dict[str, Any]]) -> None:
-    self._clients.append(rows)
+    if self._by_client:
+      self._clients.append(rows)
 
-  def flush(self) -> None:
-    """The CSVs are on the disk with every row; TensorBoard's events only now."""
-    if self._tensorboard is not None:
-      self._tensorboard.flush()
+
+class _Saver(observer.Observer):
+  """Saves checkpoints, after all that is told before; `remember` is called before each."""
+
+  def __init__(self, store: checkpoints.CheckpointStore, remember: Callable[[], None]):
+    self._store, self._remember = store, remember
+
+  def checkpoint(self, progress: loop_lib.Progress) -> None:
+    self._remember()
+    self._store.save(loop_lib.to_checkpoint(progress))
+
+
+class _Pauses(observer.Observer):
+  """Has the reason to pause that somebody outside gives."""
+
+  def __init__(self, interrupted: Callable[[], str]):
+    self._interrupted = interrupted
+
+  def reason_to_pause(self) -> str:
+    return self._interrupted()
 
 
 def _save_model(folder: run_folder.RunFolder, name: str, model, weights) -> None:

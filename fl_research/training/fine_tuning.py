@@ -44,7 +44,8 @@ from fl_research.training.run_data import RunData
 BEFORE, AFTER = 'before_fine_tuning', 'fine_tuned'
 """The two phases, as they are named in metrics.csv (with `_clients`) and clients.csv."""
 
-_WORSENED = 'worsened'
+WORSENED = 'worsened'
+"""The statistic that only the second has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,16 +156,6 @@ class FineTuning:
     self._labels = np.concatenate(labels)
     self._inputs = runtime.stack_clients(inputs)
 
-  def columns(self, distributed: Sequence[str], statistics: Sequence[str]) -> list[str]:
-    """Names of the columns that `evaluate` fills for these metrics and statistics."""
-    endings = {BEFORE: statistics, AFTER: [*statistics, _WORSENED]}
-    return [
-      f'{phase}_clients/{metric}_{statistic}'
-      for phase, phase_statistics in endings.items()
-      for metric in distributed
-      for statistic in phase_statistics
-    ]
-
   def evaluate(self, weights: Sequence[Any]) -> dict[str, pd.DataFrame]:
     """Metrics of every client by phase: `num_examples` and a column per metric."""
     joined = self._evaluate(list(weights), self._inputs)
@@ -180,7 +171,7 @@ class FineTuning:
 def shares_worsened(
   tables: Mapping[str, pd.DataFrame], distributed: Sequence[str]
 ) -> dict[str, float]:
-  """The columns of the shares of clients made worse; NaN where there is none to compare.
+  """The shares of clients made worse, as `<metric>_worsened`; NaN where there is none to compare.
 
   Args:
     tables: what `FineTuning.evaluate` gives.
@@ -190,7 +181,7 @@ def shares_worsened(
   for metric in distributed:
     change = (tables[AFTER][metric] - tables[BEFORE][metric]).dropna()
     worse = change > 0 if metric in metrics.LOWER_IS_BETTER else change < 0
-    shares[f'{AFTER}_clients/{metric}_{_WORSENED}'] = float(worse.mean())
+    shares[f'{metric}_{WORSENED}'] = float(worse.mean())
   return shares
 
 

@@ -7,6 +7,7 @@ own data. Hyperparameters tuned on the same clients are not covered either, nor 
 training stopped because of such figures.
 """
 
+from collections.abc import Callable
 import dataclasses
 from typing import Any, Optional
 
@@ -35,14 +36,12 @@ class Guarantee:
   noise_multiplier: float
   accountant: accountant_lib.Accountant
 
-  def columns(self) -> list[str]:
-    """The columns of metrics.csv."""
-    return ['privacy/epsilon', 'privacy/delta']
-
-  def row(self, round_num: int) -> dict[str, Any]:
-    """Their values after a round."""
-    epsilon = self.accountant.epsilon(round_num)
-    return {'privacy/epsilon': epsilon, 'privacy/delta': self.accountant.delta}
+  def columns(self) -> dict[str, Callable[[int], float]]:
+    """The columns of metrics.csv, and their values by the number of the round."""
+    return {
+      'privacy/epsilon': self.accountant.epsilon,
+      'privacy/delta': lambda round_num: self.accountant.delta,
+    }
 
   def resolved(self) -> dict[str, Any]:
     """What flags that were left open, or solved for, amount to."""

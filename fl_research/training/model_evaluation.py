@@ -12,7 +12,7 @@
 Statistics are those of `fl_research.metrics.distribution`; every client counts the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -78,19 +78,35 @@ class ModelEvaluation:
     self._by_client = _pool(self._test_clients)
     self._held_out_set = _pool(self._held_out)
 
+    self._names = {group: self._names_of(group) for group in self._groups()}
+
   def columns(self) -> list[str]:
     """Names of the columns that `evaluate` fills."""
-    names = metrics.names(self._data.problem, self._data.num_classes)
-    result = [f'eval/{name}' for name in names]
+    return [f'{group}/{name}' for group, names in self._names.items() for name in names]
+
+  def _groups(self) -> Iterator[str]:
+    """What stands before the `/` of columns that are filled together, in the order of the file."""
+    yield 'eval'
     if self._test_clients is not None:
-      result += [f'eval_clients/{m}_{s}' for m in self._distributed() for s in _STATISTICS]
+      yield 'eval_clients'
     if self._held_out is not None:
-      result += [f'held_out/{name}' for name in names]
-      result += [f'held_out_clients/{m}_{s}' for m in self._distributed() for s in _STATISTICS]
-    result += [f'{prefix}/{name}' for prefix in self._further for name in names]
+      yield 'held_out'
+      yield 'held_out_clients'
+    yield from self._further
     if self._fine_tuning is not None:
-      result += self._fine_tuning.columns(self._distributed(), _STATISTICS)
-    return result
+      yield f'{fine_tuning_lib.BEFORE}_clients'
+      yield f'{fine_tuning_lib.AFTER}_clients'
+
+  def _names_of(self, group: str) -> list[str]:
+    """What stands after the `/`."""
+    if not group.endswith('_clients'):
+      return list(metrics.names(self._data.problem, self._data.num_classes))
+    worsened = [fine_tuning_lib.WORSENED] if group.startswith(fine_tuning_lib.AFTER) else []
+    return [f'{m}_{s}' for m in self._distributed() for s in [*_STATISTICS, *worsened]]
+
+  def _row(self, group: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A group's columns, all that it has and no other, with these values."""
+    return {f'{group}/{name}': values[name] for name in self._names[group]}
 
   def _distributed(self) -> list[str]:
     """The metrics whose distribution over clients is reported."""
@@ -138,9 +154,10 @@ class ModelEvaluation:
   ) -> dict[str, Any]:
     tables = fine_tuning.evaluate(weights)
     row: dict[str, Any] = {}
+    worsened = fine_tuning_lib.shares_worsened(tables, self._distributed())
     for phase, table in tables.items():
-      row.update(self._clients(phase, table, fine_tuning.ids, rows))
-    return {**row, **fine_tuning_lib.shares_worsened(tables, self._distributed())}
+      row.update(self._clients(phase, table, fine_tuning.ids, rows, worsened))
+    return row
 
   def _evaluate_global(self, weights: Sequence[Any], rows: Rows) -> dict[str, Any]:
     row: dict[str, Any] = {}
@@ -187,27 +204,35 @@ class ModelEvaluation:
       columns = personal(position, examples)
       by_model.append(metrics.summarise(self._data.problem, columns, examples.labels))
     means = pd.DataFrame(by_model).mean()
-    return {f'{prefix}/{name}': float(value) for name, value in means.items()}
+    return self._row(prefix, {str(name): float(value) for name, value in means.items()})
 
   def _metrics(self, prefix: str, columns, labels: np.ndarray) -> dict[str, Any]:
-    values = metrics.summarise(self._data.problem, columns, labels)
-    return {f'{prefix}/{name}': value for name, value in values.items()}
+    return self._row(prefix, metrics.summarise(self._data.problem, columns, labels))
 
   def _table(self, columns, labels: np.ndarray, clients: Clients) -> pd.DataFrame:
     return metrics.per_client(self._data.problem, columns, labels, clients.sizes)
 
-  def _clients(self, phase: str, table: pd.DataFrame, ids: Sequence[str], rows: Rows):
+  def _clients(
+    self,
+    phase: str,
+    table: pd.DataFrame,
+    ids: Sequence[str],
+    rows: Rows,
+    further: Optional[Mapping[str, float]] = None,
+  ) -> dict[str, Any]:
     values = {name: table[name] for name in table if name != 'num_examples'}
     rows += long_rows(phase, list(ids), table['num_examples'], values)
-    return self._distributions(phase, table)
+    return self._distributions(phase, table, further)
 
-  def _distributions(self, phase: str, table: pd.DataFrame) -> dict[str, Any]:
-    return {
-      f'{phase}_clients/{name}_{statistic}': value
+  def _distributions(
+    self, phase: str, table: pd.DataFrame, further: Optional[Mapping[str, float]] = None
+  ) -> dict[str, Any]:
+    values = {
+      f'{name}_{statistic}': value
       for name in self._distributed()
       for statistic, value in metrics.distribution(name, table[name].to_numpy()).items()
-      if statistic in _STATISTICS
     }
+    return self._row(f'{phase}_clients', {**values, **(further or {})})
 
 
 def _with_examples(clients: Optional[Clients]) -> Optional[Clients]:

@@ -1,6 +1,6 @@
 """Scalars for TensorBoard."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 import contextlib
 import errno
 import pathlib
@@ -8,8 +8,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from fl_research.training.observer import Observer
 
-class Writer:
+
+class Writer(Observer):
   """Writes the numbers of each row of metrics.csv as scalars, the round being the step.
 
   What earlier sessions of the run wrote about later rounds is removed, as it is from metrics.csv.
@@ -26,14 +28,14 @@ class Writer:
         _cut(path, lambda event: event.HasField('file_version') or event.step <= last_round)
       self._writer = tf.summary.create_file_writer(str(logdir))
 
-  def write(self, row: Mapping[str, Any]) -> None:
+  def row(self, row: dict[str, Any]) -> None:
     """Writes a row; texts and undefined values are left out."""
     with self._disk_errors(), self._writer.as_default(step=row['round']):
       for name, value in row.items():
         if name != 'round' and isinstance(value, (int, float)) and value == value:
           tf.summary.scalar(name, value)
 
-  def flush(self) -> None:
+  def checkpoint(self, progress: Any) -> None:
     """Brings what was written to the disk.
 
     Raises:
@@ -43,7 +45,7 @@ class Writer:
       self._writer.flush()
 
   def close(self) -> None:
-    """Flushes and ends the file; raises as `flush` does."""
+    """Flushes and ends the file; raises as `checkpoint` does."""
     with self._disk_errors():
       self._writer.close()
 

@@ -91,7 +91,7 @@ def test_costs_of_both_trips_and_measures_of_all():
   report = dict(zip(process.report_columns, np.asarray(result.measured['report']['values']).T))
   np.testing.assert_array_equal(report['bytes_up'], [2 * (size + 4)] * 3)
   np.testing.assert_array_equal(report['num_steps'], [2] * 3)
-  np.testing.assert_array_equal(report['second'], [1] * 3)
+  np.testing.assert_array_equal(report['method/second'], [1] * 3)
   assert process.method_columns == ('first', 'second', 'norm')
   measured = process.method_metrics(result.measured)
   gradient = np.concatenate([np.ravel(w) for w in result.state['server']['method']])

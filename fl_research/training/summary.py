@@ -1,6 +1,6 @@
 """The few lines that a person reads when a run has ended."""
 
-from fl_research.training import experiment, progress, reevaluation
+from fl_research.training import experiment, reevaluation, terminal
 
 
 def print_reevaluation(found: reevaluation.Reevaluation) -> None:
@@ -11,7 +11,7 @@ def print_reevaluation(found: reevaluation.Reevaluation) -> None:
       figures[name] = f'{value:.4f}'
   for path in found.files:
     figures[path.stem.replace('_', ' ')] = str(path)
-  progress.print_summary(found.files[0].parent.name, figures)
+  terminal.print_summary(found.files[0].parent.name, figures)
 
 
 def print_outcome(outcome: experiment.Outcome) -> None:
@@ -32,4 +32,4 @@ def print_outcome(outcome: experiment.Outcome) -> None:
   figures['learning curve'] = str(path / 'learning_curve.png')
   figures['model'] = f'{path / "model.npz"}, {path / "model.keras"}'
   title = path.name + (f' ({outcome.reason})' if outcome.reason else '')
-  progress.print_summary(title, figures)
+  terminal.print_summary(title, figures)

@@ -9,8 +9,10 @@ import rich.console
 import rich.progress
 import rich.table
 
+from fl_research.training.observer import Observer
 
-class ProgressBar:
+
+class ProgressBar(Observer):
   """A bar on the terminal with round, loss, accuracy, rounds/s and time left.
 
   Quiet when stderr is not a terminal.
@@ -47,7 +49,7 @@ class ProgressBar:
   def __exit__(self, *exception: Any) -> None:
     self._progress.stop()
 
-  def update(self, row: Mapping[str, Any]) -> None:
+  def row(self, row: dict[str, Any]) -> None:
     """Shows a row of metrics.csv."""
     for phase, word in (('train', 'training'), ('eval', 'test')):
       names = dict.fromkeys(('loss', self._primary))
