@@ -16,7 +16,6 @@ import tempfile
 import time
 from typing import Any
 
-from absl import flags
 import pandas as pd
 
 from baselines import studies
@@ -73,11 +72,8 @@ def to_settings(task: str, own: str, *more: str) -> settings_lib.Settings:
   Raises:
     UsageError: they are not accepted.
   """
-  values = flags.FlagValues()
-  command_line.define_settings_flags(values)
   arguments = [f'--flagfile={flag_file(task)}', '--experiment_name=run', *own.split(), *more]
-  command_line.parse(values, ['methods.py', *arguments])
-  settings = command_line.to_settings(values)
+  settings = settings_lib.from_flags(command_line.read_flags(arguments))
   validation.validate(settings)
   return settings
 

@@ -9,9 +9,8 @@ import io
 import pathlib
 import tempfile
 
-from baselines import claims, computations, readme
+from baselines import claims, computations, readme, studies
 from baselines.studies import Study
-from experiments import sweep
 from fl_research import analysis
 from fl_research.registry import UsageError
 
@@ -56,19 +55,8 @@ def run(folder: pathlib.Path, data_dir: str) -> int:
 def _trained(folder: pathlib.Path, row: dict[str, str], data_dir: str) -> list[str]:
   study = Study(folder, row['study'])
   with tempfile.TemporaryDirectory() as runs:
-    argv = [
-      'reproduce.py',
-      f'--flagfile={study.flag_file}',
-      f'--output_dir={runs}',
-      '--experiment_name=smoke',
-      '--tensorboard=false',
-      '--allow_test_target',
-      f'--select={_select(row["measure"])}',
-      '--grid=seed=1',
-      *row['flags'].split(),
-      *([f'--data_dir={data_dir}'] if data_dir else []),
-    ]
-    if sweep.main(argv):
+    folder, select = pathlib.Path(runs, 'smoke'), _select(row['measure'])
+    if not studies.train(study, ['seed=1'], select, folder, data_dir, row['flags'].split()):
       raise UsageError(f'{study.flag_file}: its short run failed, see above')
     value = float(analysis.parse_measure(row['measure']).of(analysis.load_runs(runs)).iloc[0])
   what = f'{row["study"]} {row["flags"]}: {row["measure"]}'

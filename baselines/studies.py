@@ -1,6 +1,6 @@
 """A study: the runs of one flag file over a grid and seeds, and their committed curves.
 
-The runs are made by `experiments.sweep`. What the ledger keeps of them lies in two files of the
+The runs are made as by `experiments.sweep`. What the ledger keeps of them lies in two files of the
 paper's folder: `results/<study>.csv`, the measured columns by cell, seed and round, and
 `results/runs.csv`, what each run took and where. Both are rounded to seven digits.
 """
@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
 import json
 import pathlib
+import sys
 
 import pandas as pd
 
-from experiments import sweep
+from experiments import command_line, sweep
 from fl_research import analysis
 from fl_research.registry import UsageError
-from fl_research.sweeps import grid, selection
+from fl_research.sweeps import execution, grid, planning, selection
 
 RESULTS = 'results'
 RUNS = 'runs.csv'
@@ -74,21 +75,39 @@ def run(
 def _sweep(
   study: Study, axes: Sequence[str], select: str, output_dir: pathlib.Path, data_dir: str
 ) -> None:
-  folder = study.runs_folder(output_dir)
-  argv = [
-    'reproduce.py',
-    f'--flagfile={study.flag_file}',
-    f'--output_dir={folder.parent}',
-    f'--experiment_name={folder.name}',
-    '--tensorboard=false',
-    f'--select={select or "train/loss final"}',
-    '--allow_test_target',
-    *[f'--grid={axis}' for axis in axes],
-    *([f'--data_dir={data_dir}'] if data_dir else []),
-  ]
   print(f'\n{study.folder.name}/{study.name}: {"; ".join(axes)}', flush=True)
-  if sweep.main(argv):
+  folder = study.runs_folder(output_dir)
+  if not train(study, axes, select or 'train/loss final', folder, data_dir):
     raise UsageError(f'{study.flag_file}: a run failed, see above')
+
+
+def train(
+  study: Study,
+  axes: Sequence[str],
+  select: str,
+  folder: pathlib.Path,
+  data_dir: str,
+  more: Sequence[str] = (),
+) -> bool:
+  """Makes the runs of a flag file over a grid that are missing; gives whether all have finished.
+
+  Args:
+    study: whose flag file.
+    axes: the grid, the seed in it.
+    select: the measure in the table that is printed.
+    folder: where the runs go.
+    data_dir: where the data are; empty for the usual place.
+    more: flags that come after those of the file.
+
+  Raises:
+    UsageError: a flag or the grid cannot be understood, or a run is refused.
+  """
+  arguments = [f'--flagfile={study.flag_file}', '--tensorboard=false', *more]
+  given = command_line.read_flags([*arguments, *([f'--data_dir={data_dir}'] if data_dir else [])])
+  measure = analysis.parse_measure(select)
+  command = (sys.executable, '-m', sweep.TRAIN)
+  runs = planning.plan(cells(axes), given, folder, command, measure, allow_test_target=True)
+  return execution.run(runs, measure, parallel=0, folder=folder)
 
 
 def cells(axes: Sequence[str]) -> list[dict[str, str]]:

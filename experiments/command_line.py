@@ -62,15 +62,27 @@ def to_changes(flag_values: flags.FlagValues, names: Sequence[str]) -> dict[str,
   return {name: value for name, value in given.items() if value is not None}
 
 
+def given_settings(flag_values: flags.FlagValues) -> dict[str, Any]:
+  """The settings and hyperparameters that parsed flags give, by name."""
+  known = settings_lib.flag_types()
+  return {n: flag_values[n].value for n in known if flag_values[n].present}
+
+
 def to_settings(flag_values: flags.FlagValues) -> Settings:
   """The settings that parsed flags describe."""
-  given = {field.name: flag_values[field.name].value for field in settings_lib.fields()}
-  method = {
-    name: flag_values[name].value
-    for name in settings_lib.registry_flags()
-    if flag_values[name].value is not None
-  }
-  return Settings(**given, method_flags=method)
+  return settings_lib.from_flags(given_settings(flag_values))
+
+
+def read_flags(arguments: Sequence[str]) -> dict[str, Any]:
+  """The settings and hyperparameters that arguments, --flagfile among them, give, by name.
+
+  Raises:
+    UsageError: as `parse`.
+  """
+  flag_values = flags.FlagValues()
+  define_settings_flags(flag_values)
+  parse(flag_values, ['', *arguments])
+  return given_settings(flag_values)
 
 
 def parse(

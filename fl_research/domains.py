@@ -11,6 +11,7 @@ Domain = dict[str, Any]
 
 POSITIVE: Domain = {'valid': lambda v: 0 < v < math.inf, 'domain': 'a number above 0'}
 FROM_0: Domain = {'valid': lambda v: 0 <= v < math.inf, 'domain': 'a number from 0 on'}
+# The same in the words that optimisers, attacks, partitions and some aggregators have for it.
 AT_LEAST_0: Domain = {**FROM_0, 'domain': 'a number of at least 0'}
 BELOW_1: Domain = {'valid': lambda v: 0 <= v < 1, 'domain': 'a number in [0, 1)'}
 SHARE: Domain = {'valid': lambda v: 0 <= v <= 1, 'domain': 'a number in [0, 1]'}

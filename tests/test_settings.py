@@ -147,6 +147,29 @@ def test_flags_and_settings_are_the_same_words():
   assert command_line.to_settings(flag_values) == expected
 
 
+def test_settings_from_flags_as_text():
+  given = {'seed': '4', 'clients_csv': 'true', 'target_value': '0.5', 'client_batch_size': '7'}
+  expected = Settings(
+    seed=4, clients_csv=True, target_value=0.5, client_batch_size='7', method_flags={'krum_f': 2}
+  )
+  assert settings_lib.from_flags({'krum_f': '2', **given}) == expected
+  assert settings_lib.from_flags(expected.flag_values()) == expected
+
+
+@pytest.mark.parametrize(
+  'name, text, accepted',
+  [
+    ('seed', '1.5', 'an integer'),
+    ('client_learning_rate', 'x', 'a number'),
+    ('clients_csv', 'yes', 'true or false'),
+    ('krum_f', '', 'an integer'),
+  ],
+)
+def test_text_that_is_no_value(name, text, accepted):
+  with pytest.raises(UsageError, match=f'^--{name}={text}: accepted is {accepted}$'):
+    settings_lib.from_flags({name: text})
+
+
 def test_checking_imports_no_tensorflow():
   program = (
     'import sys; from fl_research import settings as s; '

@@ -12,6 +12,7 @@ from typing import Any
 
 from fl_research import algorithms, registry, tasks
 from fl_research.aggregation.compression import chain
+from fl_research.registry import UsageError
 from fl_research.settings import hyperparameters as hyperparameters_lib
 from fl_research.settings.attackers import Attackers
 from fl_research.settings.clients import Clients
@@ -25,6 +26,9 @@ from fl_research.settings.privacy import DifferentialPrivacy, SecureAggregation
 from fl_research.settings.run import Run
 from fl_research.settings.server import Server
 from fl_research.settings.wire import Wire
+
+_KINDS = {bool: 'true or false', int: 'an integer', float: 'a number'}
+_TRUTHS = {'true': True, 't': True, '1': True, 'false': False, 'f': False, '0': False}
 
 
 # A dataclass takes the fields of its last base first.
@@ -96,6 +100,40 @@ def registry_flags() -> dict[str, RegistryFlag]:
     ValueError: two flags would have the same name.
   """
   return hyperparameters_lib.flags(field.name for field in fields())
+
+
+def flag_types() -> dict[str, type]:
+  """The type of every flag by name: of the settings, then of the registries' hyperparameters."""
+  hyperparameters = registry_flags().items()
+  return {
+    **{field.name: field.metadata['type'] for field in fields()},
+    **{name: type(flag.hyperparameter.default) for name, flag in hyperparameters},
+  }
+
+
+def from_flags(given: Mapping[str, Any]) -> Settings:
+  """The settings that flags give; the others have their defaults.
+
+  Args:
+    given: values by name, of their flag's type or as text on a command line.
+
+  Raises:
+    UsageError: a text is no value of its flag's type.
+  """
+  types, own = flag_types(), {field.name for field in fields()}
+  values = {name: _typed(name, given[name], kind) for name, kind in types.items() if name in given}
+  method = {name: value for name, value in values.items() if name not in own}
+  return Settings(**{n: v for n, v in values.items() if n in own}, method_flags=method)
+
+
+def _typed(name: str, value: Any, kind: type) -> Any:
+  """A flag's value from its text."""
+  if not isinstance(value, str) or kind is str:
+    return value
+  try:
+    return _TRUTHS[value.lower()] if kind is bool else kind(value)
+  except (KeyError, ValueError) as error:
+    raise UsageError(f'--{name}={value}: accepted is {_KINDS[kind]}') from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -126,6 +126,36 @@ def product(alternatives: Sequence[Cell], axes: Sequence[tuple[str, Sequence[str
   return list({folder_name(cell): cell for cell in cells}.values())
 
 
+def cells(
+  grids: Sequence[str], lists: Sequence[str], draws: Sequence[str], samples: int, seed: int
+) -> list[Cell]:
+  """The cells that texts describe: every listed or drawn one, with every one of the grid.
+
+  Args:
+    grids: what `grid_axis` understands.
+    lists: what `list_cell` understands.
+    draws: what `random_cells` understands; not together with lists.
+    samples: how many cells are drawn.
+    seed: fixes the draws.
+
+  Raises:
+    UsageError: a text cannot be understood, or there is none.
+  """
+  if samples < 1:
+    raise UsageError(f'--samples={samples}: accepted is an integer of at least 1')
+  if seed < 0:
+    raise UsageError(f'--sweep_seed={seed}: accepted is an integer of at least 0')
+  if lists and draws:
+    raise UsageError('--list and --random: at most one of them')
+  if not (grids or lists or draws):
+    raise UsageError('--grid, --list or --random: at least one must be given')
+  axes = [grid_axis(text) for text in grids]
+  alternatives = [list_cell(text) for text in lists]
+  if draws:
+    alternatives = random_cells(draws, samples, seed)
+  return product(alternatives, axes)
+
+
 def folder_name(cell: Mapping[str, str]) -> str:
   """The name of a cell's folder: its flags and values, shortened by a hash where too long."""
   name = ','.join(f'{flag}={value}' for flag, value in cell.items()) or 'base'
