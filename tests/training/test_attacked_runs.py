@@ -88,7 +88,8 @@ def test_every_attack_runs_by_flags(attack, tmp_path):
 
 @pytest.mark.parametrize('aggregator', aggregation.AGGREGATORS)
 def test_every_aggregator_runs_by_flags(aggregator, tmp_path):
-  flags = (f'--aggregator={aggregator}', '--multi_krum_m=3' if aggregator == 'multi_krum' else '')
+  needed = {'multi_krum': '--multi_krum_m=3', 'fltrust': '--server_examples=20'}
+  flags = (f'--aggregator={aggregator}', needed.get(aggregator, ''))
   attacked = ('--attack=label_flip', '--attacker_fraction=0.3', '--total_rounds=2')
   given = [flag for flag in (*flags, *attacked) if flag]
   assert runs.start(tmp_path / 'run', *FLAGS, *given) == 0
