@@ -10,7 +10,8 @@ A combiner says what it needs of the clients:
 - `PRIVATE`: sums whose noisy result is all that may be learnt.
 
 It may keep a state at the server (an adaptive bound, a momentum), and one on every client (what a
-lossy message has left out). Without a compressor encoding and decoding do nothing.
+lossy message has left out). How updates are sent is its encoder's to say, by default as they are; a
+compressor is another one.
 
 TFF has no placement for "at the server, one client at a time" but the inside of an aggregation;
 where a round is composed to TFF, `decode` is the first computation over the messages there. Other
@@ -19,6 +20,7 @@ drivers call it at the server.
 
 import abc
 from collections.abc import Callable, Sequence
+import copy
 from typing import Any, NamedTuple, Optional
 
 import tensorflow as tf
@@ -63,26 +65,14 @@ class Encoded(NamedTuple):
   client_state: Any
 
 
-class Combiner(abc.ABC):
-  """One way from the clients' updates to one.
+class Encoder:
+  """How an update becomes a message and an update again, as TensorFlow code; here unchanged.
 
   Attributes:
-    kind: `SUMS`, `STACKED` or `PRIVATE`.
-    needs_reference: whether it compares updates with the one that a client with the server's own
-      examples would send.
     lossy: whether `decode` of `encode` may be something else than the update.
-    expected_participants: what the server's step is told in place of the number of clients whose
-      updates were used; None for the true number.
   """
 
-  kind = SUMS
-  needs_reference = False
   lossy = False
-  expected_participants: Optional[float] = None
-
-  def check_cohort(self, cohort_size: int) -> None:
-    """Raises `UsageError` when cohorts of this size are too small for the rule's settings."""
-    del cohort_size
 
   def check_shapes(self, shapes: Sequence[tuple[int, ...]]) -> None:
     """Raises `UsageError` when the settings do not fit updates of these shapes."""
@@ -124,6 +114,34 @@ class Combiner(abc.ABC):
     """The update that a message stands for, from the message and the shapes alone."""
     del shapes
     return tuple(message)
+
+
+class Combiner(abc.ABC):
+  """One way from the clients' updates to one.
+
+  Attributes:
+    kind: `SUMS`, `STACKED` or `PRIVATE`.
+    needs_reference: whether it compares updates with the one that a client with the server's own
+      examples would send.
+    encoder: how clients' updates are sent.
+    expected_participants: what the server's step is told in place of the number of clients whose
+      updates were used; None for the true number.
+  """
+
+  kind = SUMS
+  needs_reference = False
+  encoder = Encoder()
+  expected_participants: Optional[float] = None
+
+  def check_cohort(self, cohort_size: int) -> None:
+    """Raises `UsageError` when cohorts of this size are too small for the rule's settings."""
+    del cohort_size
+
+  def sent_by(self, encoder: Encoder) -> 'Combiner':
+    """The same rule, of updates that are sent in another way."""
+    combiner = copy.copy(self)
+    combiner.encoder = encoder
+    return combiner
 
   @abc.abstractmethod
   def create(self, update_type: tff.Type) -> Combining:

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fl_research.aggregation.combiner import Combiner, Encoded
+from fl_research.aggregation.combiner import Encoded, Encoder
 from fl_research.round import types
 from fl_research.round.client import Client
 from fl_research.round.method import Exchange, Method, Reply
@@ -29,7 +29,7 @@ class ClientHalf:
     parts: what the round is made of.
     method: its method, bound.
     exchange: the exchange.
-    combiner: what encodes its update.
+    encoder: how its update is sent.
     number: which exchange of the round it is, from 0.
 
   Attributes:
@@ -39,12 +39,12 @@ class ClientHalf:
   """
 
   def __init__(
-    self, parts: Parts, method: Method, exchange: Exchange, combiner: Combiner, number: int
+    self, parts: Parts, method: Method, exchange: Exchange, encoder: Encoder, number: int
   ):
     self._parts = parts
     self._method = method
     self._exchange = exchange
-    self._combiner = combiner
+    self._encoder = encoder
     self._number = number
     self.shapes: list[tuple[int, ...]] = []
     self.update: Any = ()
@@ -71,7 +71,7 @@ class ClientHalf:
     memories = list(state['compressor'])
     encoded = Encoded([], memories[self._number])
     if update:
-      encoded = self._combiner.encode(tuple(update), data['seed'], memories[self._number])
+      encoded = self._encoder.encode(tuple(update), data['seed'], memories[self._number])
     memories[self._number] = encoded.client_state
     return collections.OrderedDict(
       message=encoded.message,
@@ -94,9 +94,7 @@ class ClientHalf:
       tuple(w.shape) if is_shared else None
       for w, is_shared in zip(model.initial_weights[0], shared, strict=True)
     ]
-    optimizer = self._combiner.restrict_optimizer(
-      self._parts.client_optimizer, data['seed'], shapes
-    )
+    optimizer = self._encoder.restrict_optimizer(self._parts.client_optimizer, data['seed'], shapes)
     client = Client(model, optimizer, data, state, broadcast['learning_rate_factor'])
     reply = self._exchange.work(client, broadcast['message'])
     self.update = tf.nest.map_structure(lambda tensor: None, reply.update)

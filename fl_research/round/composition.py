@@ -36,7 +36,6 @@ from fl_research import registry
 from fl_research.aggregation import combiner as combiner_lib
 from fl_research.aggregation import mean, stacking, summed
 from fl_research.aggregation import sums as sums_lib
-from fl_research.aggregation.compression import compressor as compressor_lib
 from fl_research.round import client_half, server_half, types
 from fl_research.round import method as method_lib
 from fl_research.round.parts import Parts
@@ -109,9 +108,7 @@ class _Composition:
       return exchange.combiner
     parts = self._parts
     rule = summed.combiner_of(parts.aggregator or mean.build(parts.sums))
-    if parts.compressor is None:
-      return rule
-    return compressor_lib.Compressed(rule, parts.compressor)
+    return rule if parts.compressor is None else rule.sent_by(parts.compressor)
 
   def _client_state(self) -> collections.OrderedDict:
     """T of a client that has never taken part."""
@@ -123,12 +120,12 @@ class _Composition:
 
   def _memory(self, number: int) -> Any:
     """What a client remembers of an exchange's messages before it has sent any."""
-    combiner = self._combiners[number]
-    if not combiner.lossy:
+    encoder = self._combiners[number].encoder
+    if not encoder.lossy:
       return ()
     specs = self._update_specs(number)
-    combiner.check_shapes([tuple(spec.shape) for spec in specs])
-    return combiner.initial_client_state(tuple(tf.zeros(s.shape, s.dtype) for s in specs))
+    encoder.check_shapes([tuple(spec.shape) for spec in specs])
+    return encoder.initial_client_state(tuple(tf.zeros(s.shape, s.dtype) for s in specs))
 
   def _update_specs(self, number: int) -> list[tf.TensorSpec]:
     """The tensors of an exchange's update, which only its work can tell."""
@@ -146,8 +143,8 @@ class _Composition:
     return tf.nest.flatten(tff.types.type_to_tf_tensor_specs(update.type_signature.result))
 
   def _client_half(self, number: int) -> client_half.ClientHalf:
-    exchange, combiner = self._exchanges[number], self._combiners[number]
-    return client_half.ClientHalf(self._parts, self._method, exchange, combiner, number)
+    exchange, encoder = self._exchanges[number], self._combiners[number].encoder
+    return client_half.ClientHalf(self._parts, self._method, exchange, encoder, number)
 
   def _broadcast(self, number: int) -> tff.Computation:
     return tff.tensorflow.computation(
@@ -163,7 +160,7 @@ class _Composition:
     )
     reply = work.type_signature.result
     arrive = tff.tensorflow.computation(
-      functools.partial(server_half.arrive, combiner, half.shapes),
+      functools.partial(server_half.arrive, combiner.encoder, half.shapes),
       [reply['message'], np.float32, np.bool_],
     )
     update_type = arrive.type_signature.result['update']

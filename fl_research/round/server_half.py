@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fl_research.aggregation.combiner import Combiner
+from fl_research.aggregation.combiner import Combiner, Encoder
 from fl_research.round import local_training
 from fl_research.round.method import Combined, Exchange, Method, Server
 from fl_research.round.parts import Parts
@@ -83,15 +83,15 @@ def _members(server: Server, round_num: tf.Tensor) -> collections.OrderedDict:
 
 
 def arrive(
-  combiner: Combiner, shapes: Sequence[tuple[int, ...]], message: Any, weight: Any, finite: Any
+  encoder: Encoder, shapes: Sequence[tuple[int, ...]], message: Any, weight: Any, finite: Any
 ) -> collections.OrderedDict:
   """One client's message at the server: <update, weight, finite>.
 
   Finite numbers near the largest float can overflow in a lossy encoding; what cannot be decoded
   counts as not finite: zeros, of weight zero.
   """
-  update = combiner.decode(message, shapes) if shapes else ()
-  if combiner.lossy and shapes:
+  update = encoder.decode(message, shapes) if shapes else ()
+  if encoder.lossy and shapes:
     decodable = all_finite(update)
     finite = tf.logical_and(finite, decodable)
     update = zeros_unless(decodable, update)

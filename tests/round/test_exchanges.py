@@ -8,13 +8,14 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import runtime
-from fl_research.aggregation import compression, stacked, summed
+from fl_research.aggregation import compression, mean, stacked, summed
 from fl_research.algorithms import fed_avg, fed_sgd
 from fl_research.population import attacks
 from fl_research.round import client_half, method, server_half
 from fl_research.round.structures import subtract
 from tests.aggregation import seven_clients
 from tests.algorithms import harness
+from tests.oracles import fed_avg as fed_avg_oracle
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -192,9 +193,7 @@ def test_a_rule_may_remember():
 
 def _deltas(weights, cohort):
   """The unweighted mean of what clients would send from these weights."""
-  from tests.oracles import fed_avg as oracle
-
-  trained = [oracle.local_sgd(weights, data, harness.RATE) for data in cohort]
+  trained = [fed_avg_oracle.local_sgd(weights, data, harness.RATE) for data in cohort]
   return [np.mean(parts, axis=0) - w for w, parts in zip(weights, zip(*trained))]
 
 
@@ -232,13 +231,10 @@ def test_the_halves_make_a_round_without_tff(chain):
   cohort = harness.cohorts(rounds=1)[0]
   process = harness.build(fed_avg.build(), compressor=compressor)
   parts, bound = process.parts, process.method
-  from fl_research.aggregation import mean
-  from fl_research.aggregation.compression.compressor import Compressed
-
-  combiner = Compressed(mean.build(), compressor) if compressor else mean.build()
+  combiner = mean.build().sent_by(compressor) if compressor else mean.build()
   server = server_half.ServerHalf(parts, bound)
   state = server.initial()
-  half = client_half.ClientHalf(parts, bound, bound, combiner, 0)
+  half = client_half.ClientHalf(parts, bound, bound, combiner.encoder, 0)
   broadcast = server.broadcast(bound, state)
   total, weight = None, 0.0
   for data in cohort:
@@ -248,7 +244,7 @@ def test_the_halves_make_a_round_without_tff(chain):
     if compressor:
       assert reply['message'].dtype == tf.uint8
     arrived = server_half.arrive(
-      combiner, half.shapes, reply['message'], reply['weight'], reply['finite']
+      combiner.encoder, half.shapes, reply['message'], reply['weight'], reply['finite']
     )
     parts_of_sum = [arrived['weight'] * u for u in arrived['update']]
     total = parts_of_sum if total is None else [t + p for t, p in zip(total, parts_of_sum)]
