@@ -35,7 +35,7 @@ demo: env
 	@.venv/bin/python -m experiments.train --flagfile=experiments/demo.flags
 
 test: lint
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -n auto
 
 lint: env
 	@.venv/bin/ruff check .

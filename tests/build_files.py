@@ -23,6 +23,7 @@ _DISTRIBUTIONS = {
   'grpc': 'grpcio',
   'sklearn': 'scikit-learn',
   'tree': 'dm-tree',
+  'xdist': 'pytest-xdist',
 }
 """Modules whose package on PyPI is named otherwise."""
 
