@@ -86,6 +86,15 @@ class Project:
     texts[''] = _render_root([target for targets in by_folder.values() for target in targets])
     return texts
 
+  def imports(self) -> dict[str, set[str]]:
+    """The project's files that every file imports or names, by path."""
+    found = {}
+    for module, file in self._files.items():
+      tree = ast.parse((self._root / file).read_text(encoding='utf-8'), str(file))
+      names = set(self._imported(tree, module, file))
+      found[str(file)] = {str(self._files[name]) for name in names if name in self._files}
+    return found
+
   def _target(self, module: str, file: pathlib.PurePosixPath) -> Target:
     text = (self._root / file).read_text(encoding='utf-8')
     tree = ast.parse(text, str(file))
