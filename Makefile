@@ -20,11 +20,12 @@ export UV_HTTP_TIMEOUT ?= 300
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint requirements build-files clean
+.PHONY: help env demo test check lint requirements build-files clean
 
 help:
 	@echo 'make demo          run federated averaging on an embedded data set'
 	@echo 'make test          linter, type checker, tests'
+	@echo 'make check         linter, type checker, and the tests of what has changed'
 	@echo 'make lint          linter and type checker only'
 	@echo 'make env           only set up the environment in .venv/'
 	@echo 'make requirements  after a change of dependencies: uv.lock and requirements.txt'
@@ -35,7 +36,10 @@ demo: env
 	@.venv/bin/python -m experiments.train --flagfile=experiments/demo.flags
 
 test: lint
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest -n auto
+
+check: lint
+	@.venv/bin/python -m tests.changed
 
 lint: env
 	@.venv/bin/ruff check .

@@ -23,6 +23,7 @@ _DISTRIBUTIONS = {
   'grpc': 'grpcio',
   'sklearn': 'scikit-learn',
   'tree': 'dm-tree',
+  'xdist': 'pytest-xdist',
 }
 """Modules whose package on PyPI is named otherwise."""
 
@@ -94,6 +95,13 @@ class Project:
 
   def _parsed(self, file: pathlib.PurePosixPath) -> ast.Module:
     return ast.parse((self._root / file).read_text(encoding='utf-8'), str(file))
+
+  def file_imports(self) -> dict[str, set[str]]:
+    """The project's files that every file imports or names, by path."""
+    return {
+      str(self._files[module]): {str(self._files[n]) for n in names if n in self._files}
+      for module, names in self.imports().items()
+    }
 
   def _target(self, module: str, file: pathlib.PurePosixPath) -> Target:
     tree = self._parsed(file)

@@ -1,9 +1,45 @@
-"""Options of the test suite."""
+"""Options of the test suite, and how `make test` deals it out to processes.
 
+A file's tests stay together in one process, since they share what they have traced. What shares
+nothing is dealt out test by test, and what takes longest is begun first, so that no process is left
+alone with it at the end.
+"""
+
+import ctypes
+import gc
+import os
+import pathlib
 import signal
+import sys
+
+import pytest
 
 # A shell starts background jobs deaf to Ctrl-C, and programs that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+BYTES_PER_PROCESS = 2 << 30
+"""What a process of the suite may take at most; as many run as there are cores and memory for."""
+
+GROWTH = 256 << 20
+"""By how much a process may grow before what TensorFlow keeps is thrown away."""
+
+DEAR = (
+  'tests/test_readme.py',
+  'tests/baselines/test_quick_look.py',
+  'tests/experiments/test_train.py',
+  'tests/test_combinations.py',
+  'tests/runtime/test_workers.py',
+  'tests/aggregation/test_contract.py',
+  'tests/algorithms/test_contract.py',
+)
+"""The files that take longest, begun first."""
+
+ONE_BY_ONE = (
+  'tests/baselines/test_quick_look.py',
+  'tests/experiments/test_train.py',
+  'tests/test_combinations.py',
+)
+"""Files whose tests share nothing, and may run anywhere."""
 
 
 def pytest_addoption(parser):
@@ -12,3 +48,77 @@ def pytest_addoption(parser):
     action='store_true',
     help='run every cell of docs/combinations.md (half an hour), not only a covering set',
   )
+
+
+def pytest_collection_modifyitems(items):
+  rank = {file: position for position, file in enumerate(DEAR)}
+  items.sort(key=lambda item: rank.get(_file(item.nodeid), len(rank)))
+
+
+def pytest_collection_finish():
+  # What was imported stays: no later collection of garbage need look at it.
+  gc.collect()
+  gc.freeze()
+
+
+def _file(nodeid: str) -> str:
+  return nodeid.partition('::')[0]
+
+
+def number_of_processes(cores: int, free_bytes: int) -> int:
+  """One per core that there is memory for; 0, no processes but this one, where that is one."""
+  processes = min(cores, free_bytes // BYTES_PER_PROCESS)
+  return processes if processes > 1 else 0
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+  (line,) = (line for line in _lines('/proc/meminfo') if line.startswith('MemAvailable:'))
+  return number_of_processes(len(os.sched_getaffinity(0)), int(line.split()[1]) << 10)
+
+
+def _lines(path: str) -> list[str]:
+  return pathlib.Path(path).read_text().splitlines()
+
+
+def resident_bytes() -> int:
+  """What this process takes."""
+  return int(_lines('/proc/self/statm')[0].split()[1]) * os.sysconf('SC_PAGE_SIZE')
+
+
+def forget() -> None:
+  """Gives back what TensorFlow keeps of functions that are gone, about 4 MB for each process.
+
+  TensorFlow holds the kernels of every function it has ever run; those of functions that are still
+  there are made again at their next call.
+  """
+  gc.collect()
+  if 'tensorflow' in sys.modules:
+    from tensorflow.python.eager import context
+
+    context.context().clear_kernel_cache()
+  ctypes.CDLL(None).malloc_trim(0)
+
+
+_kept = [0]  # What was still taken after the last time.
+
+
+def pytest_runtest_logfinish():
+  if resident_bytes() > _kept[0] + GROWTH:
+    forget()
+    _kept[0] = resident_bytes()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+  from xdist.scheduler import LoadScopeScheduling
+
+  class Scheduling(LoadScopeScheduling):
+    """Deals out files, in their order, and some of them test by test."""
+
+    def _split_scope(self, nodeid):
+      file = _file(nodeid)
+      return nodeid if file in ONE_BY_ONE else file
+
+  config.option.loadscopereorder = False
+  return Scheduling(config, log)

@@ -14,6 +14,8 @@ from fl_research import aggregation, algorithms, registry, runtime, tasks
 from fl_research import settings as settings_lib
 from fl_research.aggregation import compression
 from fl_research.soundness import validation
+from fl_research.sweeps import runner
+from tests import jobs
 
 _PAGE = pathlib.Path(__file__).parent.parent / 'docs' / 'extending.md'
 _BLOCKS = re.findall(r'```\w+\n(.*?)```', _PAGE.read_text(), re.DOTALL)
@@ -104,6 +106,7 @@ def test_data_set(tmp_path):
 
 def test_paper(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(reproduce, 'HERE', tmp_path)
+  monkeypatch.setattr(runner, 'run_jobs', jobs.run_jobs)
   for name, content in _paper_files().items():
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)

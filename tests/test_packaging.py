@@ -206,7 +206,7 @@ def test_demo_and_tests_set_up_the_environment_once(clone):
     'ran check .',
     'ran format --check .',
     'ran ',
-    'ran -m pytest',
+    'ran -m pytest -n auto',
   ]
   assert clone.calls() == before
   os.utime(clone.folder / 'uv.lock', (4e9, 4e9))

@@ -1,5 +1,7 @@
 """Runs a method on the oracles' problem: three rounds, three clients of 9, 5 and 14 examples."""
 
+import collections
+
 import numpy as np
 import tensorflow_federated as tff
 
@@ -13,6 +15,9 @@ from tests.oracles import softmax_regression as problem
 
 ROUNDS = 3
 RATE = 0.1
+# How far TFF's worker may be from our process, on data whose norms are about one: it is another
+# build of TensorFlow, and which of its kernels round as ours do is a matter of the processor.
+ANOTHER_BUILD = 1e-6
 
 
 def model(seed=3, name='softmax', **hyperparameters):
@@ -27,6 +32,26 @@ def model(seed=3, name='softmax', **hyperparameters):
     hyperparameters=hyperparameters,
   )
   return models.build(name, spec, seed)
+
+
+def tagger(seed=3):
+  """A model for `tagged` clients: the gradient of its biases does not add up to zero."""
+  spec = ModelSpec(
+    input_shape=(problem.DIMENSION,),
+    x_dtype=np.dtype(np.float32),
+    label_shape=(problem.CLASSES,),
+    label_dtype=np.dtype(np.float32),
+    problem=Problem.MULTILABEL,
+    num_classes=problem.CLASSES,
+  )
+  return models.build('softmax', spec, seed)
+
+
+def tagged(data):
+  """The same client, its class as the one tag that it has."""
+  x, y = data['examples']['x'], data['examples']['y']
+  tags = np.eye(problem.CLASSES, dtype=np.float32)[y]
+  return collections.OrderedDict(data, examples=collections.OrderedDict(x=x, y=tags))
 
 
 def cohorts(batch_size=problem.BATCH, epochs=1, rounds=ROUNDS, seed=7):

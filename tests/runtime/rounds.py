@@ -61,7 +61,7 @@ def _train(weights, data):
     mask = tf.cast(rows >= 0, tf.float32)[:, tf.newaxis]
     x = tf.gather(data['examples']['x'], tf.maximum(rows, 0))
     y = tf.one_hot(tf.gather(data['examples']['y'], tf.maximum(rows, 0)), OUTPUTS)
-    # Products and sums only: every build of TensorFlow gives the same bits for them.
+    # Products and sums only: builds of TensorFlow differ little in them, in the last bits.
     error = (x @ weights[0] + weights[1] - y) * mask
     gradient = [tf.transpose(x) @ error, tf.reduce_sum(error, axis=0)]
     return index + 1, [w - 0.125 * g for w, g in zip(weights, gradient)]

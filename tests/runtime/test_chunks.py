@@ -53,6 +53,7 @@ def test_a_prepared_cohort_is_a_plain_list_to_other_runtimes():
     plain = rounds.next_round(rounds.first_weights(), data)
     assert repr(rounds.next_round(rounds.first_weights(), stack)) == repr(plain)
   with runtime.use_context('native'):
+    plain = rounds.next_round(rounds.first_weights(), data)
     assert repr(rounds.next_round(rounds.first_weights(), stack)) == repr(plain)
 
 
