@@ -27,7 +27,7 @@ DEAR = (
   'tests/test_readme.py',
   'tests/baselines/test_quick_look.py',
   'tests/experiments/test_train.py',
-  'tests/test_combinations.py',
+  'tests/soundness/test_combinations.py',
   'tests/runtime/test_workers.py',
   'tests/aggregation/test_contract.py',
   'tests/algorithms/test_contract.py',
@@ -37,7 +37,7 @@ DEAR = (
 ONE_BY_ONE = (
   'tests/baselines/test_quick_look.py',
   'tests/experiments/test_train.py',
-  'tests/test_combinations.py',
+  'tests/soundness/test_combinations.py',
 )
 """Files whose tests share nothing, and may run anywhere."""
 
