@@ -104,9 +104,14 @@ class _Composition:
 
   def _combiner(self, exchange: method_lib.Exchange) -> combiner_lib.Combiner:
     """The exchange's own combiner, or the run's."""
-    if exchange.combiner is not None:
-      return exchange.combiner
     parts = self._parts
+    if exchange.combiner is not None:
+      if parts.sums.are_secure:
+        raise registry.UsageError(
+          '--secure_aggregation: this --algorithm combines what clients send in a way of its own, '
+          'which secure sums do not protect'
+        )
+      return exchange.combiner
     rule = summed.combiner_of(parts.aggregator or mean.build(parts.sums))
     return rule if parts.compressor is None else rule.sent_by(parts.compressor)
 

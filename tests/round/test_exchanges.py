@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import runtime
-from fl_research.aggregation import compression, mean, stacked, summed
+from fl_research.aggregation import compression, mean, median, stacked, summed, sums
 from fl_research.algorithms import fed_avg, fed_sgd
 from fl_research.population import attacks
 from fl_research.round import client_half, method, server_half
@@ -110,6 +110,20 @@ def test_who_is_left_out_of_the_first_trip_is_left_out_of_the_second():
   assert kept == {0: 11.0, 1: 0.0, 2: 11.0}
   expected = harness.run(_fed_sgd(), [[cohort[0], cohort[2]]])
   harness.assert_same([process.model_weights(result.state)], expected, 1e-6)
+
+
+class _OwnRule(fed_avg.FedAvg):
+  """FedAvg that combines by the median, whatever the run says."""
+
+  combiner = median.build()
+
+
+def test_an_exchange_may_combine_in_a_way_of_its_own():
+  rounds = harness.cohorts()
+  told = harness.build(fed_avg.build(), aggregator=median.build())
+  harness.assert_same(harness.run(harness.build(_OwnRule()), rounds), harness.run(told, rounds), 0)
+  with pytest.raises(ValueError, match='--secure_aggregation'):
+    harness.build(_OwnRule(), sums=sums.SecureSums(1.0, 3))
 
 
 class _WeighsItself(fed_avg.FedAvg):
