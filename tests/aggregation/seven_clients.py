@@ -1,6 +1,7 @@
 """Seven ragged clients and the process that trains on them, for tests of aggregators."""
 
 import collections
+import functools
 
 import numpy as np
 
@@ -31,6 +32,12 @@ def cohorts(rounds=harness.ROUNDS, seed=7):
 def build(aggregator, **parts):
   """FedAvg with that aggregator."""
   return harness.build(fed_avg.build(), aggregator=aggregator, **parts)
+
+
+@functools.cache
+def mean(client_weighting='num_examples'):
+  """FedAvg with the mean, built once for all tests."""
+  return build(None, client_weighting=client_weighting)
 
 
 def expected(rule, rounds, attack=None, attackers=()):
