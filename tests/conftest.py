@@ -5,14 +5,14 @@ nothing is dealt out test by test, and what takes longest is begun first, so tha
 alone with it at the end.
 """
 
-import ctypes
 import gc
 import os
 import pathlib
 import signal
-import sys
 
 import pytest
+
+from tests import memory
 
 # A shell starts background jobs deaf to Ctrl-C, and programs that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -81,32 +81,13 @@ def _lines(path: str) -> list[str]:
   return pathlib.Path(path).read_text().splitlines()
 
 
-def resident_bytes() -> int:
-  """What this process takes."""
-  return int(_lines('/proc/self/statm')[0].split()[1]) * os.sysconf('SC_PAGE_SIZE')
-
-
-def forget() -> None:
-  """Gives back what TensorFlow keeps of functions that are gone, about 4 MB for each process.
-
-  TensorFlow holds the kernels of every function it has ever run; those of functions that are still
-  there are made again at their next call.
-  """
-  gc.collect()
-  if 'tensorflow' in sys.modules:
-    from tensorflow.python.eager import context
-
-    context.context().clear_kernel_cache()
-  ctypes.CDLL(None).malloc_trim(0)
-
-
 _kept = [0]  # What was still taken after the last time.
 
 
 def pytest_runtest_logfinish():
-  if resident_bytes() > _kept[0] + GROWTH:
-    forget()
-    _kept[0] = resident_bytes()
+  if memory.resident_bytes() > _kept[0] + GROWTH:
+    memory.forget()
+    _kept[0] = memory.resident_bytes()
 
 
 @pytest.hookimpl(optionalhook=True)

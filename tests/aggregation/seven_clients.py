@@ -1,6 +1,7 @@
 """Seven ragged clients and the process that trains on them, for tests of aggregators."""
 
 import collections
+import functools
 
 import numpy as np
 
@@ -39,6 +40,12 @@ def server_data():
   return client_data.client_data(
     problem.clients(3)[2], batch_size=problem.BATCH, epochs=1, seed=7, round_num=0, client=COUNT
   )
+
+
+@functools.cache
+def mean(client_weighting='num_examples'):
+  """FedAvg with the mean, built once for all tests."""
+  return build(None, client_weighting=client_weighting)
 
 
 def expected(rule, rounds, attack=None, attackers=()):

@@ -6,7 +6,7 @@ import tensorflow_federated as tff
 
 from fl_research import aggregation, runtime
 from fl_research.aggregation import combiner
-from fl_research.algorithms import fed_avg
+from tests import contexts
 from tests.aggregation import seven_clients
 from tests.algorithms import harness
 from tests.oracles import softmax_regression as problem
@@ -24,7 +24,7 @@ SETTINGS = {
 
 @pytest.fixture(autouse=True, scope='module')
 def _runtime():
-  with runtime.use_context('fused', client_parallelism=1):
+  with contexts.fused(1):
     yield
 
 
@@ -82,7 +82,7 @@ def test_runtimes_agree(name, processes):
   with runtime.use_context('native'):
     native = harness.run(processes(name), rounds)
   harness.assert_same(one_chunk, native, harness.ANOTHER_BUILD)
-  with runtime.use_context('fused', client_parallelism=2):
+  with contexts.fused(2):
     harness.assert_same(one_chunk, harness.run(processes(name), rounds), 1e-6)
 
 
@@ -96,8 +96,8 @@ def test_a_cohort_of_one(name):
   settings = {'norm_bounding': {'bound': 10.0}}.get(name, {})
   rounds = [cohort[1:2] for cohort in seven_clients.cohorts()]
   process = seven_clients.build(aggregation.build(name, settings))
-  alone = harness.build(fed_avg.build())
-  harness.assert_same(harness.run(process, rounds), harness.run(alone, rounds), 1e-6)
+  alone = harness.run(harness.plain(), rounds)
+  harness.assert_same(harness.run(process, rounds), alone, 1e-6)
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -132,8 +132,8 @@ def test_a_round_without_clients_spoils_nothing(name, processes):
 
 
 @pytest.mark.parametrize('name', NAMES)
-def test_weights_count_for_the_rules_that_say_so(name):
-  weighted = seven_clients.build(aggregation.build(name, SETTINGS.get(name, {})))
+def test_weights_count_for_the_rules_that_say_so(name, processes):
+  weighted = processes(name)
   uniform = seven_clients.build(
     aggregation.build(name, SETTINGS.get(name, {})), client_weighting='uniform'
   )

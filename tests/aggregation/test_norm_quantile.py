@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import tensorflow_federated as tff
 
-from fl_research import runtime
 from fl_research.aggregation import norm_quantile
+from tests import contexts
 
 
 @pytest.fixture(autouse=True, scope='module')
 def _runtime():
-  with runtime.use_context('fused', client_parallelism=1):
+  with contexts.fused(1):
     yield
 
 

@@ -7,10 +7,11 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 
-from fl_research import aggregation, runtime
+from fl_research import aggregation
 from fl_research.aggregation import stacked
 from fl_research.population.attacks import attack as attack_lib
 from fl_research.registry import UsageError
+from tests import contexts
 from tests.aggregation import seven_clients
 from tests.algorithms import harness
 from tests.oracles import robust_aggregation as oracle
@@ -48,7 +49,7 @@ CASES = {
 
 @pytest.fixture(autouse=True, scope='module')
 def _runtime():
-  with runtime.use_context('fused', client_parallelism=2):
+  with contexts.fused(2):
     yield
 
 
@@ -82,7 +83,7 @@ def test_reduces_to_the_mean(case):
   name, hyperparameters, weighting = REDUCTIONS[case]
   rounds = seven_clients.cohorts()
   ours = seven_clients.build(aggregation.build(name, hyperparameters), client_weighting=weighting)
-  mean = seven_clients.build(None, client_weighting=weighting)
+  mean = seven_clients.mean(weighting)
   harness.assert_same(harness.run(ours, rounds), harness.run(mean, rounds), 1e-6)
 
 

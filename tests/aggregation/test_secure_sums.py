@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import tensorflow_federated as tff
 
-from fl_research import aggregation, algorithms, runtime
+from fl_research import aggregation, algorithms
 from fl_research import settings as settings_lib
 from fl_research.aggregation import sums as sums_lib
 from fl_research.aggregation.privacy import dp_mean
 from fl_research.registry import UsageError
 from fl_research.soundness import validation
+from tests import contexts
 from tests.aggregation import seven_clients
 from tests.algorithms import harness
 from tests.oracles import robust_aggregation as oracle
@@ -22,7 +23,7 @@ SUMS = [name for name, entry in aggregation.AGGREGATORS.items() if entry.is_sum]
 
 @pytest.fixture(autouse=True, scope='module')
 def _runtime():
-  with runtime.use_context('fused', client_parallelism=2):
+  with contexts.fused(2):
     yield
 
 

@@ -1,11 +1,13 @@
 """Runs a method on the oracles' problem: three rounds, three clients of 9, 5 and 14 examples."""
 
 import collections
+import functools
 
 import numpy as np
 import tensorflow_federated as tff
 
 from fl_research import client_data, models
+from fl_research.algorithms import fed_avg
 from fl_research.datasets.federated_data import Problem
 from fl_research.models.specification import ModelSpec
 from fl_research.round import composition
@@ -79,6 +81,12 @@ def build(algorithm, *, client_optimizer=None, server_optimizer=None, **parts):
       **parts,
     )
   )
+
+
+@functools.cache
+def plain(client_weighting='num_examples'):
+  """FedAvg with nothing besides, built once for all tests."""
+  return build(fed_avg.build(), client_weighting=client_weighting)
 
 
 def run(process, rounds):

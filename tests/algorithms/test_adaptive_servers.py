@@ -4,8 +4,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research import algorithms, registry, runtime
-from fl_research.algorithms import fed_avg, fed_avg_m
+from fl_research import algorithms, registry
+from fl_research.algorithms import fed_avg_m
+from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import adaptive_server as oracle
 from tests.oracles import fed_avg_m as momentum_oracle
@@ -15,7 +16,7 @@ SERVER_RATE = 0.3
 
 @pytest.fixture(autouse=True, scope='module')
 def _runtime():
-  with runtime.use_context('fused', client_parallelism=2):
+  with contexts.fused(2):
     yield
 
 
@@ -30,7 +31,7 @@ def rounds():
 
 @pytest.fixture(scope='module')
 def averaged(rounds):
-  return harness.run(harness.build(fed_avg.build()), rounds)
+  return harness.run(harness.plain(), rounds)
 
 
 @pytest.mark.parametrize(

@@ -7,15 +7,16 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research import client_data, runtime
+from fl_research import client_data
 from fl_research.algorithms import fed_avg, fed_sgd
+from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import fed_avg as oracle
 
 
 @pytest.fixture(autouse=True, scope='module')
 def _runtime():
-  with runtime.use_context('fused', client_parallelism=2):
+  with contexts.fused(2):
     yield
 
 

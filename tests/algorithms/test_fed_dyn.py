@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from fl_research import runtime
-from fl_research.algorithms import fed_avg, fed_dyn
+from fl_research.algorithms import fed_dyn
+from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import fed_dyn as oracle
 
 
 @pytest.fixture(autouse=True, scope='module')
 def _runtime():
-  with runtime.use_context('fused', client_parallelism=2):
+  with contexts.fused(2):
     yield
 
 
@@ -21,7 +21,7 @@ def _build(alpha, **parts):
 
 @pytest.fixture(scope='module')
 def averaged():
-  process = harness.build(fed_avg.build(), client_weighting='uniform')
+  process = harness.plain('uniform')
   return harness.run(process, harness.cohorts(epochs=2))
 
 

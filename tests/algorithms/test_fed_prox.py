@@ -2,8 +2,9 @@
 
 import pytest
 
-from fl_research import client_data, runtime
-from fl_research.algorithms import fed_avg, fed_prox
+from fl_research import client_data
+from fl_research.algorithms import fed_prox
+from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import fed_prox as oracle
 from tests.oracles import softmax_regression as problem
@@ -11,7 +12,7 @@ from tests.oracles import softmax_regression as problem
 
 @pytest.fixture(autouse=True, scope='module')
 def _runtime():
-  with runtime.use_context('fused', client_parallelism=2):
+  with contexts.fused(2):
     yield
 
 
@@ -25,7 +26,7 @@ def test_equals_oracle(mu):
 def test_no_proximal_term_is_fed_avg():
   rounds = harness.cohorts(epochs=2)
   ours = harness.run(harness.build(fed_prox.build(mu=0.0)), rounds)
-  harness.assert_same(ours, harness.run(harness.build(fed_avg.build()), rounds), 0)
+  harness.assert_same(ours, harness.run(harness.plain(), rounds), 0)
 
 
 def test_partial_work_of_stragglers_counts():

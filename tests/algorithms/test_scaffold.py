@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tensorflow_federated as tff
 
-from fl_research import client_data, runtime
+from fl_research import client_data
 from fl_research.aggregation import compression
-from fl_research.algorithms import fed_avg, fed_sgd, scaffold
+from fl_research.algorithms import fed_sgd, scaffold
 from fl_research.round import minibatches
 from fl_research.training import client_states
+from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import scaffold as oracle
 
@@ -17,7 +18,7 @@ OPTIONS = pytest.mark.parametrize('option', scaffold.OPTIONS)
 
 @pytest.fixture(autouse=True, scope='module')
 def _runtime():
-  with runtime.use_context('fused', client_parallelism=2):
+  with contexts.fused(2):
     yield
 
 
@@ -70,7 +71,7 @@ def test_one_step_of_all_clients_is_fed_sgd(option, weighting):
 def test_more_steps_are_corrected(option):
   # What the variates are for: SCAFFOLD's first round is FedAvg's, its second is not.
   rounds = harness.cohorts(epochs=2)
-  theirs = harness.run(harness.build(fed_avg.build(), client_weighting='uniform'), rounds)
+  theirs = harness.run(harness.plain('uniform'), rounds)
   ours = harness.run(_build(option), rounds)
   harness.assert_same(ours[:1], theirs[:1], 0)
   assert max(np.abs(a - b).max() for a, b in zip(ours[1], theirs[1])) > 1e-3

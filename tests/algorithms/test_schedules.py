@@ -7,9 +7,10 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research import optimizers, runtime
+from fl_research import optimizers
 from fl_research.algorithms import fed_avg
 from fl_research.optimizers import gradient_transforms, schedules
+from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import fed_avg as oracle
 
@@ -32,7 +33,7 @@ def test_factors(name, expected):
 
 def test_both_sides_follow_their_schedules():
   rounds = harness.cohorts()
-  with runtime.use_context('fused', client_parallelism=1):
+  with contexts.fused(1):
     process = harness.build(
       fed_avg.build(),
       client_schedule=schedules.build('exponential', 0.5, 1),

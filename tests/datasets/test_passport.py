@@ -143,8 +143,8 @@ def test_fast_for_100_000_clients():
   generator = np.random.default_rng(0)
   y = generator.integers(0, 62, 2_000_000).astype(np.int32)
   clients = _clients(y, np.arange(100_001) * 20)
-  start = time.perf_counter()
+  start = time.process_time()
   entry = passport(clients, Problem.CLASSIFICATION)
-  # Under a second on an idle machine; tests share theirs.
-  assert time.perf_counter() - start < 3
+  # It takes under a second.
+  assert time.process_time() - start < 3
   assert entry['clients'] == 100_000

@@ -170,7 +170,7 @@ def test_many_clients_open_fast(tmp_path):
       [(f'{number:05d}',) for number in range(100_000) if number != 1],
     )
   parse = lambda proto: tf.io.parse_example(proto, {'label': tf.io.FixedLenFeature([], tf.int64)})
-  start = time.perf_counter()
+  start = time.process_time()
   sizes = tff_bridge.database_sizes(path, 'train')
   client_data = tff.simulation.datasets.SqlClientData(str(path), 'train').preprocess(
     lambda dataset: dataset.map(parse)
@@ -179,7 +179,7 @@ def test_many_clients_open_fast(tmp_path):
     client_data, lambda raw: {'x': raw['label'], 'y': raw['label']}, sizes
   )
   assert clients.examples(1)['y'].tolist() == [7, 8]
-  assert time.perf_counter() - start < 2
+  assert time.process_time() - start < 2
   assert len(clients) == 100_000
   assert clients.sizes.sum() == 200_000
   assert files.sha256_of(path)

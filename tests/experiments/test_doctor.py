@@ -127,9 +127,10 @@ def test_wrong_flags_are_one_line(arguments, message):
 
 
 def test_help_is_fast_and_lists_the_flags():
-  start = time.monotonic()
+  before = os.times()
   result = run('--help')
-  assert time.monotonic() - start < 2
+  # Of the processor's time, as other tests run beside this one.
+  assert os.times().children_user - before.children_user < 2
   for flag in ('--data_dir', '--output_dir', '--deadline_seconds'):
     assert flag in result.stdout
 

@@ -55,14 +55,15 @@ def wait_for_rows(folder, process, rows):
 
 
 def test_help_is_grouped_and_quick():
-  begin = time.monotonic()
+  before = os.times()
   text = subprocess.run(
     [sys.executable, '-m', 'experiments.train', '--help'],
     cwd=PROJECT,
     capture_output=True,
     text=True,
   ).stdout
-  assert time.monotonic() - begin < 5  # Under 2 s when the machine does nothing else.
+  # Of the processor's time, as other tests run beside this one; it takes under 2 s.
+  assert os.times().children_user - before.children_user < 5
   headings = [line for line in text.splitlines() if line and not line[0].isspace()]
   for heading in ('Run', 'Data', 'Method', 'Clients', 'Server', 'Evaluation', 'Output', 'Machine'):
     assert heading in headings

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from fl_research import client_data, metrics, runtime, settings
+from fl_research import client_data, metrics, settings
 from fl_research.datasets import federated_data
 from fl_research.registry import UsageError
 from fl_research.soundness import validation
 from fl_research.training import fine_tuning
+from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import flat
 
@@ -17,7 +18,7 @@ SIZES = (9, 1, 5, 14)
 
 @pytest.fixture(autouse=True, scope='module')
 def _runtime():
-  with runtime.use_context('fused', client_parallelism=2):
+  with contexts.fused(2):
     yield
 
 

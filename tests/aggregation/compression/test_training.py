@@ -14,6 +14,7 @@ from fl_research.aggregation.compression import compressor as compressor_lib
 from fl_research.algorithms import fed_avg, fed_per, fed_rep, fed_sgd, local
 from fl_research.optimizers import gradient_transforms
 from fl_research.registry import UsageError
+from tests import contexts
 from tests.aggregation.compression import wire_checks
 from tests.algorithms import harness
 from tests.oracles import compression as oracle
@@ -57,7 +58,7 @@ IDENTITIES = [
 
 @pytest.fixture(autouse=True, scope='module')
 def _runtime():
-  with runtime.use_context('fused', client_parallelism=1):
+  with contexts.fused(1):
     yield
 
 
@@ -148,7 +149,7 @@ def test_fed_sgd_sends_its_structured_gradient(text):
 def test_reduces_to_uncompressed(text):
   rounds = harness.cohorts(epochs=2)
   tolerance = 2e-4 if 'quantize' in text else 1e-6
-  plain = harness.run(harness.build(fed_avg.build()), rounds)
+  plain = harness.run(harness.plain(), rounds)
   harness.assert_same(harness.run(build(text), rounds), plain, tolerance)
 
 
@@ -215,7 +216,7 @@ class _Overflowing(compressor_lib.Compressor):
 
 def test_updates_that_overflow_in_a_compressor_are_left_out():
   rounds = harness.cohorts(rounds=1)
-  plain = harness.build(fed_avg.build())
+  plain = harness.plain()
   start = harness.model().initial_weights[0]
   kept = [d for d in rounds[0] if harness.run(plain, [[d]])[0][1][0] <= start[1][0]]
   assert 0 < len(kept) < len(rounds[0])

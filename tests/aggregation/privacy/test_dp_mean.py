@@ -10,6 +10,7 @@ from fl_research.aggregation import summed
 from fl_research.aggregation.privacy import dp_mean
 from fl_research.algorithms import fed_avg, fed_per, local
 from fl_research.round import method
+from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import dp_mean as oracle
 from tests.oracles import fed_avg as fed_avg_oracle
@@ -20,7 +21,7 @@ CLIP, Z, EXPECTED = 0.05, 0.7, 4.0
 
 @pytest.fixture(autouse=True, scope='module')
 def _runtime():
-  with runtime.use_context('fused', client_parallelism=2):
+  with contexts.fused(2):
     yield
 
 
@@ -79,7 +80,7 @@ def test_without_noise_and_bound_it_is_the_mean():
   rounds = harness.cohorts()
   factory = dp_mean.PrivateMean(np.inf, 0.0, 3.0, SEED)
   private = harness.run(harness.build(fed_avg.build(), aggregator=factory), rounds)
-  plain = harness.run(harness.build(fed_avg.build(), client_weighting='uniform'), rounds)
+  plain = harness.run(harness.plain('uniform'), rounds)
   harness.assert_same(private, plain, 1e-6)
 
 

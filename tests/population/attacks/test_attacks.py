@@ -12,6 +12,7 @@ from fl_research.models.specification import ModelSpec
 from fl_research.population import attacks
 from fl_research.population.attacks import alie, attack
 from fl_research.registry import UsageError
+from tests import contexts
 from tests.aggregation import seven_clients
 from tests.algorithms import harness
 from tests.oracles import attacks as attack_oracle
@@ -23,7 +24,7 @@ ATTACKERS = (1, 2, 4)
 
 @pytest.fixture(autouse=True, scope='module')
 def _runtime():
-  with runtime.use_context('fused', client_parallelism=2):
+  with contexts.fused(2):
     yield
 
 
@@ -80,7 +81,7 @@ def test_without_attackers_nothing_is_changed(name):
     aggregation.build('mean', {}), attack=attacks.build(name, _target(), settings)
   )
   harness.assert_same(
-    harness.run(attacked, rounds), harness.run(seven_clients.build(None), rounds), 1e-6
+    harness.run(attacked, rounds), harness.run(seven_clients.mean(), rounds), 1e-6
   )
 
 

@@ -1,0 +1,27 @@
+"""Fused runtimes that test files share, so that what one compiled serves the next."""
+
+import contextlib
+import functools
+
+import tensorflow_federated as tff
+
+from fl_research import runtime
+
+
+@functools.cache
+def _made(chunks):
+  with runtime.use_context('fused', client_parallelism=chunks) as context:
+    return context
+
+
+def forget():
+  """Has whoever asks next begin anew; those who use one keep it."""
+  _made.cache_clear()
+
+
+@contextlib.contextmanager
+def fused(chunks):
+  """The session's fused runtime of so many chunks of clients, installed; gives it."""
+  context = _made(chunks)
+  with tff.framework.get_context_stack().install(context):
+    yield context
