@@ -53,6 +53,14 @@ AGGREGATORS = {
     "updates as far as they agree with that of the server's own examples (Cao et al. 2021)",
     needs_server_examples=True,
   ),
+  'centered_clipping': registry.Entry(
+    'fl_research.aggregation.centered_clipping',
+    'the mean of updates clipped around the last aggregate, unweighted (Karimireddy et al. 2021)',
+    {
+      'tau': Hyperparameter(1.0, 'tau, greatest distance that counts in full', **domains.POSITIVE),
+      'iterations': Hyperparameter(1, 'L: iterations a round', **domains.COUNT),
+    },
+  ),
   'norm_bounding': registry.Entry(
     'fl_research.aggregation.norm_bounding',
     'the weighted mean of updates shortened to a greatest norm (Sun et al. 2019)',

@@ -34,6 +34,21 @@ def _moments(beta_1: float) -> dict[str, Hyperparameter]:
 
 
 _BETA_2 = {'beta_2': Hyperparameter(0.99, 'decay of the second moment', **domains.BELOW_1)}
+_MIME_BASE = {
+  'base': Hyperparameter(
+    'momentum',
+    'the optimiser that is mimicked',
+    lambda v: v in ('sgd', 'momentum', 'adam', 'adagrad'),
+    'sgd, momentum, adam or adagrad',
+  ),
+  'beta_1': Hyperparameter(0.9, 'decay of the first moment', **domains.BELOW_1),
+  **_BETA_2,
+  'epsilon': Hyperparameter(
+    1e-3, 'epsilon, added to the root of the second moment', **domains.POSITIVE
+  ),
+  'initial_accumulator': Hyperparameter(0.1, 'initial second moment', **domains.FROM_0),
+}
+_MIMICS = registry.Requirement('client_optimizer', ('sgd',), "defines the clients' steps")
 _MU = {'mu': Hyperparameter(0.0, 'mu, strength of the proximal term', **domains.FROM_0)}
 _PRIVATE_LAYERS = {
   'private_layers': Hyperparameter(
@@ -117,6 +132,14 @@ ALGORITHMS = {
     ),
     defaults=_UNIFORM,
     not_private='also sends the change of a control variate, which noise would not cover',
+  ),
+  'mimelite': registry.Entry(
+    'fl_research.algorithms.mime_lite',
+    "local steps with a central optimiser's statistics (Karimireddy et al. 2021)",
+    _MIME_BASE,
+    requires=(_MIMICS,),
+    defaults=_UNIFORM,
+    not_private='also sends a gradient, which noise would not cover',
   ),
   'feddyn': registry.Entry(
     'fl_research.algorithms.fed_dyn',
