@@ -69,7 +69,7 @@ def _train(tmp_path, **flags):
     total_rounds=3,
     clients_per_round=5,
     num_clients=10,
-    method_flags=method,
+    hyperparameters=method,
     tensorboard=False,
     **flags,
   )

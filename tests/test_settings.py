@@ -60,9 +60,9 @@ def test_an_optimizer_is_one_line(monkeypatch):
   """Its hyperparameters are flags of both sides, and read with it only."""
   entry = registry.Entry('new', 'new', {'beta_3': registry.Hyperparameter(0.5, 'a third')})
   monkeypatch.setitem(optimizers.OPTIMIZERS, 'lion', entry)
-  check(server_optimizer='lion', method_flags={'server_beta_3': 0.1})
+  check(server_optimizer='lion', hyperparameters={'server_beta_3': 0.1})
   with pytest.raises(UsageError, match=r'--client_beta_3=0.1: not read .*--client_optimizer=sgd'):
-    check(server_optimizer='lion', method_flags={'client_beta_3': 0.1})
+    check(server_optimizer='lion', hyperparameters={'client_beta_3': 0.1})
 
 
 def test_every_hyperparameter_has_a_valid_default():
@@ -78,9 +78,9 @@ def test_every_hyperparameter_has_a_valid_default():
     {'client_learning_rate': 0.0},
     {'client_epochs_per_round': 0.5},
     {'target_metric': 'eval/accuracy', 'target_value': 0.9, 'patience': 3},
-    {'partition': 'dirichlet', 'method_flags': {'partition_alpha': 0.1}},
-    {'model': 'mlp', 'method_flags': {'mlp_hidden_units': 5}},
-    {'client_optimizer': 'adam', 'method_flags': {'client_beta_1': 0.5}},
+    {'partition': 'dirichlet', 'hyperparameters': {'partition_alpha': 0.1}},
+    {'model': 'mlp', 'hyperparameters': {'mlp_hidden_units': 5}},
+    {'client_optimizer': 'adam', 'hyperparameters': {'client_beta_1': 0.5}},
     {'local_only': True},
     {'task': 'tabular', 'data_file': 'f', 'client_column': 'c', 'label_column': 'l'},
   ],
@@ -99,11 +99,11 @@ def test_good_settings(changes):
     ({'client_learning_rate': float('inf')}, '--client_learning_rate=inf'),
     ({'target_value': float('nan'), 'target_metric': 'x'}, '--target_value=nan: accepted is a fin'),
     ({'algorithm': ''}, '--algorithm=: unknown'),
-    ({'method_flags': {'partition_alpha': 0.1}}, '--partition_alpha=0.1: not read'),
-    ({'method_flags': {'partition_beta': 0.1}}, '--flag=partition_beta: unknown'),
-    ({'method_flags': {'client_beta_1': 0.1}}, '--client_beta_1=0.1: not read'),
+    ({'hyperparameters': {'partition_alpha': 0.1}}, '--partition_alpha=0.1: not read'),
+    ({'hyperparameters': {'partition_beta': 0.1}}, '--flag=partition_beta: unknown'),
+    ({'hyperparameters': {'client_beta_1': 0.1}}, '--client_beta_1=0.1: not read'),
     (
-      {'client_optimizer': 'adam', 'method_flags': {'client_beta_1': 1.0}},
+      {'client_optimizer': 'adam', 'hyperparameters': {'client_beta_1': 1.0}},
       '--client_beta_1=1.0: accepted is',
     ),
   ],
@@ -120,7 +120,9 @@ def test_batch_size():
 
 
 def test_identity_leaves_out_what_cannot_change_the_results():
-  one = Settings(**GOOD, output_dir='here', runtime='native', method_flags={'client_beta_1': 0.5})
+  one = Settings(
+    **GOOD, output_dir='here', runtime='native', hyperparameters={'client_beta_1': 0.5}
+  )
   other = dataclasses.replace(one, output_dir='there', runtime='fused', clients_csv=True)
   assert one.flag_values(identity_only=True) == other.flag_values(identity_only=True)
   assert one.flag_values() != other.flag_values()
@@ -128,9 +130,9 @@ def test_identity_leaves_out_what_cannot_change_the_results():
 
 
 def test_hyperparameters_by_prefix():
-  settings = Settings(method_flags={'client_beta_1': 0.5, 'server_beta_1': 0.6})
-  assert settings.hyperparameters('client') == {'beta_1': 0.5}
-  assert settings.hyperparameters('partition') == {}
+  settings = Settings(hyperparameters={'client_beta_1': 0.5, 'server_beta_1': 0.6})
+  assert settings.hyperparameters_of('client') == {'beta_1': 0.5}
+  assert settings.hyperparameters_of('partition') == {}
 
 
 def test_flags_and_settings_are_the_same_words():
@@ -142,7 +144,7 @@ def test_flags_and_settings_are_the_same_words():
     flag_values, ['x', '--task=digits', '--seed=4', '--clients_csv', '--partition_alpha=0.25']
   )
   expected = Settings(
-    task='digits', seed=4, clients_csv=True, method_flags={'partition_alpha': 0.25}
+    task='digits', seed=4, clients_csv=True, hyperparameters={'partition_alpha': 0.25}
   )
   assert command_line.to_settings(flag_values) == expected
 
@@ -150,7 +152,7 @@ def test_flags_and_settings_are_the_same_words():
 def test_settings_from_flags_as_text():
   given = {'seed': '4', 'clients_csv': 'true', 'target_value': '0.5', 'client_batch_size': '7'}
   expected = Settings(
-    seed=4, clients_csv=True, target_value=0.5, client_batch_size='7', method_flags={'krum_f': 2}
+    seed=4, clients_csv=True, target_value=0.5, client_batch_size='7', hyperparameters={'krum_f': 2}
   )
   assert settings_lib.from_flags({'krum_f': '2', **given}) == expected
   assert settings_lib.from_flags(expected.flag_values()) == expected

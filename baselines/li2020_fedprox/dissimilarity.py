@@ -25,7 +25,7 @@ def curves(mu: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     Settings(
       seed=seed,
       algorithm='fedprox',
-      method_flags={'fedprox_mu': mu},
+      hyperparameters={'fedprox_mu': mu},
       task='synthetic',
       synthetic_alpha=1.0,
       synthetic_beta=1.0,

@@ -2,7 +2,7 @@
 
 `Settings` is a plain dataclass, put together from sections, a file each; every field is a flag of
 `experiments.train`, with its help, its group and its domain beside it. Hyperparameters of single
-methods come from the registries (see `hyperparameters`) and live in `Settings.method_flags`.
+methods come from the registries (see the module `hyperparameters`).
 Nothing here imports TensorFlow, so that `--help` and the refusal of bad flags take no time.
 """
 
@@ -49,7 +49,7 @@ class Settings(
 ):
   """All settings of a run (see the module's docstring); each field's help is its documentation."""
 
-  method_flags: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   """Hyperparameters that were set, by flag name, e.g. `{'partition_alpha': 0.1}`."""
 
   @property
@@ -60,12 +60,12 @@ class Settings(
     defaults = algorithms.ALGORITHMS[self.algorithm].defaults
     return self.client_weighting or defaults.get('client_weighting', next(iter(CLIENT_WEIGHTINGS)))
 
-  def hyperparameters(self, prefix: str) -> dict[str, Any]:
+  def hyperparameters_of(self, prefix: str) -> dict[str, Any]:
     """The hyperparameters set by flags `--<prefix>_<name>`, by name."""
     flags = registry_flags()
     return {
       flags[flag].name: value
-      for flag, value in self.method_flags.items()
+      for flag, value in self.hyperparameters.items()
       if flags[flag].prefix == prefix
     }
 
@@ -75,17 +75,17 @@ class Settings(
     Raises:
       UsageError: they are not a chain.
     """
-    given = {name: self.hyperparameters(name) for name in chain.names(self.compressor)}
+    given = {name: self.hyperparameters_of(name) for name in chain.names(self.compressor)}
     return chain.parse(self.compressor, given)
 
   def flag_values(self, identity_only: bool = False) -> dict[str, Any]:
-    """Every setting by flag name: those of `Settings`, then those in `method_flags`."""
+    """Every setting by flag name: those of `Settings`, then those in `hyperparameters`."""
     values = {
       field.name: getattr(self, field.name)
       for field in fields()
       if field.metadata['identity'] or not identity_only
     }
-    return {**values, **self.method_flags}
+    return {**values, **self.hyperparameters}
 
 
 def fields() -> list[dataclasses.Field]:
@@ -123,7 +123,7 @@ def from_flags(given: Mapping[str, Any]) -> Settings:
   types, own = flag_types(), {field.name for field in fields()}
   values = {name: _typed(name, given[name], kind) for name, kind in types.items() if name in given}
   method = {name: value for name, value in values.items() if name not in own}
-  return Settings(**{n: v for n, v in values.items() if n in own}, method_flags=method)
+  return Settings(**{n: v for n, v in values.items() if n in own}, hyperparameters=method)
 
 
 def _typed(name: str, value: Any, kind: type) -> Any:

@@ -69,7 +69,7 @@ class Combination:
       algorithm=self.algorithm,
       aggregator=self.aggregator,
       compressor=self.compressor,
-      method_flags=_SMALL_MODEL,
+      hyperparameters=_SMALL_MODEL,
       server_examples=20 if entry.needs_server_examples else 0,
       **PRIVACIES[self.privacy],
       **_BASE,

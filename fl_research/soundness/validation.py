@@ -29,7 +29,7 @@ def validate(settings: Settings) -> None:
   name = settings.experiment_name
   if not name.isprintable() or '/' in name or name in ('', '.', '..'):
     raise UsageError(f'--experiment_name={name}: must be given, and be the name of a folder')
-  _check_method_flags(settings)
+  _check_hyperparameters(settings)
   chains.check(settings.compressor, settings.compressor_stages())
   _check_requirements(settings)
   _check_attackers(settings)
@@ -48,11 +48,11 @@ def _check_field(field: dataclasses.Field, value: Any) -> None:
     raise UsageError(f'--{field.name}={value}: accepted is a finite number')
 
 
-def _check_method_flags(settings: Settings) -> None:
+def _check_hyperparameters(settings: Settings) -> None:
   """Every hyperparameter that was set is in its domain, and is read by something chosen."""
   flags, entries = settings_lib.registry_flags(), settings_lib.chosen_entries(settings)
   chosen = {choice.prefix: choice.entry.hyperparameters for choice in entries}
-  for flag, value in settings.method_flags.items():
+  for flag, value in settings.hyperparameters.items():
     entry = registry.lookup('flag', flag, flags) if flag not in flags else flags[flag]
     if entry.name not in chosen.get(entry.prefix, ()):
       raise UsageError(

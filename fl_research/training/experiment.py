@@ -85,17 +85,17 @@ def build_process(
   client_optimizer = optimizers.build(
     settings.client_optimizer,
     settings.client_learning_rate,
-    settings.hyperparameters('client'),
+    settings.hyperparameters_of('client'),
     settings.client_gradient_clip_norm,
     settings.client_weight_decay,
   )
   server_optimizer = optimizers.build(
-    settings.server_optimizer, settings.server_learning_rate, settings.hyperparameters('server')
+    settings.server_optimizer, settings.server_learning_rate, settings.hyperparameters_of('server')
   )
   return composition.build_process(
     Parts(
       model=model,
-      method=algorithms.build(algorithm, settings.hyperparameters(settings.algorithm)),
+      method=algorithms.build(algorithm, settings.hyperparameters_of(settings.algorithm)),
       client_optimizer=client_optimizer,
       server_optimizer=server_optimizer,
       aggregator=build_aggregator(settings, data),
@@ -160,7 +160,7 @@ def build_aggregator(settings: Settings, data: run_data.RunData):
     return guarantee.aggregator(sums)
   aggregator = aggregation.build(
     settings.aggregator,
-    settings.hyperparameters(settings.aggregator),
+    settings.hyperparameters_of(settings.aggregator),
     sums if sums.are_secure else None,
   )
   aggregator.check_cohort(settings.clients_per_round)
@@ -180,7 +180,7 @@ def build_attack(settings: Settings, spec: specification.ModelSpec):
   if not settings.attack:
     return None
   target = attack_lib.Target(spec, settings.clients_per_round, settings.server_learning_rate)
-  return attacks.build(settings.attack, target, settings.hyperparameters(settings.attack))
+  return attacks.build(settings.attack, target, settings.hyperparameters_of(settings.attack))
 
 
 def build_evaluation(

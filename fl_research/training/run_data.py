@@ -75,7 +75,7 @@ def load(settings: Settings) -> RunData:
     server=_servers_own(train, settings),
     problem=data.problem,
     num_classes=data.num_classes,
-    spec=ModelSpec.from_data(data, settings.hyperparameters(model)),
+    spec=ModelSpec.from_data(data, settings.hyperparameters_of(model)),
     sources=dict(data.sources),
     passport=passport_of_split,
   )
@@ -113,7 +113,7 @@ def _deal_out(data: tasks.Data, settings: Settings) -> FederatedData:
       )
     return data
   pool = _as_pool(data) if isinstance(data, FederatedData) else data
-  parameters = settings.hyperparameters('partition')
+  parameters = settings.hyperparameters_of('partition')
   count = settings.num_clients or min(_DEFAULT_NUM_CLIENTS, len(pool.train['y']))
   train = partition.partition(pool, scheme, count, settings.seed, **parameters)
   test_clients = partition.partition_test(

@@ -135,7 +135,8 @@ class RunFolder:
       {
         'flags': flags,
         'identity': self._settings.flag_values(identity_only=True),
-        'method_flags': dict(self._settings.method_flags),
+        # Named as in the manifests that there are already.
+        'method_flags': dict(self._settings.hyperparameters),
         'versions': {name: importlib.metadata.version(name) for name in _VERSIONS},
         'machine': provenance.machine(),
         **facts,
@@ -248,13 +249,13 @@ def settings_of(manifest: Mapping[str, Any], path: pathlib.Path) -> Settings:
     UsageError: they are not settings of this version of the program.
   """
   names = {field.name for field in settings_lib.fields()}
-  method_flags = manifest['method_flags']
-  unknown = set(manifest['flags']) - names - set(method_flags)
-  unknown |= set(method_flags) - set(settings_lib.registry_flags())
+  hyperparameters = manifest['method_flags']
+  unknown = set(manifest['flags']) - names - set(hyperparameters)
+  unknown |= set(hyperparameters) - set(settings_lib.registry_flags())
   if unknown:
     raise UsageError(f'{path}: has the flag {min(unknown)}, which this version does not know')
   given = {name: value for name, value in manifest['flags'].items() if name in names}
-  return Settings(**given, method_flags=method_flags)
+  return Settings(**given, hyperparameters=hyperparameters)
 
 
 def _has_files(folder: pathlib.Path) -> bool:

@@ -59,7 +59,7 @@ def test_methods_that_presume_a_client_optimizer_refuse_others(name, optimizer):
 def test_values_outside_the_domain_are_refused(flag, value):
   name = flag.split('_')[0]
   with pytest.raises(UsageError, match=f'--{flag}={value}: accepted is '):
-    validation.validate(_settings(name, method_flags={flag: value}))
+    validation.validate(_settings(name, hyperparameters={flag: value}))
 
 
 def test_weighting_left_empty_is_the_papers():

@@ -16,7 +16,7 @@ def settings(compressor, **given):
   method = {k: v for k, v in given.items() if k in settings_lib.registry_flags()}
   rest = {k: v for k, v in given.items() if k not in method}
   return settings_lib.Settings(
-    experiment_name='wire', task='digits', compressor=compressor, method_flags=method, **rest
+    experiment_name='wire', task='digits', compressor=compressor, hyperparameters=method, **rest
   )
 
 

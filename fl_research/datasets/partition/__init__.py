@@ -27,7 +27,11 @@ SCHEMES = schemes.SCHEMES
 
 
 def partition(
-  pool: Union[PooledData, Examples], scheme: str, num_clients: int, seed: int, **parameters: Any
+  pool: Union[PooledData, Examples],
+  scheme: str,
+  num_clients: int,
+  seed: int,
+  **hyperparameters: Any,
 ) -> ContiguousClients:
   """Deals the training examples of a pool out to clients.
 
@@ -36,7 +40,7 @@ def partition(
     scheme: a name in `SCHEMES`.
     num_clients: number of clients, from 1 to the number of examples.
     seed: the run's seed.
-    **parameters: the scheme's hyperparameters; those not given have their defaults.
+    **hyperparameters: the scheme's hyperparameters; those not given have their defaults.
 
   Returns:
     The clients; every example belongs to exactly one.
@@ -46,7 +50,7 @@ def partition(
       than examples, or a pool that lacks what the scheme needs (labels, superclasses, numbers).
   """
   data = pool.train if isinstance(pool, PooledData) else pool
-  settings = schemes.settings(scheme, parameters)
+  settings = schemes.settings(scheme, hyperparameters)
   if not 1 <= num_clients <= len(data['y']):
     raise UsageError(
       f'--num_clients={num_clients}: the data set has {len(data["y"])} training examples, '
@@ -70,7 +74,7 @@ def partition_test(
   problem: Problem,
   scheme: str,
   seed: int,
-  **parameters: Any,
+  **hyperparameters: Any,
 ) -> ContiguousClients:
   """Deals test examples out so that each client is tested on labels as it has trained on.
 
@@ -85,12 +89,12 @@ def partition_test(
     clients: the training clients that `partition` made.
     test: the data set's test examples.
     problem: what is predicted.
-    scheme, seed, **parameters: as given to `partition`.
+    scheme, seed, **hyperparameters: as given to `partition`.
 
   Returns:
     As many clients, with the same ids; every test example belongs to exactly one.
   """
-  settings = schemes.settings(scheme, parameters)
+  settings = schemes.settings(scheme, hyperparameters)
   generator = random_streams.generator(seed, 'partition test')
   sizes = clients.sizes.astype(np.float64)
   if problem in (Problem.CLASSIFICATION, Problem.BINARY):
