@@ -141,6 +141,14 @@ ALGORITHMS = {
     defaults=_UNIFORM,
     not_private='also sends a gradient, which noise would not cover',
   ),
+  'mime': registry.Entry(
+    'fl_research.algorithms.mime',
+    'MimeLite with control variates of the same round (Karimireddy et al. 2021)',
+    _MIME_BASE,
+    requires=(_MIMICS,),
+    defaults=_UNIFORM,
+    not_private='also sends a gradient, in a trip of its own',
+  ),
   'feddyn': registry.Entry(
     'fl_research.algorithms.fed_dyn',
     'dynamic regularisation (Acar et al. 2021)',
