@@ -12,7 +12,9 @@ and sends, beside y_i - x, the gradient ∇f_i(x) of its loss over all its examp
 
     x = x + mean(y_i - x),    s = V(mean ∇f_i(x), s).
 
-So the statistics say where all clients go and are swayed by no client's own steps. The bases:
+So the statistics say where all clients go and are swayed by no client's own steps. As m goes into
+each of K local steps, η K is what the centralised optimiser would call its rate: one that suits
+FedAvg may be too large. The bases:
 
     sgd        U = g
     momentum   U = (1 - β_1) g + β_1 m                        V: m = (1 - β_1) g + β_1 m
