@@ -43,6 +43,8 @@ class CenteredClipping(stacked.StackedRule):
     iterations: L ≥ 1.
   """
 
+  uses_weights = False
+
   def __init__(self, tau: float, iterations: int):
     self._tau = tau
     self._iterations = iterations

@@ -121,6 +121,8 @@ class Combiner(abc.ABC):
 
   Attributes:
     kind: `SUMS`, `STACKED` or `PRIVATE`.
+    uses_weights: whether it matters how much a client counts; where it does not, a weight of zero
+      still leaves a client out.
     needs_reference: whether it compares updates with the one that a client with the server's own
       examples would send.
     encoder: how clients' updates are sent.
@@ -129,6 +131,7 @@ class Combiner(abc.ABC):
   """
 
   kind = SUMS
+  uses_weights = True
   needs_reference = False
   encoder = Encoder()
   expected_participants: Optional[float] = None

@@ -30,6 +30,7 @@ from fl_research.aggregation import stacked
 class FLTrust(stacked.StackedRule):
   """Cao et al. 2021, algorithm 2 (see the module's docstring)."""
 
+  uses_weights = False
   needs_reference = True
 
   def next(self, memory, updates, weights, reference):

@@ -49,6 +49,8 @@ class Krum(stacked.StackedRule):
     ValueError: f < 0 or m < 1.
   """
 
+  uses_weights = False
+
   def __init__(self, attackers: int, selected: int = 1, name: str = 'krum'):
     if attackers < 0 or selected < 1:
       raise ValueError(f'f must be at least 0 and m at least 1, are {attackers} and {selected}')

@@ -22,6 +22,8 @@ from fl_research.aggregation import order_statistics, stacked
 class Median(stacked.StackedRule):
   """Yin et al. 2018, definition 1 (see the module's docstring)."""
 
+  uses_weights = False
+
   def combine(self, updates, weights):
     del weights
     return tuple(order_statistics.median(update) for update in updates)

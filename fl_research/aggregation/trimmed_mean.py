@@ -31,6 +31,8 @@ class TrimmedMean(stacked.StackedRule):
     ValueError: the fraction is outside its domain.
   """
 
+  uses_weights = False
+
   def __init__(self, fraction: float):
     if not 0 <= fraction < 0.5:
       raise ValueError(f'fraction must be in [0, 0.5), is {fraction}')

@@ -188,8 +188,7 @@ ALGORITHMS = {
 }
 """Every method: the name users type, its module, its hyperparameters.
 
-The module has `build(**hyperparameters)`, which returns an `fl_research.algorithms.algorithm
-.Algorithm`.
+The module has `build(**hyperparameters)`, which returns a `fl_research.round.method.Method`.
 """
 
 
