@@ -12,6 +12,7 @@ import signal
 
 import pytest
 
+import fl_research  # noqa: F401  its settings of TensorFlow, before a test imports that
 from tests import memory
 
 # A shell starts background jobs deaf to Ctrl-C, and programs that tests start would inherit that.

@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import aggregation, runtime
-from fl_research.aggregation import sums
+from fl_research.aggregation import norm_bounding, sums
 from fl_research.datasets.federated_data import Problem
 from fl_research.models.specification import ModelSpec
 from fl_research.population import attacks
@@ -245,6 +245,6 @@ def test_norm_bounding_of_stacked_updates_is_norm_bounding():
   rule = aggregation.build('norm_bounding', {'bound': 0.05})
   harness.assert_same(
     harness.run(seven_clients.build(rule), rounds),
-    harness.run(seven_clients.build(rule.stacked()), rounds),
+    harness.run(seven_clients.build(norm_bounding.StackedNormBounding(0.05)), rounds),
     1e-6,
   )
