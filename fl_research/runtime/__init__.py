@@ -77,7 +77,7 @@ def set_context(name: str = 'auto', client_parallelism: Optional[int] = None, ji
   Args:
     name: one of `NAMES`.
     client_parallelism: chunks of clients that run at the same time; None for one per core. One
-      chunk gives the bits of the native runtime. Of no effect on `native`.
+      chunk adds clients up in the order of the native runtime. Of no effect on `native`.
     jit: one of `JIT`. Of no effect on `native`.
 
   Returns:

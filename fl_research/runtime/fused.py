@@ -12,10 +12,9 @@ computations written in JAX, `sequence_map` and its kin outside TensorFlow, exte
 on TFF's own runtime, and the log says so once with the reason. So `fused` and `auto` are the same
 but in name.
 
-How near to the native runtime: TFF's worker is another build of TensorFlow, with other vector
-instructions, so that `exp`, `log`, `tanh` and `rsqrt` may differ in the last bit; matrix products,
-convolutions, sums, relu and the four operations agree. With one chunk a computation made of the
-latter gives the same bits, any other the same to rounding.
+How near to the native runtime: with one chunk clients are added up in the same order. But TFF's
+worker is another build of TensorFlow, with other vector instructions on some processors, so that
+what the two compute is the same to rounding, and the same bits only on some machines.
 
 Chunks go to the visible GPUs in turn, where there are any. That has never been run: the machines at
 hand had none.
