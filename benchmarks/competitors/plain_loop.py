@@ -38,7 +38,7 @@ class Trainer:
     indices = tf.TensorSpec([None], tf.int32)
     self._gradient = tf.function(
       self._batch_gradient,
-      # As in `client_work.loss_gradient`: the fast gradient of a maximum, in every run.
+      # As in `objective.loss_gradient`: the fast gradient of a maximum, in every run.
       experimental_attributes={'_noinline': True} if self._model.pools else None,
     )
     self._function = tf.function(self._train, input_signature=[specs, indices, indices])
