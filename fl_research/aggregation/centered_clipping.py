@@ -26,6 +26,8 @@ Differences from the paper:
 3. v is what the server's optimiser is given, before its rate. A round without usable updates
    leaves it as it is.
 4. L = 1 is the paper's default. τ has no value that suits all models; 1 is ours.
+5. The paper's full text was not at hand: the number of the section, its default L and what it says
+   of β = 0 are not checked against it.
 """
 
 import tensorflow as tf
