@@ -22,6 +22,9 @@ picture of the learning curve. The same command again resumes an interrupted run
 The default of a flag stands in brackets. --flagfile=FILE reads flags from a file, one per line.
 """
 
+EXIT_DIVERGED = 3
+"""The code of a run that ended since training diverged; its files are whole."""
+
 
 class Interruption:
   """Turns the first Ctrl-C or SIGTERM into a wish to stop after the current round.
@@ -87,15 +90,20 @@ def train(settings: settings_lib.Settings) -> int:
 
   folder = run_folder.RunFolder(settings)
   folder.check()
-  if folder.manifest().get('finished'):
-    print(f'{folder.path}: this run is finished; nothing to do')
-    return 0
+  manifest = folder.manifest()
+  if manifest.get('finished'):
+    diverged = manifest.get('diverged')
+    ended = f'has ended ({manifest["stopped"]})' if diverged else 'is finished'
+    print(f'{folder.path}: this run {ended}; nothing to do')
+    return EXIT_DIVERGED if diverged else 0
   with Interruption() as interruption:
     from fl_research.training import experiment, summary
 
     outcome = experiment.run(settings, interruption.reason)
     summary.print_outcome(outcome)
-  return 128 + interruption.signal_number if interruption.signal_number else 0
+  if interruption.signal_number:
+    return 128 + interruption.signal_number
+  return EXIT_DIVERGED if outcome.diverged else 0
 
 
 if __name__ == '__main__':

@@ -168,6 +168,9 @@ def _notes(runs: Runs, summary: pd.DataFrame, left_out: int) -> Iterable[str]:
   unfinished = [run for run, finished in runs.facts['finished'].items() if finished is False]
   if unfinished:
     yield f'{len(unfinished)} runs are unfinished, {unfinished[0]} among them.'
+  diverged = list(runs.diverged.index[runs.diverged])
+  if diverged:
+    yield f'{len(diverged)} runs diverged and have no result, {diverged[0]} among them.'
   lacking = summary.index[summary['missing'] > 0]
   if len(lacking):
     yield f'{len(lacking)} cells have a run without a result, {lacking[0]} among them: no mean.'
@@ -315,6 +318,7 @@ def _all_runs(runs: Runs, results: pd.Series, measure: Measure) -> str:
   table[str(measure)] = results
   table['rounds'] = runs.facts['last_round']
   table['finished'] = runs.facts['finished'].map({True: 'yes', False: 'no'}).fillna('')
+  table.loc[runs.diverged, 'finished'] = 'diverged'
   table['time'] = [duration(seconds) for seconds in runs.facts['seconds']]
   table['commit'] = [str(commit or '')[:10] for commit in runs.facts['commit']]
   table['data'] = [str(data or '')[:8] for data in runs.facts['data']]

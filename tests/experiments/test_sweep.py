@@ -90,6 +90,15 @@ def test_failed_and_diverged_runs_are_passed_over(folder, capsys):
   assert [row['best'] for row in summary(folder)] == ['False'] * 4 + ['True'] * 2
 
 
+def test_a_diverged_run_is_marked_never_best_and_no_failure(folder, capsys):
+  assert run(folder, '--grid=client_learning_rate=0.1,5') == 0
+  output = capsys.readouterr().out
+  assert 'client_learning_rate=5: diverged' in output
+  kept, diverged = summary(folder)
+  assert (kept['status'], kept['best']) == ('finished', 'True')
+  assert (diverged['status'], diverged['value'], diverged['best']) == ('diverged', '', 'False')
+
+
 def test_list_and_random(folder, capsys):
   arguments = ['--list=client_learning_rate=0.2 seed=1', '--list=client_learning_rate=0.3']
   assert run(folder, *arguments) == 0
