@@ -20,7 +20,7 @@ from typing import Any, Optional
 
 import tensorflow_federated as tff
 
-from fl_research.runtime import expressions
+from fl_research.runtime import clear_sums, expressions
 
 AGGREGATE = 'federated_aggregate'
 
@@ -117,8 +117,8 @@ def parameter_leaves(name: str, type_signature) -> Iterator[tuple[Key, tff.Type]
 
 def _call_dominant(computation):
   """(parameter name, parameter type, locals, result) of a computation."""
-  computation = tff.backends.test.replace_secure_intrinsics_with_bodies(computation)
-  block, _ = tff.tensorflow.replace_intrinsics_with_bodies(computation.to_building_block())
+  block = clear_sums.in_the_clear(computation).to_building_block()
+  block, _ = tff.tensorflow.replace_intrinsics_with_bodies(block)
   block = tff.framework.to_call_dominant(block)
   bindings = []
   if isinstance(block, tff.framework.Block):  # what does not depend on the parameter

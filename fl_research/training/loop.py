@@ -194,18 +194,15 @@ class Loop:
     """A round's plan and its clients' data, in the form their computation takes."""
     settings = self._settings
     plan = self._plans.plan(round_num)
-    clients = [
-      client_data.client_data(
-        self._data.train.examples(int(position)),
-        batch_size=settings.batch_size or client_data.FULL_BATCH,
-        epochs=float(epochs),
-        seed=settings.seed,
-        round_num=round_num,
-        client=int(position),
-        max_examples=settings.max_examples_per_client or None,
-      )
-      for position, epochs in zip(plan.uploading, plan.epochs)
-    ]
+    clients = client_data.cohort_data(
+      [self._data.train.examples(int(position)) for position in plan.uploading],
+      batch_size=settings.batch_size or client_data.FULL_BATCH,
+      epochs=[float(epochs) for epochs in plan.epochs],
+      seed=settings.seed,
+      round_num=round_num,
+      clients=plan.uploading,
+      max_examples=settings.max_examples_per_client or None,
+    )
     return plan, runtime.stack_clients(clients)
 
   def _evaluate(self, progress: Progress) -> tuple[dict[str, Any], list[dict[str, Any]]]:

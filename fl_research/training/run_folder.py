@@ -17,13 +17,14 @@ import pathlib
 import sys
 from typing import Any, Optional
 
-from fl_research import registry
+from fl_research import random_streams, registry
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
 from fl_research.training import atomic_files, provenance
 
 MANIFEST = 'manifest.json'
+STREAMS = 'streams'
 _LONGEST_NAME = 255
 _VERSIONS = ('tensorflow-federated', 'tensorflow', 'numpy', 'scikit-learn', 'pandas', 'scipy')
 
@@ -86,10 +87,21 @@ class RunFolder:
         f'--experiment_name={self._settings.experiment_name}: {self.path} is there already and is '
         f'not the folder of a run, as it has no {MANIFEST}'
       )
+    self._check_streams()
     for flag, (before, now) in self._differences().items():
       raise UsageError(
         f'--{flag}={now}: the run in {self.path} was started with --{flag}={before}; give the '
         'same flags to resume it, or another --experiment_name'
+      )
+
+  def _check_streams(self) -> None:
+    manifest = self.manifest()
+    streams = manifest.get(STREAMS, 1)
+    if manifest and streams != random_streams.VERSION:
+      raise UsageError(
+        f'--experiment_name={self._settings.experiment_name}: the run in {self.path} was made by a '
+        f'version of this program that draws other random numbers (streams {streams}, now '
+        f'{random_streams.VERSION}); give another --experiment_name'
       )
 
   def _differences(self) -> dict[str, tuple[Any, Any]]:
@@ -137,6 +149,7 @@ class RunFolder:
         'identity': self._settings.flag_values(identity_only=True),
         # Named as in the manifests that there are already.
         'method_flags': dict(self._settings.hyperparameters),
+        STREAMS: random_streams.VERSION,
         'versions': {name: importlib.metadata.version(name) for name in _VERSIONS},
         'machine': provenance.machine(),
         **facts,

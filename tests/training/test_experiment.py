@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from experiments import command_line, evaluate
+from experiments import command_line, evaluate, train
 from fl_research import client_data, runtime
 from fl_research.registry import UsageError
 from fl_research.training import experiment, run_data
@@ -317,15 +317,23 @@ def test_a_target_ends_the_run(tmp_path):
   assert runs.manifest(folder)['stopped'] == 'eval/loss reached 2.2'
 
 
-def test_updates_that_are_not_finite_and_patience(tmp_path):
+def test_patience(tmp_path):
   folder = tmp_path / 'run'
-  flags = ('--client_learning_rate=1e38', '--total_rounds=50', '--rounds_per_evaluation=1')
+  flags = ('--client_learning_rate=0', '--total_rounds=50', '--rounds_per_evaluation=1')
   patience = ('--target_metric=eval/accuracy', '--patience=3')
   assert runs.start(folder, *SOFTMAX, *flags, *patience) == 0
   table = runs.rows(folder / 'metrics.csv')
   # The first evaluation is the best; three more without a better one end the run.
   assert [row['round'] for row in table] == ['0', '1', '2', '3', '4']
   assert runs.manifest(folder)['stopped'] == 'eval/accuracy has not improved for 3 evaluations'
+
+
+def test_updates_that_are_not_finite(tmp_path):
+  folder = tmp_path / 'run'
+  flags = ('--client_learning_rate=1e38', '--total_rounds=50', '--rounds_per_evaluation=1')
+  assert runs.start(folder, *SOFTMAX, *flags) == train.EXIT_DIVERGED
+  table = runs.rows(folder / 'metrics.csv')
+  assert [row['round'] for row in table] == ['0', '1', '2', '3']
   assert {row['eval/loss'] for row in table} == {table[0]['eval/loss']}
   for row in table[1:]:
     assert row['dropped'] == '3' and len(row['dropped_clients'].split()) == 3
