@@ -75,7 +75,7 @@ def cohort_data(
   epochs: Sequence[float],
   seed: int,
   round_num: int,
-  clients: Sequence[int],
+  clients: Sequence[int] | np.ndarray,
   max_examples: Optional[int] = None,
 ) -> list[ClientData]:
   """The D of each client of a round; none of them depends on who else is in it.

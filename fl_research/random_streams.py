@@ -49,7 +49,7 @@ def key(seed: int, purpose: str, *keys: int) -> int:
   return int.from_bytes(_digest(seed, purpose, keys)[:8], 'little')
 
 
-def orders(keys: Sequence[int], sizes: Sequence[int]) -> list[np.ndarray]:
+def orders(keys: Sequence[int], sizes: Sequence[int] | np.ndarray) -> list[np.ndarray]:
   """A random order of 0..n-1 for each key and its n: int64 [n].
 
   As good as a shuffle by a generator of each key's own, but drawn for all keys at once: a generator
