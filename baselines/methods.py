@@ -63,6 +63,7 @@ class Method:
     choice: the flag that chooses it; empty for what is a matter of its own flags.
     flags: its flags, each as (name, default, domain, help).
     columns: the columns of every metrics.csv that are about it.
+    defaults: what flags that are left open mean with it.
   """
 
   name: str
@@ -71,6 +72,7 @@ class Method:
   choice: str
   flags: tuple[tuple[str, Any, str, str], ...]
   columns: tuple[str, ...] = ()
+  defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def places() -> dict[str, list[Method]]:
@@ -90,7 +92,8 @@ def _registered(flag: str, table: Mapping[str, Any]) -> Iterator[Method]:
     own = tuple(
       (f'{name}_{key}', h.default, h.domain, h.help) for key, h in entry.hyperparameters.items()
     )
-    yield Method(name, entry.module, entry.summary, f'--{flag}={name}', own)
+    choice = f'--{flag}={name}'
+    yield Method(name, entry.module, entry.summary, choice, own, defaults=entry.defaults)
 
 
 def _of_settings(
@@ -274,6 +277,9 @@ def _method(method: Method, table: pd.DataFrame) -> str:
   lines += [f'{paper}.' for paper in papers(method.module)]
   if method.choice:
     lines.append(f'\n`{method.choice}`')
+  if method.defaults:
+    meanings = ', '.join(f'`--{flag}={value}`' for flag, value in method.defaults.items())
+    lines.append(f'\nBy default with it: {meanings}.')
   if method.flags:
     lines.append('\n| flag | default | accepted | meaning |\n|---|---|---|---|')
     lines += [_flag(*one) for one in method.flags]

@@ -90,10 +90,15 @@ def train(settings: settings_lib.Settings) -> int:
   if folder.manifest().get('finished'):
     print(f'{folder.path}: this run is finished; nothing to do')
     return 0
+  # The data first: what is wrong with them is said before TensorFlow's five seconds.
+  from fl_research.training import run_data
+
+  data = run_data.load(settings)
+  folder.check_data({'sources': data.sources, 'passport': data.passport})
   with Interruption() as interruption:
     from fl_research.training import experiment, summary
 
-    outcome = experiment.run(settings, interruption.reason)
+    outcome = experiment.run(settings, interruption.reason, data)
     summary.print_outcome(outcome)
   return 128 + interruption.signal_number if interruption.signal_number else 0
 

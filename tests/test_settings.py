@@ -124,9 +124,22 @@ def test_identity_leaves_out_what_cannot_change_the_results():
     **GOOD, output_dir='here', runtime='native', hyperparameters={'client_beta_1': 0.5}
   )
   other = dataclasses.replace(one, output_dir='there', runtime='fused', clients_csv=True)
-  assert one.flag_values(identity_only=True) == other.flag_values(identity_only=True)
+  assert one.identity() == other.identity()
   assert one.flag_values() != other.flag_values()
-  assert one.flag_values(identity_only=True)['client_beta_1'] == 0.5
+  assert one.identity()['client_beta_1'] == 0.5
+
+
+def test_what_is_left_open_is_what_the_algorithm_has():
+  assert Settings(algorithm='fedavg').server_rate == 1.0
+  assert Settings(algorithm='fedadam').server_rate == 0.01
+  assert Settings(algorithm='fedadam', server_learning_rate=1.0).server_rate == 1.0
+  entries = algorithms.ALGORITHMS.values()
+  assert {name for entry in entries for name in entry.defaults} <= set(settings_lib.LEFT_OPEN)
+
+
+def test_open_and_given_in_so_many_words_are_the_same_run():
+  given = dataclasses.replace(Settings(**GOOD), server_learning_rate=1.0, clients_per_round=10)
+  assert given.identity() == Settings(**GOOD).identity()
 
 
 def test_hyperparameters_by_prefix():
