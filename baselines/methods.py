@@ -18,6 +18,7 @@ from experiments import command_line
 from fl_research import aggregation, algorithms, analysis
 from fl_research import settings as settings_lib
 from fl_research.aggregation import compression
+from fl_research.analysis import run_files
 from fl_research.population import attacks
 from fl_research.registry import UsageError
 
@@ -304,7 +305,8 @@ def _added_columns(method: Method, table: pd.DataFrame) -> list[str]:
     for row in method_rows.rows():
       if row.method == method.name and task in row.flags:
         filled = ' '.join(_of(table, task, row.flags[task])['columns']).split()
-        added.update(dict.fromkeys(name for name in filled if plain and name not in plain))
+        new = [name for name in filled if plain and name not in plain]
+        added.update(dict.fromkeys(run_files.RENAMED.get(name, name) for name in new))
   return list(added)
 
 
