@@ -20,6 +20,7 @@ from fl_research.population import cohorts
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
 from fl_research.soundness import chains
+from fl_research.training import terminal
 
 _DEFAULT_NUM_CLIENTS = 100
 _LABELLED = (Problem.CLASSIFICATION, Problem.BINARY)
@@ -127,11 +128,21 @@ def _deal_out(data: tasks.Data, settings: Settings) -> FederatedData:
   pool = _as_pool(data) if isinstance(data, FederatedData) else data
   parameters = settings.hyperparameters_of('partition')
   count = settings.num_clients or min(_DEFAULT_NUM_CLIENTS, len(pool.train['y']))
+  if isinstance(data, FederatedData):
+    _note_dealing_anew(data, scheme, count, settings)
   train = partition.partition(pool, scheme, count, settings.seed, **parameters)
   test_clients = partition.partition_test(
     train, pool.test, pool.problem, scheme, settings.seed, **parameters
   )
   return FederatedData(train, pool.test, pool.problem, pool.num_classes, test_clients, pool.sources)
+
+
+def _note_dealing_anew(data: FederatedData, scheme: str, count: int, settings: Settings) -> None:
+  own = f'{len(data.train)} client{"" if len(data.train) == 1 else "s"} of its own'
+  terminal.note(
+    f'--partition={scheme}: {settings.task} has {own}, whose examples are pooled and dealt out '
+    f'anew to {count} (--num_clients); leave --partition out to keep them'
+  )
 
 
 def _as_pool(data: FederatedData) -> PooledData:

@@ -110,3 +110,14 @@ def test_a_cohort_that_nobody_asked_for_is_ten_or_all():
 def test_more_clients_than_there_are(clients, message):
   with pytest.raises(UsageError, match=f'--clients_per_round=9: {message} examples'):
     _load(**{**_DIGITS, 'num_clients': clients, 'clients_per_round': 9})
+
+
+def test_clients_that_are_dealt_out_anew_are_told(make_task, capsys):
+  labels = np.arange(30, dtype=np.int32) % 3
+  people = make_task({'a': labels, 'b': labels}, {'c': labels})
+  _load(**people)
+  assert capsys.readouterr().err == ''
+  assert len(_load(**people, partition='iid').train) == 60
+  told = capsys.readouterr().err
+  assert '--partition=iid: people has 2 clients of its own, whose examples are pooled' in told
+  assert 'anew to 60 (--num_clients)' in told
