@@ -1,4 +1,4 @@
-"""What a method's hooks hand back is what it must be, or a line names the hook and what is wrong."""
+"""What a method's hooks hand back is as it must be, or a line names the hook and the mistake."""
 
 from collections.abc import Mapping
 from typing import Any
