@@ -18,6 +18,7 @@ from experiments import command_line
 from fl_research import aggregation, algorithms, analysis
 from fl_research import settings as settings_lib
 from fl_research.aggregation import compression
+from fl_research.analysis import run_files
 from fl_research.population import attacks
 from fl_research.registry import UsageError
 
@@ -63,6 +64,7 @@ class Method:
     choice: the flag that chooses it; empty for what is a matter of its own flags.
     flags: its flags, each as (name, default, domain, help).
     columns: the columns of every metrics.csv that are about it.
+    defaults: what flags that are left open mean with it.
   """
 
   name: str
@@ -71,6 +73,7 @@ class Method:
   choice: str
   flags: tuple[tuple[str, Any, str, str], ...]
   columns: tuple[str, ...] = ()
+  defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def places() -> dict[str, list[Method]]:
@@ -90,7 +93,8 @@ def _registered(flag: str, table: Mapping[str, Any]) -> Iterator[Method]:
     own = tuple(
       (f'{name}_{key}', h.default, h.domain, h.help) for key, h in entry.hyperparameters.items()
     )
-    yield Method(name, entry.module, entry.summary, f'--{flag}={name}', own)
+    choice = f'--{flag}={name}'
+    yield Method(name, entry.module, entry.summary, choice, own, defaults=entry.defaults)
 
 
 def _of_settings(
@@ -274,6 +278,9 @@ def _method(method: Method, table: pd.DataFrame) -> str:
   lines += [f'{paper}.' for paper in papers(method.module)]
   if method.choice:
     lines.append(f'\n`{method.choice}`')
+  if method.defaults:
+    meanings = ', '.join(f'`--{flag}={value}`' for flag, value in method.defaults.items())
+    lines.append(f'\nBy default with it: {meanings}.')
   if method.flags:
     lines.append('\n| flag | default | accepted | meaning |\n|---|---|---|---|')
     lines += [_flag(*one) for one in method.flags]
@@ -298,7 +305,8 @@ def _added_columns(method: Method, table: pd.DataFrame) -> list[str]:
     for row in method_rows.rows():
       if row.method == method.name and task in row.flags:
         filled = ' '.join(_of(table, task, row.flags[task])['columns']).split()
-        added.update(dict.fromkeys(name for name in filled if plain and name not in plain))
+        new = [name for name in filled if plain and name not in plain]
+        added.update(dict.fromkeys(run_files.RENAMED.get(name, name) for name in new))
   return list(added)
 
 

@@ -16,7 +16,7 @@ from absl import flags
 from fl_research import registry
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
-from fl_research.settings import Settings
+from fl_research.settings import elsewhere, Settings
 
 EXIT_USAGE = 2
 _DISK_ERRORS = (
@@ -107,9 +107,10 @@ def parse(
   try:
     rest = flag_values(list(argv))
   except flags.UnrecognizedFlagError as error:
+    hint = elsewhere.suggestion(error.flagname, flag_values)
     near = registry.nearest(error.flagname, flag_values)
-    hint = f'; did you mean --{near}?' if near else '; --help lists all flags'
-    raise UsageError(f'--{error.flagname}: there is no such flag{hint}') from error
+    hint = hint or (f'did you mean --{near}?' if near else '--help lists all flags')
+    raise UsageError(f'--{error.flagname}: there is no such flag; {hint}') from error
   except UnicodeDecodeError as error:
     raise UsageError(f'--flagfile: is not a text file ({error})') from error
   except flags.IllegalFlagValueError as error:

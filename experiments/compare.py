@@ -17,11 +17,12 @@ settings that choose among the runs of a folder.
   python -m experiments.compare results/sweep:algorithm=fedavg results/sweep:algorithm=scaffold \\
     --measure="eval/accuracy rounds to 0.9"
 
-There is a winner only when both intervals of the mean difference exclude 0.
+There is a winner only when both intervals of the mean difference exclude 0, for which it takes two
+seeds or more.
 """
 _FLAGS = {
-  'measure': '  --measure [eval/accuracy last 100]: "COLUMN last N", "COLUMN final" or "COLUMN '
-  'rounds to TARGET"',
+  'measure': '  --measure: "COLUMN last N", "COLUMN final" or "COLUMN rounds to TARGET"; when '
+  'empty, how\n      the problem is scored (eval/accuracy, ...) over the last tenth of the rounds',
   'confidence': '  --confidence [0.95]: of the intervals',
   'bootstrap_seed': '  --bootstrap_seed [0]: fixes the resampling',
 }
@@ -33,16 +34,16 @@ def main(argv: Sequence[str]) -> int:
     command_line.print_help('python -m experiments.compare A B', INTRODUCTION, groups)
     return 0
   values = flags.FlagValues()
-  flags.DEFINE_string('measure', 'eval/accuracy last 100', 'what to compare', flag_values=values)
+  flags.DEFINE_string('measure', '', 'what to compare', flag_values=values)
   flags.DEFINE_float('confidence', 0.95, 'of the intervals', flag_values=values)
   flags.DEFINE_integer('bootstrap_seed', 0, 'fixes the resampling', flag_values=values)
   places = command_line.parse(values, argv, ('A', 'B'))
-  measure = analysis.parse_measure(values.measure)
   if not 0 < values.confidence < 1:
     raise UsageError(f'--confidence={values.confidence}: accepted is a number between 0 and 1')
   if values.bootstrap_seed < 0:
     raise UsageError(f'--bootstrap_seed={values.bootstrap_seed}: accepted is a number from 0 on')
   a, b = (analysis.load_runs(place) for place in places)
+  measure = analysis.choose_measure(values.measure, analysis.concatenate((a, b)))
   print_comparison(analysis.compare(a, b, measure, values.confidence, values.bootstrap_seed))
   return 0
 
@@ -54,6 +55,9 @@ def print_comparison(found: analysis.Comparison) -> None:
   print(f'\n{found.measure}')
   print(found.pairs.rename(columns={'a': 'A', 'b': 'B', 'difference': 'A - B'}).to_string())
   print(f'\nmean of A - B: {found.difference:.6g}')
+  if len(found.pairs) == 1:
+    print('\nNo winner: from one seed nothing is known of the spread; compare two seeds or more.')
+    return
   percent = f'{100 * found.confidence:g} %'
   print(f'{percent} bootstrap interval: {found.bootstrap.low:.6g} to {found.bootstrap.high:.6g}')
   print(f'{percent} t interval: {found.t.low:.6g} to {found.t.high:.6g}')

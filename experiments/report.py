@@ -20,7 +20,8 @@ clients fare, costs, settings. The page needs no other file and no network.
 """
 _HELP = {
   'out': 'the page to write',
-  'measure': 'result in the tables: "COLUMN last N", "COLUMN final" or "COLUMN rounds to TARGET"',
+  'measure': 'result in the tables: "COLUMN last N", "COLUMN final" or "COLUMN rounds to TARGET"; '
+  'when empty, how the problem is scored (eval/accuracy, ...) over the last tenth of the rounds',
   'target': "value of the measure's column; adds rounds and bytes until it was reached",
   'by': 'settings that make a cell, with commas between; empty: all that differ but the seed',
 }
@@ -33,15 +34,15 @@ def main(argv: Sequence[str]) -> int:
     return 0
   values = flags.FlagValues()
   flags.DEFINE_string('out', 'report.html', _HELP['out'], flag_values=values)
-  flags.DEFINE_string('measure', 'eval/accuracy last 100', _HELP['measure'], flag_values=values)
+  flags.DEFINE_string('measure', '', _HELP['measure'], flag_values=values)
   flags.DEFINE_float('target', None, _HELP['target'], flag_values=values)
   flags.DEFINE_string('by', '', _HELP['by'], flag_values=values)
   (place,) = command_line.parse(values, argv, ('FOLDER',))
-  measure = analysis.parse_measure(values.measure)
   out = pathlib.Path(values.out)
   if not out.absolute().parent.is_dir():
     raise UsageError(f'--out={out}: there is no folder {out.absolute().parent}')
   runs = analysis.load_runs(place)
+  measure = analysis.choose_measure(values.measure, runs)
   by = [name for name in values.by.split(',') if name] or None
   page = html_report.render(runs, measure, values.target, by, title=place)
   atomic_files.write_atomically(out, page.encode())

@@ -31,7 +31,8 @@ HELP = {
   'samples': 'how many cells --random draws',
   'sweep_seed': 'fixes the draws of --random',
   'select': 'what the best cell is best in: "COLUMN last N", "COLUMN final" or "COLUMN rounds to '
-  'TARGET", of training (train/...) or held-out clients (held_out/...)',
+  'TARGET", of training (train/...) or held-out clients (held_out/...); when empty, train/loss '
+  'over the last tenth of the rounds, at most 100',
   'allow_test_target': 'let --select="eval/... rounds to TARGET", or a --target_metric of the test '
   'set, have a say in the choice. McMahan et al. 2017 and others chose learning rates so, and '
   'their tables cannot be repeated otherwise; the result is then no estimate on unseen data',
@@ -50,7 +51,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_multi_string(name, [], HELP[name], flag_values=values)
   flags.DEFINE_integer('samples', 10, HELP['samples'], flag_values=values)
   flags.DEFINE_integer('sweep_seed', 0, HELP['sweep_seed'], flag_values=values)
-  flags.DEFINE_string('select', 'train/loss last 100', HELP['select'], flag_values=values)
+  flags.DEFINE_string('select', '', HELP['select'], flag_values=values)
   flags.DEFINE_bool('allow_test_target', False, HELP['allow_test_target'], flag_values=values)
   flags.DEFINE_integer('parallel', 0, HELP['parallel'], flag_values=values)
   flags.DEFINE_string('launch', 'local', HELP['launch'], flag_values=values)
@@ -66,7 +67,7 @@ def main(argv: Sequence[str]) -> int:
   define_flags(values)
   command_line.define_settings_flags(values)
   command_line.parse(values, argv)
-  measure = analysis.parse_measure(values.select)
+  measure = analysis.parse_measure(values.select) if values.select else None
   if values.parallel < 0:
     raise UsageError(f'--parallel={values.parallel}: accepted is an integer of at least 0')
   if values.launch not in LAUNCHERS:
@@ -75,9 +76,11 @@ def main(argv: Sequence[str]) -> int:
   if not values.experiment_name:
     raise UsageError('--experiment_name: must be given; it names the folder of the sweep')
   folder = pathlib.Path(values.output_dir, values.experiment_name)
+  given = command_line.given_settings(values)
+  measure = measure or planning.usual_measure(cells, given)
   runs = planning.plan(
     cells,
-    command_line.given_settings(values),
+    given,
     folder,
     (sys.executable, '-m', TRAIN),
     measure,

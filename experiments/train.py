@@ -96,10 +96,15 @@ def train(settings: settings_lib.Settings) -> int:
     ended = f'has ended ({manifest["stopped"]})' if diverged else 'is finished'
     print(f'{folder.path}: this run {ended}; nothing to do')
     return EXIT_DIVERGED if diverged else 0
+  # The data first: what is wrong with them is said before TensorFlow's five seconds.
+  from fl_research.training import run_data
+
+  data = run_data.load(settings)
+  folder.check_data({'sources': data.sources, 'passport': data.passport})
   with Interruption() as interruption:
     from fl_research.training import experiment, summary
 
-    outcome = experiment.run(settings, interruption.reason)
+    outcome = experiment.run(settings, interruption.reason, data)
     summary.print_outcome(outcome)
   if interruption.signal_number:
     return 128 + interruption.signal_number

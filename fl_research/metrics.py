@@ -44,6 +44,19 @@ LOWER_IS_BETTER = frozenset({'loss', 'rmse', 'perplexity'})
 """Metrics that improve by falling; all others improve by rising."""
 
 
+SHARES = frozenset({'accuracy', 'auc', 'balanced_accuracy', 'recall_at_5', 'top5'})
+"""Metrics that lie between 0 and 1."""
+
+
+def is_share(column: str) -> bool:
+  """Whether a column of metrics.csv lies between 0 and 1."""
+  phase, _, metric = column.partition('/')
+  if phase.endswith('_clients'):
+    metric, _, statistic = metric.rpartition('_')
+    return metric in SHARES and statistic != 'clients'
+  return metric in SHARES
+
+
 def improves_by_falling(column: str) -> bool:
   """Whether low values of a column of metrics.csv, `<phase>/<metric>[_<statistic>]`, are good."""
   phase, metric = column.split('/', 1)
@@ -76,6 +89,12 @@ def names(problem: Problem, num_classes: int) -> tuple[str, ...]:
     Problem.REGRESSION: ('rmse',),
   }
   return (*ratios(sum_names(problem, num_classes)), *derived.get(problem, ()))
+
+
+def distributed(problem: Problem) -> list[str]:
+  """The metrics whose distribution over clients is reported: loss, accuracy and the primary one."""
+  accuracy = [name for name in _SUMS[problem] if name == 'accuracy']
+  return list(dict.fromkeys(['loss', *accuracy, PRIMARY[problem]]))
 
 
 def from_sums(problem: Problem, sums: Mapping[str, Any]) -> OrderedDict[str, np.ndarray]:

@@ -83,7 +83,8 @@ class Entry:
     summary: what it is, in one line for `--help`.
     hyperparameters: its own settings, by name.
     requires: what it asks of other settings; they are checked before anything is read.
-    defaults: what settings that are left empty mean with this entry, where that differs.
+    defaults: for an algorithm: what settings that are left open mean with it, where that is not
+      what `settings.LEFT_OPEN` says.
     not_private: why a run with it cannot be differentially private (a method, whose updates noise
       does not hide; a way of drawing cohorts), as the end of a sentence whose subject is the
       entry; empty when it can.

@@ -167,3 +167,24 @@ def test_sums_of_a_single_client_stay_an_array():
   values = metrics.from_sums(Problem.REGRESSION, {'num': np.array([2.0]), 'loss': np.array([8.0])})
   np.testing.assert_allclose(values['loss'], [4.0])
   np.testing.assert_allclose(values['rmse'], [2.0])
+
+
+def test_binary_problems_have_the_accuracy_of_clients_too():
+  assert metrics.distributed(Problem.BINARY) == ['loss', 'accuracy', 'auc']
+  assert metrics.distributed(Problem.CLASSIFICATION) == ['loss', 'accuracy']
+  assert metrics.distributed(Problem.REGRESSION) == ['loss', 'rmse']
+  assert metrics.distributed(Problem.RECONSTRUCTION) == ['loss']
+
+
+@pytest.mark.parametrize(
+  'column, share',
+  [
+    ('eval/accuracy', True),
+    ('eval_clients/auc_worst10', True),
+    ('eval_clients/auc_clients', False),
+    ('train/loss', False),
+    ('participants', False),
+  ],
+)
+def test_what_lies_between_0_and_1(column, share):
+  assert metrics.is_share(column) == share

@@ -1,6 +1,7 @@
 """The settings: one vocabulary, checked before anything is read."""
 
 import dataclasses
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from experiments import command_line
 from fl_research import aggregation, algorithms, optimizers, registry
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
-from fl_research.settings import Settings
+from fl_research.settings import elsewhere, Settings
 from fl_research.soundness import validation
 
 GOOD = {'task': 'digits', 'experiment_name': 'x'}
@@ -124,9 +125,22 @@ def test_identity_leaves_out_what_cannot_change_the_results():
     **GOOD, output_dir='here', runtime='native', hyperparameters={'client_beta_1': 0.5}
   )
   other = dataclasses.replace(one, output_dir='there', runtime='fused', clients_csv=True)
-  assert one.flag_values(identity_only=True) == other.flag_values(identity_only=True)
+  assert one.identity() == other.identity()
   assert one.flag_values() != other.flag_values()
-  assert one.flag_values(identity_only=True)['client_beta_1'] == 0.5
+  assert one.identity()['client_beta_1'] == 0.5
+
+
+def test_what_is_left_open_is_what_the_algorithm_has():
+  assert Settings(algorithm='fedavg').server_rate == 1.0
+  assert Settings(algorithm='fedadam').server_rate == 0.01
+  assert Settings(algorithm='fedadam', server_learning_rate=1.0).server_rate == 1.0
+  entries = algorithms.ALGORITHMS.values()
+  assert {name for entry in entries for name in entry.defaults} <= set(settings_lib.LEFT_OPEN)
+
+
+def test_open_and_given_in_so_many_words_are_the_same_run():
+  given = dataclasses.replace(Settings(**GOOD), server_learning_rate=1.0, clients_per_round=10)
+  assert given.identity() == Settings(**GOOD).identity()
 
 
 def test_hyperparameters_by_prefix():
@@ -181,3 +195,26 @@ def test_checking_imports_no_tensorflow():
   )
   output = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
   assert output.stdout.strip() == '[]', output.stderr
+
+
+def test_names_of_other_frameworks_stand_for_flags_that_there_are():
+  known = settings_lib.flag_types()
+  assert {ours.flag for ours in elsewhere.NAMES.values()} <= set(known)
+  assert not set(elsewhere.NAMES) & set(known)
+
+
+@pytest.mark.parametrize(
+  'name, hint',
+  [
+    ('local_epochs', 'here it is --client_epochs_per_round'),
+    ('local-epochs', 'here it is --client_epochs_per_round'),
+    ('epochs', 'here it is --client_epochs_per_round (rounds are --total_rounds)'),
+    ('device', 'here it is --client_parallelism (all runs on processor cores)'),
+    ('lr', "here it is --client_learning_rate (the server's is --server_learning_rate)"),
+    ('join_ratio', 'here it is --clients_per_round (a number of clients, not a share)'),
+    ('total_round', 'did you mean --total_rounds?'),
+  ],
+)
+def test_names_of_other_frameworks_are_understood(name, hint):
+  with pytest.raises(UsageError, match=re.escape(f'--{name}: there is no such flag; {hint}')):
+    command_line.read_flags([f'--{name}=1'])

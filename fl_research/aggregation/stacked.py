@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from fl_research import hooks
 from fl_research.aggregation import combiner, stacking
 from fl_research.aggregation.combiner import Stacked
 
@@ -92,7 +93,7 @@ def _combine_sorted(rule: StackedRule, memory: Any, stacked: Any, reference, see
   leaves = tf.nest.flatten(memory)
 
   def combine():
-    combined, after = rule.next(memory, updates, weights, reference)
+    combined, after = _checked_next(rule, memory, updates, weights, reference)
     return [*combined, *tf.nest.flatten(after)]
 
   def nothing():
@@ -102,6 +103,19 @@ def _combine_sorted(rule: StackedRule, memory: Any, stacked: Any, reference, see
   combined, after = results[: len(shapes)], results[len(shapes) :]
   combined = [tf.ensure_shape(tensor, shape) for tensor, shape in zip(combined, shapes)]
   return combined, tf.nest.pack_sequence_as(memory, after)
+
+
+def _checked_next(rule: StackedRule, memory: Any, updates: Stacked, weights: tf.Tensor, reference):
+  """`rule.next`, whose mistakes name the rule."""
+  place = hooks.where(rule, 'combine')
+  with hooks.functional(place):
+    combined, after = rule.next(memory, updates, weights, reference)
+    combined = hooks.tensors(place, 'the combined update', combined)
+    one = [update[0] for update in updates]
+    hooks.require_like(place, 'the combined update', combined, one, 'as every update is')
+    after = hooks.tensors(place, 'the memory', after)
+    hooks.require_like(place, 'the memory', after, memory, 'as initial_memory gives it')
+  return combined, after
 
 
 def weighted_sum(updates: Stacked, coefficients: tf.Tensor) -> tuple[tf.Tensor, ...]:

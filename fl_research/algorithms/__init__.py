@@ -14,6 +14,9 @@ _DEFINES_SERVER_STEP = registry.Requirement(
   'server_optimizer', ('sgd',), "defines the server's step (its rate still counts)"
 )
 _UNIFORM = {'client_weighting': 'uniform'}
+# Adaptive steps are about as long as their rate, whatever the gradient; the usual 1 would be far
+# too long. These are the rates that Reddi et al. 2021 find best most often (tables 8 to 10).
+_ADAPTIVE_STEP = {'server_learning_rate': 0.01}
 
 
 def _moments(beta_1: float) -> dict[str, Hyperparameter]:
@@ -83,18 +86,21 @@ ALGORITHMS = {
     'Adagrad at the server (Reddi et al. 2021)',
     _moments(beta_1=0.0),
     requires=(_IS_SERVER_OPTIMIZER,),
+    defaults={'server_learning_rate': 0.1},
   ),
   'fedadam': registry.Entry(
     'fl_research.algorithms.fed_adam',
     'Adam at the server, without bias correction (Reddi et al. 2021)',
     {**_moments(beta_1=0.9), **_BETA_2},
     requires=(_IS_SERVER_OPTIMIZER,),
+    defaults=_ADAPTIVE_STEP,
   ),
   'fedyogi': registry.Entry(
     'fl_research.algorithms.fed_yogi',
     'Yogi at the server, without bias correction (Reddi et al. 2021)',
     {**_moments(beta_1=0.9), **_BETA_2},
     requires=(_IS_SERVER_OPTIMIZER,),
+    defaults=_ADAPTIVE_STEP,
   ),
   'fedprox': registry.Entry(
     'fl_research.algorithms.fed_prox',

@@ -9,6 +9,7 @@ from fl_research.analysis.comparison import compare, Comparison
 from fl_research.analysis.inequality import fairness
 from fl_research.analysis.intervals import bootstrap_interval, Interval, t_interval
 from fl_research.analysis.measures import (
+  choose_measure,
   crossing,
   final,
   last_n_mean,
@@ -33,6 +34,7 @@ __all__ = [
   'Measure',
   'Runs',
   'bootstrap_interval',
+  'choose_measure',
   'compare',
   'concatenate',
   'crossing',

@@ -44,6 +44,8 @@ def compare(a: Runs, b: Runs, measure: Measure, confidence: float = 0.95, seed: 
   Runs with the same seed share initial model, cohorts and order of batches (common random numbers)
   as far as their settings do, so that the difference of a pair varies less than either run.
 
+  From one pair there is no interval and no winner.
+
   There is a winner only when both the bootstrap interval and the t interval of the mean difference
   exclude 0. The bootstrap alone would be wrong about a quarter of the time with three pairs: it
   excludes 0 whenever all differences have the same sign. The t interval alone trusts in
@@ -60,7 +62,7 @@ def compare(a: Runs, b: Runs, measure: Measure, confidence: float = 0.95, seed: 
     A `Comparison`.
 
   Raises:
-    UsageError: fewer than two seeds are in both; a or b holds several settings, or a seed twice;
+    UsageError: no seed is in both; a or b holds several settings, or a seed twice;
       the tasks differ; a run is unfinished, or has no value of the measure.
   """
   tasks = sorted({a.task, b.task})
@@ -68,10 +70,10 @@ def compare(a: Runs, b: Runs, measure: Measure, confidence: float = 0.95, seed: 
     raise UsageError(f'A and B are of different tasks ({", ".join(tasks)}); nothing to compare')
   by_seed = {name: _by_seed(runs, measure, name) for name, runs in (('A', a), ('B', b))}
   pairs = pd.concat({'a': by_seed['A'], 'b': by_seed['B']}, axis=1, join='inner').sort_index()
-  if len(pairs) < 2:
+  if pairs.empty:
     raise UsageError(
-      f'A has seeds {_listed(by_seed["A"].index)}, B has {_listed(by_seed["B"].index)}; at least '
-      'two seeds must be in both for an interval'
+      f'A has seeds {_listed(by_seed["A"].index)}, B has {_listed(by_seed["B"].index)}; a seed '
+      'must be in both, and two for an interval'
     )
   pairs['difference'] = pairs['a'] - pairs['b']
   differences = pairs['difference'].to_numpy()

@@ -111,7 +111,7 @@ def _part(a: pd.DataFrame, b: pd.DataFrame, tolerance: float) -> Optional[Partin
 def _differ(a: pd.Series, b: pd.Series, tolerance: float) -> np.ndarray:
   if a.dtype == object or b.dtype == object:
     return (a.fillna('') != b.fillna('')).to_numpy()
-  x, y = a.to_numpy(), b.to_numpy()
+  x, y = a.to_numpy(np.float64), b.to_numpy(np.float64)
   # Both missing is no difference, one missing is; infinities are equal or not.
   same = (x == y) | (np.isnan(x) & np.isnan(y))
   with np.errstate(invalid='ignore'):

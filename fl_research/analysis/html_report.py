@@ -19,7 +19,7 @@ import pandas as pd
 
 from fl_research.analysis import plots
 from fl_research.analysis.inequality import fairness
-from fl_research.analysis.measures import Measure, rounds_to_target
+from fl_research.analysis.measures import LAST, Measure, rounds_to_target
 from fl_research.analysis.run_files import CLIENTS
 from fl_research.analysis.runs import Runs, SEED
 from fl_research.analysis.summaries import summarise
@@ -100,7 +100,7 @@ def render(
     f'<header><h1>{_text(title)}</h1><p class="soft">Task {_text(task) or "unknown"}, '
     f'{_today()}</p></header>',
     _tiles(runs, summary),
-    *(f'<p class="note">{_text(note)}</p>' for note in _notes(runs, summary, left_out)),
+    *(f'<p class="note">{_text(note)}</p>' for note in _notes(runs, summary, measure, left_out)),
     _section('Results', _results(summary, by, measure)),
     _section('Curves', _curves(shown, by, measure.column)),
   ]
@@ -162,24 +162,33 @@ def _tiles(runs: Runs, summary: pd.DataFrame) -> str:
   return f'<div class="tiles">{inner}</div>'
 
 
-def _notes(runs: Runs, summary: pd.DataFrame, left_out: int) -> Iterable[str]:
+def _notes(runs: Runs, summary: pd.DataFrame, measure: Measure, left_out: int) -> Iterable[str]:
   """What readers should know before they believe a number."""
   yield from runs.notes
   unfinished = [run for run, finished in runs.facts['finished'].items() if finished is False]
   if unfinished:
-    yield f'{len(unfinished)} runs are unfinished, {unfinished[0]} among them.'
+    yield f'Unfinished: {_some(unfinished, "run")}.'
   diverged = list(runs.diverged.index[runs.diverged])
   if diverged:
-    yield f'{len(diverged)} runs diverged and have no result, {diverged[0]} among them.'
+    yield f'Diverged, and so without a result: {_some(diverged, "run")}.'
+  short = [run for run, last in runs.facts['last_round'].items() if last < measure.number]
+  if measure.kind == LAST and short:
+    count = f'{measure.number:g} rounds, so that all their rounds are averaged'
+    yield f'Ended before {count}: {_some(short, "run")}.'
   lacking = summary.index[summary['missing'] > 0]
   if len(lacking):
-    yield f'{len(lacking)} cells have a run without a result, {lacking[0]} among them: no mean.'
+    yield f'A run without a result, and so no mean: {_some(lacking, "cell")}.'
   if (summary['runs'] == 1).any():
     yield 'Cells with one run have no interval: nothing is known of the spread over seeds.'
   if left_out:
     yield f'Figures show the {plots.MOST_CELLS} best cells; {left_out} others are in tables only.'
   if runs.facts['data'].nunique() > 1:
     yield 'The runs did not all read the same data files.'
+
+
+def _some(names: Sequence[Any], what: str) -> str:
+  """How many, and one of them by name: `1 run (a)`, `3 runs (a, …)`."""
+  return f'1 {what} ({names[0]})' if len(names) == 1 else f'{len(names)} {what}s ({names[0]}, …)'
 
 
 def _results(summary: pd.DataFrame, by: Sequence[str], measure: Measure) -> str:

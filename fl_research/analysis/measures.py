@@ -19,6 +19,9 @@ from fl_research.analysis.runs import Runs
 from fl_research.registry import UsageError
 
 LAST, FINAL, ROUNDS_TO = 'last', 'final', 'rounds to'
+MOST_ROUNDS = 100
+"""Of longer runs no more are averaged unless asked for, as in Reddi et al. 2021."""
+
 _FORMS = re.compile(r'(\S+)\s+(?:(last)\s+(\S+)|(final)|(rounds\s+to)\s+(\S+))')
 
 
@@ -78,6 +81,58 @@ def parse_measure(text: str) -> Measure:
   if (last and number < 1) or not np.isfinite(number):
     raise UsageError(f'{text!r}: {number} is not accepted; {accepted}')
   return Measure(column, LAST if last else ROUNDS_TO, number)
+
+
+def window(rounds: int) -> int:
+  """How many last rounds stand for the end of a run when nobody says: a tenth, at most 100."""
+  return max(1, min(rounds // 10, MOST_ROUNDS))
+
+
+def choose_measure(text: str, runs: Runs) -> Measure:
+  """The measure that a text stands for; when empty, the usual one of the runs.
+
+  Raises:
+    UsageError: it stands for none, or the runs were to have fewer rounds than it looks at.
+  """
+  if not text:
+    return usual_measure(runs)
+  measure = parse_measure(text)
+  check_rounds(measure, runs)
+  return measure
+
+
+def usual_measure(runs: Runs) -> Measure:
+  """What runs are compared by when nobody says: how their problem is scored, at their end.
+
+  Raises:
+    UsageError: they have no column of evaluation or training.
+  """
+  scores = dict.fromkeys([*metrics_lib.PRIMARY.values(), 'loss'])
+  for column in (f'{phase}/{score}' for phase in ('eval', 'train') for score in scores):
+    if column in runs.metrics and runs.metrics[column].notna().any():
+      return Measure(column, LAST, window(_rounds(runs)))
+  raise UsageError('the runs have neither eval/... nor train/...; choose a column by --measure')
+
+
+def check_rounds(measure: Measure, runs: Runs) -> None:
+  """Sees that the runs were to have as many rounds as the measure looks at.
+
+  Raises:
+    UsageError: they were not, so that the mean would be that of the whole curve.
+  """
+  rounds = _rounds(runs)
+  if measure.kind == LAST and measure.number > rounds:
+    raise UsageError(
+      f'"{measure}": the runs have {rounds} round{"" if rounds == 1 else "s"} only; choose such as '
+      f'"{measure.column} last {window(rounds)}"'
+    )
+
+
+def _rounds(runs: Runs) -> int:
+  """How many rounds all of the runs were to have; a run may have ended sooner."""
+  if 'total_rounds' in runs.settings:
+    return int(runs.settings['total_rounds'].min())
+  return int(runs.facts['last_round'].min())
 
 
 def lower_is_better(column: str) -> bool:

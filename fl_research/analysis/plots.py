@@ -12,6 +12,7 @@ from matplotlib import axes as axes_lib
 from matplotlib import figure as figure_lib
 import numpy as np
 
+from fl_research import metrics
 from fl_research.analysis import intervals
 from fl_research.analysis.measures import Measure, rounds_to_target
 from fl_research.analysis.runs import Runs
@@ -23,6 +24,9 @@ _MARKERS = ('o', 's', '^', 'D', 'v', 'P', 'X', '*')
 MOST_CELLS = len(COLORS)
 """More than so many in one figure cannot be told apart."""
 
+FAR_ABOVE = 100
+"""A run whose peak is so many times the lowest peak would flatten all others in a figure."""
+
 
 def plot_curves(
   runs: Runs,
@@ -32,6 +36,8 @@ def plot_curves(
   confidence: float = 0.95,
 ) -> axes_lib.Axes:
   """A metric against rounds: mean over seeds, with the band of its t interval.
+
+  Bands of what lies between 0 and 1 stay there. The axis ends above the runs that did not diverge.
 
   Args:
     runs: the runs.
@@ -46,8 +52,10 @@ def plot_curves(
   """
   runs.check_column(column)
   axes = _axes(axes)
+  peaks: list[float] = []
   for style, cell, members in _cells(runs, by):
-    table = runs.metrics[runs.metrics['run'].isin(members)]
+    table = runs.metrics.loc[runs.metrics['run'].isin(members), ['run', 'round', column]]
+    table = table.astype({column: np.float64})
     values = table.pivot(index='round', columns='run', values=column).dropna(how='all')
     if not len(values):
       continue
@@ -56,11 +64,38 @@ def plot_curves(
     every = max(1, len(values) // 8)
     axes.plot(values.index, values.mean(axis=1), label=cell, markevery=every, **style)
     low, high = _bounds(values.to_numpy(), confidence)
+    if metrics.is_share(column):
+      low, high = low.clip(0, 1), high.clip(0, 1)
     axes.fill_between(values.index, low, high, color=style['color'], alpha=0.18, linewidth=0)
+    peaks.extend(values.max())
   if not axes.has_data():
     raise UsageError(f'{column}: has no values in any of the runs')
   _finish(axes, 'round', column, _heading(runs, by))
+  _cut(axes, np.array(peaks))
   return axes
+
+
+def _cut(axes: axes_lib.Axes, peaks: np.ndarray) -> None:
+  """Ends the axis above the runs that did not diverge, and says how many leave it.
+
+  Args:
+    axes: the axes.
+    peaks: the largest value of every run; those far above the lowest of them count as diverged.
+  """
+  peaks = peaks[~np.isnan(peaks)]
+  lowest = peaks.min(initial=np.inf)
+  beyond = peaks > FAR_ABOVE * lowest
+  if not 0 < lowest < np.inf or not beyond.any():
+    return
+  axes.set_ylim(max(axes.get_ylim()[0], 0), 1.1 * peaks[~beyond].max())
+  axes.annotate(
+    f'{beyond.sum()} of {len(peaks)} runs above the axis',
+    (0.99, 0.99),
+    xycoords='axes fraction',
+    ha='right',
+    va='top',
+    fontsize='small',
+  )
 
 
 def plot_rounds_to_target(
@@ -166,10 +201,11 @@ def plot_tradeoff(
   results = measure.of(runs)
   costs = runs.metrics.groupby('run', observed=True)[cost].sum().reindex(results.index)
   axes = _axes(axes)
-  points = []
+  points, peaks = [], []
   for style, cell, members in _cells(runs, by):
-    x, y = costs[members].to_numpy(), results[members].to_numpy()
+    x, y = costs[members].to_numpy(np.float64), results[members].to_numpy(np.float64)
     points.append((x.mean(), y.mean()))
+    peaks.append(y.max())
     bars = [_half_widths(values, confidence) for values in (x, y)]
     axes.errorbar(
       x.mean(),
@@ -186,6 +222,7 @@ def plot_tradeoff(
     x_front, y_front = zip(*front)
     axes.step(x_front, y_front, where='post', color='#888888', linewidth=1, zorder=0)
   _finish(axes, f'{cost}, all rounds', str(measure), _heading(runs, by))
+  _cut(axes, np.array(peaks))
   return axes
 
 

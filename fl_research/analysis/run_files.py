@@ -34,8 +34,24 @@ FACTS = (
 )
 """What `read_facts` gives."""
 
-TEXT_COLUMNS = frozenset({'dropped_clients'})
+TEXT_COLUMNS = frozenset({'rejected_clients'})
 """Columns of metrics.csv that are not numbers."""
+
+COUNTS = (
+  'cohort_size',
+  'cohort_examples',
+  'participants',
+  'stragglers',
+  'dropouts',
+  'rejected',
+  'bytes_down',
+  'bytes_up',
+  'bytes_up_uncompressed',
+)
+"""Columns of metrics.csv that are whole numbers; empty before the first round."""
+
+RENAMED = {'dropped': 'rejected', 'dropped_clients': 'rejected_clients'}
+"""Columns that runs before November 2026 called otherwise."""
 
 _CLIENT_COLUMNS = ('round', 'client_id', 'phase', 'num_examples', 'metric', 'value')
 _NO_NUMBER = re.compile(r'CSV column #(\d+): Row #(\d+): CSV conversion error to \w+: (.*)')
@@ -112,7 +128,7 @@ class _Sheet:
       raise UsageError(f'{self.path}: has no column round')
     if len(set(names)) < len(names):
       raise UsageError(f'{self.path}: has a column twice')
-    return names
+    return [RENAMED.get(name, name) for name in names]
 
   def parse(self, kept: Optional[Sequence[str]]) -> pyarrow.Table:
     try:
@@ -180,10 +196,21 @@ def read_metrics(
     table, owner = table.iloc[order].reset_index(drop=True), owner[order]
   _check_rounds(table['round'].to_numpy(), owner, folders)
   table['round'] = table['round'].astype(np.int64)
+  for name in COUNTS:
+    if name in table:
+      table[name] = _whole(table[name])
   if kept is not None and len(folders) and not set(kept) <= set(table.columns):
     missing = next(name for name in kept if name not in table)
     raise UsageError(f'{missing}: no column of any of the metrics.csv')
   return table, notes
+
+
+def _whole(column: pd.Series) -> pd.Series:
+  """A column as Int64, which may lack values; as it is where a number is not whole."""
+  try:
+    return column.astype('Int64')
+  except TypeError:
+    return column
 
 
 def _parse_batch(

@@ -37,7 +37,8 @@ class Runs:
       ended since no client sent a finite update any more; `last_round`;
       `seconds` of computing; `parameters` of the model; `commit`; `data` and `partition`, hashes
       of the data files and of who holds which example.
-    metrics: the rows of all metrics.csv, after the columns `run` and `round`.
+    metrics: the rows of all metrics.csv, after the columns `run` and `round`. Counts (clients,
+      examples, bytes) are of pandas' type Int64: whole, and missing before the first round.
     notes: what readers should know, a line each: torn rows that were left out.
   """
 
@@ -107,7 +108,8 @@ class Runs:
       columns = [name for name in numbers if name != 'round']
     for name in columns:
       self.check_column(name)
-    table = self.metrics.melt(['run', 'round'], list(columns), 'metric', 'value')
+    counts = {n: np.float64 for n in columns if n in run_files.COUNTS}
+    table = self.metrics.astype(counts).melt(['run', 'round'], list(columns), 'metric', 'value')
     return table.dropna(subset='value').reset_index(drop=True)
 
   def check_column(self, name: str) -> None:

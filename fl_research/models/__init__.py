@@ -1,7 +1,22 @@
 """Models by name, each imported only when it is built."""
 
+from collections.abc import Mapping
+import dataclasses
+
 from fl_research import domains, registry
+from fl_research.models import specification
 from fl_research.models.specification import ModelSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Model(registry.Entry):
+  """A model's line in the registry.
+
+  Attributes:
+    accepts: the data that it fits.
+  """
+
+  accepts: specification.Accepted = specification.VECTORS
 
 
 def _count(default: int, what: str) -> registry.Hyperparameter:
@@ -9,33 +24,43 @@ def _count(default: int, what: str) -> registry.Hyperparameter:
   return registry.Hyperparameter(default, what, **domains.COUNT)
 
 
-MODELS = {
-  'softmax': registry.Entry(
-    'fl_research.models.softmax', 'softmax (or logistic, or linear) regression'
+MODELS: Mapping[str, Model] = {
+  'softmax': Model(
+    'fl_research.models.softmax',
+    'softmax (or logistic, or linear) regression',
+    accepts=specification.VECTORS,
   ),
-  '2nn': registry.Entry(
-    'fl_research.models.two_nn', 'two hidden layers of 200 (McMahan et al. 2017)'
+  '2nn': Model(
+    'fl_research.models.two_nn',
+    'two hidden layers of 200 (McMahan et al. 2017)',
+    accepts=specification.VECTORS,
   ),
-  'cnn': registry.Entry(
-    'fl_research.models.cnn', 'two 5x5 convolutions, 512 units (McMahan et al. 2017)'
+  'cnn': Model(
+    'fl_research.models.cnn',
+    'two 5x5 convolutions, 512 units (McMahan et al. 2017)',
+    accepts=specification.images(4),
   ),
-  'mlp': registry.Entry(
+  'mlp': Model(
     'fl_research.models.mlp',
     'perceptron for tabular data',
     {
       'hidden_units': _count(64, 'width of each hidden layer'),
       'hidden_layers': _count(2, 'number of hidden layers'),
     },
+    accepts=specification.VECTORS,
   ),
-  'emnist_cnn': registry.Entry(
+  'emnist_cnn': Model(
     'fl_research.models.emnist_cnn',
     'two 3x3 convolutions, 128 units (Reddi et al. 2021)',
     {'dropout': registry.Hyperparameter(False, 'drop a quarter, then half, in training')},
+    accepts=specification.images(6),
   ),
-  'autoencoder': registry.Entry(
-    'fl_research.models.autoencoder', 'bottleneck of 30 (Reddi et al. 2021)'
+  'autoencoder': Model(
+    'fl_research.models.autoencoder',
+    'bottleneck of 30 (Reddi et al. 2021)',
+    accepts=specification.RECONSTRUCTION,
   ),
-  'resnet18_gn': registry.Entry(
+  'resnet18_gn': Model(
     'fl_research.models.resnet18_gn',
     'ResNet-18 with group normalisation (Reddi et al. 2021)',
     {
@@ -43,8 +68,9 @@ MODELS = {
         False, 'halve height and width from stage to stage, as He et al. 2016 do'
       )
     },
+    accepts=specification.images(8),
   ),
-  'char_lstm': registry.Entry(
+  'char_lstm': Model(
     'fl_research.models.char_lstm',
     'next character, two LSTM layers of 256 (McMahan et al. 2017)',
     {
@@ -52,27 +78,54 @@ MODELS = {
       'units': _count(256, 'width of each LSTM layer'),
       'layers': _count(2, 'number of LSTM layers'),
     },
+    accepts=specification.TEXT,
   ),
-  'word_lstm': registry.Entry(
+  'word_lstm': Model(
     'fl_research.models.word_lstm',
     'next word, an LSTM layer of 670 (Reddi et al. 2021)',
     {
       'embedding': _count(96, 'numbers per word'),
       'units': _count(670, 'width of the LSTM layer'),
     },
+    accepts=specification.TEXT,
   ),
-  'cnn1d': registry.Entry('fl_research.models.cnn1d', 'convolutions over windows of sensors'),
-  'logmel_cnn': registry.Entry('fl_research.models.logmel_cnn', 'small CNN for log-mel features'),
-  'matrix_factorization': registry.Entry(
+  'cnn1d': Model(
+    'fl_research.models.cnn1d',
+    'convolutions over windows of sensors',
+    accepts=specification.signals(4),
+  ),
+  'logmel_cnn': Model(
+    'fl_research.models.logmel_cnn',
+    'small CNN for log-mel features',
+    accepts=specification.spectrograms(8),
+  ),
+  'matrix_factorization': Model(
     'fl_research.models.matrix_factorization',
     'user and item factors with biases, for ratings',
     {'dimension': _count(50, 'number of factors')},
+    accepts=specification.RATINGS,
   ),
 }
-"""Every model: the name users type, its module, its hyperparameters."""
+"""Every model: the name users type, its module, its hyperparameters, the data it accepts.
+
+The module has `build(spec, **hyperparameters)`, which returns the network.
+"""
 
 NAMES = tuple(sorted(MODELS))
 """Names that `build` knows."""
+
+
+def check(name: str, spec: ModelSpec) -> None:
+  """Sees, without importing TensorFlow, that a model fits the data.
+
+  Raises:
+    UsageError: unknown name, or it does not fit; one line naming the flag.
+  """
+  accepts = registry.lookup('model', name, MODELS).accepts
+  if not accepts.fits(spec):
+    raise registry.UsageError(
+      f'--model={name}: does not fit this data ({spec.describe()}); it accepts {accepts.words}'
+    )
 
 
 def build(name: str, spec: ModelSpec, seed: int):
@@ -97,7 +150,8 @@ def build(name: str, spec: ModelSpec, seed: int):
       f'{name}_{key}', value
     )
     settings[key] = value
-  network = entry.load().build(name, spec, **settings)
+  check(name, spec)
+  network = entry.load().build(spec, **settings)
   # Imported here so that reading the table, for --help, does not load TensorFlow.
   from fl_research.models import model
 

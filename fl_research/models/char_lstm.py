@@ -9,14 +9,9 @@ from fl_research.models import layers as layers_lib
 from fl_research.models import recurrent
 from fl_research.models.specification import ModelSpec
 
-ACCEPTS = 'lines of int32 tokens, to predict the next one at each'
 
-
-def build(
-  name: str, spec: ModelSpec, *, embedding: int, units: int, layers: int
-) -> layers_lib.Layer:
-  """The network; `UsageError` when the data does not fit."""
-  spec.require(name, spec.is_text, ACCEPTS)
+def build(spec: ModelSpec, *, embedding: int, units: int, layers: int) -> layers_lib.Layer:
+  """The network."""
   return layers_lib.sequential(
     layers_lib.Embedding(spec.num_classes, embedding),
     *[recurrent.LSTM(units)] * layers,

@@ -8,13 +8,9 @@ come out with SAME padding only.
 from fl_research.models import layers
 from fl_research.models.specification import ModelSpec
 
-SMALLEST = 4
-ACCEPTS = f'float32 images [height, width(, channels)] of at least {SMALLEST} x {SMALLEST} pixels'
 
-
-def build(name: str, spec: ModelSpec) -> layers.Layer:
-  """The network; `UsageError` when the data does not fit."""
-  spec.require(name, spec.is_image_of(SMALLEST), ACCEPTS)
+def build(spec: ModelSpec) -> layers.Layer:
+  """The network."""
   return layers.sequential(
     *layers.image_channels(spec.input_shape),
     layers.Conv2D(32, 5, 'relu'),

@@ -7,14 +7,9 @@ units: 284,166 parameters for UCI HAR (128 moments of 9 signals, 6 activities). 
 from fl_research.models import layers
 from fl_research.models.specification import ModelSpec
 
-SMALLEST = 4
-ACCEPTS = f'float32 signals [time, channels] of at least {SMALLEST} moments'
 
-
-def build(name: str, spec: ModelSpec) -> layers.Layer:
-  """The network; `UsageError` when the data does not fit."""
-  fits = spec.is_vector_like and len(spec.input_shape) == 2 and spec.input_shape[0] >= SMALLEST
-  spec.require(name, fits, ACCEPTS)
+def build(spec: ModelSpec) -> layers.Layer:
+  """The network."""
   return layers.sequential(
     layers.Conv1D(32, 9, 'relu'),
     layers.MaxPool1D(),

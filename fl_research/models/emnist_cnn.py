@@ -11,13 +11,9 @@ is the hyperparameter `dropout`, off by default: it needs a seed at every traini
 from fl_research.models import layers
 from fl_research.models.specification import ModelSpec
 
-SMALLEST = 6
-ACCEPTS = f'float32 images [height, width(, channels)] of at least {SMALLEST} x {SMALLEST} pixels'
 
-
-def build(name: str, spec: ModelSpec, *, dropout: bool) -> layers.Layer:
-  """The network; `UsageError` when the data does not fit."""
-  spec.require(name, spec.is_image_of(SMALLEST), ACCEPTS)
+def build(spec: ModelSpec, *, dropout: bool) -> layers.Layer:
+  """The network."""
   return layers.sequential(
     *layers.image_channels(spec.input_shape),
     layers.Conv2D(32, 3, 'relu', 'VALID'),

@@ -10,11 +10,8 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
-from fl_research.datasets.federated_data import Problem
 from fl_research.models import layers
 from fl_research.models.specification import ModelSpec
-
-ACCEPTS = 'ratings: int32 pairs (user, item), to predict a number'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,16 +78,8 @@ class Factorization(layers.Layer):
     return rating
 
 
-def build(name: str, spec: ModelSpec, *, dimension: int) -> layers.Layer:
-  """The network; `UsageError` when the data does not fit."""
-  fits = (
-    spec.problem is Problem.REGRESSION
-    and np.dtype(spec.x_dtype) == np.int32
-    and spec.input_shape == (2,)
-    and spec.vocabulary_size is not None
-    and len(spec.vocabulary_size) == 2
-  )
-  spec.require(name, fits, ACCEPTS)
+def build(spec: ModelSpec, *, dimension: int) -> layers.Layer:
+  """The network."""
   assert spec.vocabulary_size is not None
   users, items = spec.vocabulary_size
   return Factorization(users, items, dimension)

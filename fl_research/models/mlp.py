@@ -3,11 +3,8 @@
 from fl_research.models import layers
 from fl_research.models.specification import ModelSpec
 
-ACCEPTS = 'float32 examples of any shape, with one answer each'
 
-
-def build(name: str, spec: ModelSpec, *, hidden_units: int, hidden_layers: int) -> layers.Layer:
-  """The network; `UsageError` when the data does not fit."""
-  spec.require(name, spec.is_vector_like, ACCEPTS)
+def build(spec: ModelSpec, *, hidden_units: int, hidden_layers: int) -> layers.Layer:
+  """The network."""
   hidden = [layers.Dense(hidden_units, 'relu')] * hidden_layers
   return layers.sequential(layers.Flatten(), *hidden, layers.Dense(spec.output_units))

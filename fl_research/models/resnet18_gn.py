@@ -16,14 +16,11 @@ optimiser.
 from fl_research.models import layers
 from fl_research.models.specification import ModelSpec
 
-SMALLEST = 8
-ACCEPTS = f'float32 images [height, width(, channels)] of at least {SMALLEST} x {SMALLEST} pixels'
 _STAGES = (64, 128, 256, 512)
 
 
-def build(name: str, spec: ModelSpec, *, downsample: bool) -> layers.Layer:
-  """The network; `UsageError` when the data does not fit."""
-  spec.require(name, spec.is_image_of(SMALLEST), ACCEPTS)
+def build(spec: ModelSpec, *, downsample: bool) -> layers.Layer:
+  """The network."""
   blocks = []
   for stage, filters in enumerate(_STAGES):
     for block in range(2):

@@ -7,10 +7,7 @@ papers' first experiments (e.g. Li et al. 2020, FedProx, MNIST).
 from fl_research.models import layers
 from fl_research.models.specification import ModelSpec
 
-ACCEPTS = 'float32 examples of any shape, with one answer each'
 
-
-def build(name: str, spec: ModelSpec) -> layers.Layer:
-  """The network; `UsageError` when the data does not fit."""
-  spec.require(name, spec.is_vector_like, ACCEPTS)
+def build(spec: ModelSpec) -> layers.Layer:
+  """The network."""
   return layers.sequential(layers.Flatten(), layers.Dense(spec.output_units))

@@ -1,12 +1,11 @@
 """What a model is asked to fit: shapes, types and the problem, without importing TensorFlow."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
 from typing import Any, Optional, Union
 
 import numpy as np
 
-from fl_research import registry
 from fl_research.datasets import federated_data
 from fl_research.datasets.federated_data import Problem
 from fl_research.registry import UsageError
@@ -82,19 +81,6 @@ class ModelSpec:
     """The data in a few words, for error messages: `float32 [28, 28, 1], classification`."""
     return f'{np.dtype(self.x_dtype).name} {list(self.input_shape)}, {self.problem.value}'
 
-  def require(self, name: str, fits: bool, accepted: str) -> None:
-    """Raises `UsageError` when this data is not what the model accepts.
-
-    Args:
-      name: the model's name, as users type it.
-      fits: whether the data fits.
-      accepted: what the model accepts, in words.
-    """
-    if not fits:
-      raise registry.UsageError(
-        f'--model={name}: does not fit this data ({self.describe()}); it accepts {accepted}'
-      )
-
   @property
   def is_vector_like(self) -> bool:
     """Whether x is real-valued with one answer per example, so that any dense model fits."""
@@ -113,6 +99,11 @@ class ModelSpec:
     )
 
   @property
+  def is_signal(self) -> bool:
+    """Whether x is a [time, channels] signal."""
+    return self.is_vector_like and len(self.input_shape) == 2
+
+  @property
   def is_text(self) -> bool:
     """Whether x is a line of tokens and y the token after each of them."""
     return (
@@ -120,6 +111,67 @@ class ModelSpec:
       and len(self.input_shape) == 1
       and self.problem is Problem.NEXT_TOKEN
     )
+
+  @property
+  def is_rating(self) -> bool:
+    """Whether x is a pair of ids and y a number."""
+    return (
+      self.problem is Problem.REGRESSION
+      and np.dtype(self.x_dtype) == np.int32
+      and self.input_shape == (2,)
+      and self.vocabulary_size is not None
+      and len(self.vocabulary_size) == 2
+    )
+
+  @property
+  def is_reconstruction(self) -> bool:
+    """Whether x is real-valued and its own label."""
+    return self.problem is Problem.RECONSTRUCTION and np.dtype(self.x_dtype) == np.float32
+
+
+@dataclasses.dataclass(frozen=True)
+class Accepted:
+  """The data that a model accepts: in words, and as a question."""
+
+  words: str
+  fits: Callable[[ModelSpec], bool]
+
+
+VECTORS = Accepted(
+  'float32 examples of any shape, with one answer each', lambda spec: spec.is_vector_like
+)
+TEXT = Accepted('lines of int32 tokens, to predict the next one at each', lambda spec: spec.is_text)
+RATINGS = Accepted(
+  'ratings: int32 pairs (user, item), to predict a number', lambda spec: spec.is_rating
+)
+RECONSTRUCTION = Accepted(
+  'float32 examples that are their own labels (reconstruction)',
+  lambda spec: spec.is_reconstruction,
+)
+
+
+def images(smallest: int) -> Accepted:
+  """Images of at least so many pixels a side."""
+  return Accepted(
+    f'float32 images [height, width(, channels)] of at least {smallest} x {smallest} pixels',
+    lambda spec: spec.is_image_of(smallest),
+  )
+
+
+def spectrograms(smallest: int) -> Accepted:
+  """Spectrograms of at least so many moments and bands."""
+  return Accepted(
+    f'float32 spectrograms [time, bands(, 1)] of at least {smallest} x {smallest}',
+    lambda spec: spec.is_image_of(smallest),
+  )
+
+
+def signals(shortest: int) -> Accepted:
+  """Signals of at least so many moments."""
+  return Accepted(
+    f'float32 signals [time, channels] of at least {shortest} moments',
+    lambda spec: spec.is_signal and spec.input_shape[0] >= shortest,
+  )
 
 
 def _some_examples(

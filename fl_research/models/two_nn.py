@@ -6,12 +6,9 @@
 from fl_research.models import layers
 from fl_research.models.specification import ModelSpec
 
-ACCEPTS = 'float32 examples of any shape, with one answer each'
 
-
-def build(name: str, spec: ModelSpec) -> layers.Layer:
-  """The network; `UsageError` when the data does not fit."""
-  spec.require(name, spec.is_vector_like, ACCEPTS)
+def build(spec: ModelSpec) -> layers.Layer:
+  """The network."""
   return layers.sequential(
     layers.Flatten(),
     layers.Dense(200, 'relu'),

@@ -7,12 +7,9 @@ every word: 4,050,748 parameters for 10,000 words and four special tokens.
 from fl_research.models import layers, recurrent
 from fl_research.models.specification import ModelSpec
 
-ACCEPTS = 'lines of int32 tokens, to predict the next one at each'
 
-
-def build(name: str, spec: ModelSpec, *, embedding: int, units: int) -> layers.Layer:
-  """The network; `UsageError` when the data does not fit."""
-  spec.require(name, spec.is_text, ACCEPTS)
+def build(spec: ModelSpec, *, embedding: int, units: int) -> layers.Layer:
+  """The network."""
   return layers.sequential(
     layers.Embedding(spec.num_classes, embedding),
     recurrent.LSTM(units),

@@ -8,8 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from fl_research import hooks
 from fl_research.aggregation.combiner import Encoded, Encoder
-from fl_research.round import types
+from fl_research.round import handed_back, types
 from fl_research.round.client import Client
 from fl_research.round.method import Exchange, Method, Reply
 from fl_research.round.objective import metric_names
@@ -97,7 +98,9 @@ class ClientHalf:
     ]
     optimizer = self._encoder.restrict_optimizer(self._parts.client_optimizer, data['seed'], shapes)
     client = Client(model, optimizer, data, state, broadcast['learning_rate_factor'], self._number)
-    reply = self._exchange.work(client, broadcast['message'])
+    with hooks.functional(hooks.where(self._exchange, 'work')):
+      reply = self._exchange.work(client, broadcast['message'])
+    reply = handed_back.check_reply(self._exchange, reply, state, metric_names(model))
     self.update = tf.nest.map_structure(lambda tensor: None, reply.update)
     self.shapes = [tuple(tensor.shape) for tensor in tf.nest.flatten(reply.update)]
     self.measure_names = tuple(reply.measures)

@@ -36,7 +36,7 @@ from fl_research import registry
 from fl_research.aggregation import combiner as combiner_lib
 from fl_research.aggregation import mean, stacking, summed
 from fl_research.aggregation import sums as sums_lib
-from fl_research.round import client_half, server_half, types
+from fl_research.round import client_half, handed_back, server_half, types
 from fl_research.round import method as method_lib
 from fl_research.round.parts import Parts
 from fl_research.round.process import FederatedProcess, leaves
@@ -119,7 +119,7 @@ class _Composition:
     """T of a client that has never taken part."""
     weights = self._parts.federation().initial_weights()
     return collections.OrderedDict(
-      method=self._method.initial_client_state(weights),
+      method=handed_back.check_client_state(self._method, weights),
       compressor=tuple(self._memory(number) for number in range(len(self._exchanges))),
     )
 

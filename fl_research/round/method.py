@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from fl_research import hooks
 from fl_research.aggregation import combiner as combiner_lib
 from fl_research.models import model as model_lib
 from fl_research.round.client import Client
@@ -191,6 +192,9 @@ class Method(Exchange):
 
   def step(self, server: Server, direction: Weights) -> Server:
     """The server optimiser's step, with the negative direction as its gradient."""
+    hooks.require_like(
+      hooks.where(self, 'step'), 'direction', direction, server.weights, 'as the weights are'
+    )
     gradient = tuple(-d for d in direction)
     state, weights = self.federation.server_optimizer.next(
       server.optimizer, tuple(server.weights), gradient

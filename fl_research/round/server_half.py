@@ -6,8 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from fl_research import hooks
 from fl_research.aggregation.combiner import Combiner, Encoder
-from fl_research.round import local_training
+from fl_research.round import handed_back, local_training
 from fl_research.round.method import Combined, Exchange, Method, Server
 from fl_research.round.parts import Parts
 from fl_research.round.structures import all_finite, choose, zeros_unless
@@ -27,12 +28,12 @@ class ServerHalf:
 
   def initial(self) -> collections.OrderedDict:
     """<weights, method, optimizer, round_num> before round 1."""
-    return _members(self._method.initial(), tf.constant(0))
+    return _members(handed_back.check_initial(self._method), tf.constant(0))
 
   def broadcast(self, exchange: Exchange, server: Any) -> collections.OrderedDict:
     """<message, learning_rate_factor> of an exchange."""
     return collections.OrderedDict(
-      message=exchange.message(server_of(server)),
+      message=handed_back.check_message(exchange, server_of(server)),
       learning_rate_factor=self._parts.client_schedule(server['round_num']),
     )
 
@@ -58,6 +59,7 @@ class ServerHalf:
       optimizer, before.optimizer, self._parts.server_schedule(server['round_num'])
     )
     after = exchange.finish(before._replace(optimizer=scaled), combined)
+    after = handed_back.check_server(exchange, after, before)
     # The scaled rate was this round's only: the state keeps the base rate.
     base = optimizer.set_hparams(after.optimizer, optimizer.get_hparams(before.optimizer))
     after = choose(combined.participants > 0.0, after._replace(optimizer=base), before)
@@ -65,7 +67,11 @@ class ServerHalf:
 
   def measures(self, server: Any) -> collections.OrderedDict:
     """The method's own numbers after a round."""
-    return collections.OrderedDict(self._method.measures(server_of(server)))
+    place, measures = (
+      hooks.where(self._method, 'measures'),
+      self._method.measures(server_of(server)),
+    )
+    return collections.OrderedDict(handed_back.check_measures(place, measures))
 
 
 def server_of(server: Any) -> Server:

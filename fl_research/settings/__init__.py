@@ -15,7 +15,7 @@ from fl_research.aggregation.compression import chain
 from fl_research.registry import UsageError
 from fl_research.settings import hyperparameters as hyperparameters_lib
 from fl_research.settings.attackers import Attackers
-from fl_research.settings.clients import Clients
+from fl_research.settings.clients import Clients, USUAL_COHORT
 from fl_research.settings.data import Data, NATURAL
 from fl_research.settings.evaluation import Evaluation
 from fl_research.settings.hyperparameters import registries, RegistryFlag
@@ -26,6 +26,12 @@ from fl_research.settings.privacy import DifferentialPrivacy, SecureAggregation
 from fl_research.settings.run import Run
 from fl_research.settings.server import Server
 from fl_research.settings.wire import Wire
+
+LEFT_OPEN: Mapping[str, Any] = {
+  'client_weighting': next(iter(CLIENT_WEIGHTINGS)),
+  'server_learning_rate': 1.0,
+}
+"""What settings mean that are left open, where an algorithm's `Entry.defaults` say nothing else."""
 
 _KINDS = {bool: 'true or false', int: 'an integer', float: 'a number'}
 _TRUTHS = {'true': True, 't': True, '1': True, 'false': False, 'f': False, '0': False}
@@ -55,10 +61,19 @@ class Settings(
   @property
   def weighting(self) -> str:
     """`client_weighting`, or what its being empty means for the algorithm and under privacy."""
-    if self.is_private:
-      return 'uniform'
-    defaults = algorithms.ALGORITHMS[self.algorithm].defaults
-    return self.client_weighting or defaults.get('client_weighting', next(iter(CLIENT_WEIGHTINGS)))
+    return 'uniform' if self.is_private else self._meaning('client_weighting')
+
+  @property
+  def server_rate(self) -> float:
+    """`server_learning_rate`, or what its being left open means for the algorithm."""
+    return self._meaning('server_learning_rate')
+
+  def _meaning(self, name: str) -> Any:
+    """A setting, or what its being left open means for the algorithm."""
+    value = getattr(self, name)
+    if value not in (None, ''):
+      return value
+    return algorithms.ALGORITHMS[self.algorithm].defaults.get(name, LEFT_OPEN[name])
 
   def hyperparameters_of(self, prefix: str) -> dict[str, Any]:
     """The hyperparameters set by flags `--<prefix>_<name>`, by name."""
@@ -78,13 +93,20 @@ class Settings(
     given = {name: self.hyperparameters_of(name) for name in chain.names(self.compressor)}
     return chain.parse(self.compressor, given)
 
-  def flag_values(self, identity_only: bool = False) -> dict[str, Any]:
+  def flag_values(self) -> dict[str, Any]:
     """Every setting by flag name: those of `Settings`, then those in `hyperparameters`."""
-    values = {
-      field.name: getattr(self, field.name)
-      for field in fields()
-      if field.metadata['identity'] or not identity_only
-    }
+    values = {field.name: getattr(self, field.name) for field in fields()}
+    return {**values, **self.hyperparameters}
+
+  def identity(self) -> dict[str, Any]:
+    """The settings that can change results, by flag name.
+
+    A rate or a cohort that is left open stands there as what it usually is, so that it is the same
+    run when the flag is then given in so many words.
+    """
+    values = {f.name: getattr(self, f.name) for f in fields() if f.metadata['identity']}
+    values['server_learning_rate'] = self.server_rate
+    values['clients_per_round'] = self.clients_per_round or USUAL_COHORT
     return {**values, **self.hyperparameters}
 
 

@@ -10,6 +10,9 @@ from fl_research.settings import section
 
 _setting = section.settings_of('Clients')
 
+USUAL_COHORT = 10
+"""Size of a cohort when `--clients_per_round` is not given and there are so many clients."""
+
 FULL = 'full'
 """`--client_batch_size=full`: B = infinity, all of a client's examples in one batch."""
 
@@ -26,7 +29,12 @@ def _is_batch_size(value: str) -> bool:
 class Clients:
   """Settings of the clients."""
 
-  clients_per_round: int = _setting(10, 'size of the cohort', **domains.COUNT)
+  clients_per_round: Optional[int] = _setting(
+    None,
+    f'size of the cohort (default {USUAL_COHORT}, or all clients where there are fewer)',
+    optional=int,
+    **domains.COUNT,
+  )
   cohort_sampling: str = _setting(
     'uniform', 'how the cohort is drawn', choices=lambda: cohorts.SAMPLINGS
   )

@@ -24,7 +24,9 @@ class Data:
     'folder of original data files; else $FL_RESEARCH_DATA_DIR, else the cache folder',
     identity=False,
   )
-  data_file: str = _setting('', 'tabular: a CSV or Parquet file; npz: a folder of .npz files')
+  data_file: str = _setting(
+    '', 'tabular: a CSV or Parquet file; npz: a folder of .npz files (docs/own_data.md)'
+  )
   client_column: str = _setting('', 'tabular: the column that says whose a row is')
   label_column: str = _setting('', 'tabular: the column to predict')
   sequence_length: Optional[int] = _setting(

@@ -61,7 +61,7 @@ class DifferentialPrivacy:
   dp_count_noise: Optional[float] = _setting(
     None,
     'adaptive clipping: sigma_b, noise on the count of unclipped updates (default '
-    'clients_per_round / 20); above z / 2',
+    'clients_per_round / 20, and at least z); above z / 2',
     optional=float,
     **domains.FROM_0,
   )

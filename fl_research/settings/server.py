@@ -1,6 +1,7 @@
 """The server's step."""
 
 import dataclasses
+from typing import Optional
 
 from fl_research import domains, optimizers
 from fl_research.optimizers import schedules
@@ -16,7 +17,12 @@ class Server:
   server_optimizer: str = _setting(
     'sgd', "optimiser of the server's step", choices=lambda: optimizers.OPTIMIZERS
   )
-  server_learning_rate: float = _setting(1.0, 'its learning rate', **domains.FROM_0)
+  server_learning_rate: Optional[float] = _setting(
+    None,
+    'its learning rate (default 1; for some algorithms another, see docs/methods.md)',
+    optional=float,
+    **domains.FROM_0,
+  )
   server_lr_schedule: str = _setting(
     'constant',
     'how that rate changes with the rounds',

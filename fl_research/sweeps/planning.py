@@ -9,6 +9,7 @@ import numpy as np
 
 from fl_research import analysis, registry
 from fl_research import settings as settings_lib
+from fl_research.analysis import measures
 from fl_research.registry import UsageError
 from fl_research.soundness import validation
 from fl_research.sweeps import grid, selection
@@ -92,6 +93,12 @@ def plan(
     arguments = [f'--{name}={_argument(value)}' for name, value in own.items()]
     runs.append(Run(cell, settings, (*command, *arguments), place.path))
   return runs
+
+
+def usual_measure(cells: Sequence[grid.Cell], given: Mapping[str, Any]) -> analysis.Measure:
+  """What a sweep chooses by when nobody says: the training loss at the end of the shortest run."""
+  rounds = min(settings_lib.from_flags({**given, **cell}).total_rounds for cell in cells)
+  return analysis.Measure('train/loss', measures.LAST, measures.window(rounds))
 
 
 def _check_swept(name: str, known: Sequence[str]) -> None:

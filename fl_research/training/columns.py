@@ -4,7 +4,7 @@ A table of columns maps their names, in the order of the file, to functions that
 So all names are known before the first round, and what is listed and what is written cannot part.
 
 Of the clients that do not count, `dropouts` are those that fell silent before they sent anything
-(`--dropout_probability`); `dropped` are those whose update or new state held an infinity or a NaN,
+(`--dropout_probability`); `rejected` are those whose update or new state held an infinity or a NaN,
 which the server left out. `participants` are those that count.
 """
 
@@ -181,8 +181,8 @@ def _costs(process: process_lib.FederatedProcess) -> ByTrainedRound:
     'participants': lambda trained: int(trained.report['finite'].sum()),
     'stragglers': lambda trained: trained.plan.stragglers,
     'dropouts': lambda trained: trained.plan.dropouts,
-    'dropped': lambda trained: len(trained.dropped),
-    'dropped_clients': lambda trained: ' '.join(trained.dropped),
+    'rejected': lambda trained: len(trained.dropped),
+    'rejected_clients': lambda trained: ' '.join(trained.dropped),
     'bytes_down': lambda trained: len(trained.plan.selected) * down,
     'bytes_up': lambda trained: int(trained.report['bytes_up'].sum()),
     'bytes_up_uncompressed': lambda trained: len(trained.plan.uploading) * up,

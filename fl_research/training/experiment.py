@@ -24,7 +24,6 @@ from fl_research import (
 )
 from fl_research.aggregation import compression
 from fl_research.aggregation import sums as sums_lib
-from fl_research.models import specification
 from fl_research.optimizers import schedules
 from fl_research.population import attackers, attacks, cohorts, devices, participation
 from fl_research.population.attacks import attack as attack_lib
@@ -32,7 +31,6 @@ from fl_research.round import composition
 from fl_research.round import process as process_lib
 from fl_research.round.parts import Parts
 from fl_research.settings import Settings
-from fl_research.soundness import chains
 from fl_research.training import (
   atomic_files,
   checkpoints,
@@ -92,7 +90,7 @@ def build_process(
     settings.client_weight_decay,
   )
   server_optimizer = optimizers.build(
-    settings.server_optimizer, settings.server_learning_rate, settings.hyperparameters_of('server')
+    settings.server_optimizer, settings.server_rate, settings.hyperparameters_of('server')
   )
   return composition.build_process(
     Parts(
@@ -103,7 +101,7 @@ def build_process(
       aggregator=build_aggregator(settings, data),
       sums=build_sums(settings, data),
       compressor=build_compressor(settings, data),
-      attack=build_attack(settings, model.spec),
+      attack=build_attack(settings, data),
       attackers=attackers.draw_attackers(
         len(data.train), settings.attacker_fraction, settings.seed
       ),
@@ -117,7 +115,7 @@ def build_process(
       batch_size=settings.batch_size,
       server_data=_server_data(settings, data),
       population_size=int(np.count_nonzero(data.train.sizes)),
-      cohort_size=settings.clients_per_round,
+      cohort_size=data.cohort_size,
       seed=settings.seed,
     )
   )
@@ -141,14 +139,14 @@ def build_guarantee(
   settings: Settings, data: run_data.RunData
 ) -> Optional[guarantee_lib.Guarantee]:
   """The differential privacy that the settings ask for; None without any."""
-  return guarantee_lib.build(settings, int(np.count_nonzero(data.train.sizes)))
+  return guarantee_lib.build(settings, int(np.count_nonzero(data.train.sizes)), data.cohort_size)
 
 
 def build_sums(settings: Settings, data: run_data.RunData) -> sums_lib.Sums:
   """How sums over clients are taken."""
   if not settings.secure_aggregation:
     return sums_lib.CLEAR
-  selected = math.ceil(settings.clients_per_round * settings.over_selection)
+  selected = math.ceil(data.cohort_size * settings.over_selection)
   # A Poisson cohort may be anybody, and a modulus must be large enough for the largest cohort.
   largest = len(data.train) if settings.cohort_sampling == 'poisson' else selected
   return sums_lib.SecureSums(settings.secure_sum_bound, largest)
@@ -165,23 +163,20 @@ def build_aggregator(settings: Settings, data: run_data.RunData):
     settings.hyperparameters_of(settings.aggregator),
     sums if sums.are_secure else None,
   )
-  aggregator.check_cohort(settings.clients_per_round)
+  aggregator.check_cohort(data.cohort_size)
   return aggregator
 
 
 def build_compressor(settings: Settings, data: run_data.RunData):
   """The compressor that the settings name, checked against the population; None without one."""
-  stages = settings.compressor_stages()
-  clients = int(np.count_nonzero(data.train.sizes))
-  chains.check_returning(stages, settings.total_rounds, settings.clients_per_round, clients)
-  return compression.build(stages)
+  return compression.build(settings.compressor_stages())
 
 
-def build_attack(settings: Settings, spec: specification.ModelSpec):
+def build_attack(settings: Settings, data: run_data.RunData):
   """The attack that the settings name; None without one."""
   if not settings.attack:
     return None
-  target = attack_lib.Target(spec, settings.clients_per_round, settings.server_learning_rate)
+  target = attack_lib.Target(data.spec, data.cohort_size, settings.server_rate)
   return attacks.build(settings.attack, target, settings.hyperparameters_of(settings.attack))
 
 
@@ -206,18 +201,14 @@ def build_participation(
 ) -> participation.Participation:
   """Who takes part in which round, and how."""
   everybody = settings.local_only or settings.centralized
-  trace = None
-  if settings.availability_trace and not everybody:
-    others = data.held_out.ids if data.held_out else ()
-    trace = cohorts.AvailabilityTrace(settings.availability_trace, data.train.ids, others)
-  wanted = settings.clients_per_round
+  wanted = data.cohort_size
   over_selects = settings.over_selection > 1 and not everybody
   sampler = cohorts.CohortSampler(
     sampling='uniform' if everybody else settings.cohort_sampling,
     clients_per_round=len(data.train) if everybody else math.ceil(wanted * settings.over_selection),
     sizes=data.train.sizes,
     seed=settings.seed,
-    availability=trace,
+    availability=data.availability,
   )
   return participation.Participation(
     sampler=sampler,
@@ -239,12 +230,15 @@ def build_participation(
   )
 
 
-def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
+def run(
+  settings: Settings, interrupted: Callable[[], str], data: Optional[run_data.RunData] = None
+) -> Outcome:
   """Runs, or resumes, the experiment that the settings describe.
 
   Args:
     settings: checked settings (see `fl_research.soundness.validation.validate`).
     interrupted: asked after each round; a reason to stop now, or nothing.
+    data: what `run_data.load` gives for the settings; loaded here when None.
 
   Raises:
     UsageError: one line, before anything is written.
@@ -256,7 +250,7 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
   context = runtime.set_context(
     settings.runtime, settings.client_parallelism or None, _jit(settings, folder)
   )
-  data = run_data.load(settings)
+  data = data or run_data.load(settings)
   model = build_model(settings, data)
   process = build_process(settings, model, data)
   plans = build_participation(settings, data, process)
@@ -267,7 +261,11 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
   )
   _check_target(settings, loop)
   facts = {'sources': data.sources, 'passport': data.passport, 'parameters': model.num_parameters}
-  resolved = {'client_weighting': settings.weighting}
+  resolved = {
+    'client_weighting': settings.weighting,
+    'server_learning_rate': settings.server_rate,
+    'clients_per_round': data.cohort_size,
+  }
   if guarantee is not None:
     facts['privacy'] = guarantee.facts()
     resolved.update(guarantee.resolved())

@@ -50,7 +50,7 @@ class Guarantee:
       'dp_delta': self.accountant.delta,
     }
     if self.settings.dp_clipping == 'adaptive':
-      values['dp_count_noise'] = privacy.count_noise(self.settings, self.noise_multiplier)
+      values['dp_count_noise'] = self._count_noise()
     return values
 
   def facts(self) -> dict[str, Any]:
@@ -65,6 +65,10 @@ class Guarantee:
       'epsilon_after_all_rounds': self.accountant.epsilon(self.settings.total_rounds),
     }
 
+  def _count_noise(self) -> float:
+    cohort = self.sampling.expected_cohort
+    return privacy.count_noise(self.settings, self.noise_multiplier, cohort)
+
   def aggregator(self, sums: sums_lib.Sums) -> dp_mean.PrivateMean:
     """The noisy mean, by sums in the clear or secure ones."""
     settings = self.settings
@@ -75,7 +79,7 @@ class Guarantee:
       adaptive = dp_mean.AdaptiveClipping(
         settings.dp_target_quantile,
         settings.dp_clip_learning_rate,
-        privacy.count_noise(settings, self.noise_multiplier),
+        self._count_noise(),
       )
     return dp_mean.PrivateMean(
       clip_norm,
@@ -87,12 +91,13 @@ class Guarantee:
     )
 
 
-def build(settings: Settings, num_clients: int) -> Optional[Guarantee]:
+def build(settings: Settings, num_clients: int, cohort_size: int) -> Optional[Guarantee]:
   """The guarantee that the settings ask for; None when they ask for none.
 
   Args:
     settings: checked settings.
     num_clients: number of clients that can be drawn.
+    cohort_size: number of clients that are wanted in a round.
 
   Raises:
     UsageError: it cannot be given for so many clients, or by the accountant that was chosen.
@@ -102,9 +107,7 @@ def build(settings: Settings, num_clients: int) -> Optional[Guarantee]:
   delta = settings.dp_delta
   if delta is None:
     delta = accountant_lib.default_delta(num_clients)
-  sampling = accountant_lib.Sampling(
-    settings.cohort_sampling, num_clients, settings.clients_per_round
-  )
+  sampling = accountant_lib.Sampling(settings.cohort_sampling, num_clients, cohort_size)
   method, noise_multiplier = settings.dp_accountant, settings.dp_noise_multiplier
   if noise_multiplier is None:
     target = settings.target_epsilon

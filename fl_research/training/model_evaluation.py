@@ -110,7 +110,7 @@ class ModelEvaluation:
 
   def _distributed(self) -> list[str]:
     """The metrics whose distribution over clients is reported."""
-    return list(dict.fromkeys(('loss', metrics.PRIMARY[self._data.problem])))
+    return metrics.distributed(self._data.problem)
 
   def evaluate(
     self, weights: Sequence[Any], personal: Optional[evaluation_lib.PersonalColumns] = None

@@ -5,7 +5,7 @@ from typing import Optional
 
 import numpy as np
 
-from fl_research import random_streams, tasks
+from fl_research import models, random_streams, tasks
 from fl_research import settings as settings_lib
 from fl_research.datasets import federated_data, files, partition, passport, relabelled, splits
 from fl_research.datasets.federated_data import (
@@ -16,8 +16,11 @@ from fl_research.datasets.federated_data import (
   Problem,
 )
 from fl_research.models.specification import ModelSpec
+from fl_research.population import cohorts
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
+from fl_research.soundness import chains
+from fl_research.training import terminal
 
 _DEFAULT_NUM_CLIENTS = 100
 _LABELLED = (Problem.CLASSIFICATION, Problem.BINARY)
@@ -33,6 +36,8 @@ class RunData:
     test_clients: clients with test examples of their own, or None.
     held_out: clients kept from training, for validation; None without any.
     server: the server's own examples; None without any.
+    cohort_size: clients that are wanted in a round.
+    availability: who can be drawn when; None where always everybody can.
     problem, num_classes: what is predicted.
     spec: what a model must accept.
     sources: checksums of the files read.
@@ -44,6 +49,8 @@ class RunData:
   test_clients: Optional[Clients]
   held_out: Optional[Clients]
   server: Optional[federated_data.Examples]
+  cohort_size: int
+  availability: Optional[cohorts.AvailabilityTrace]
   problem: federated_data.Problem
   num_classes: int
   spec: ModelSpec
@@ -52,7 +59,9 @@ class RunData:
 
 
 def load(settings: Settings) -> RunData:
-  """Loads and deals out the data that the settings name.
+  """Loads and deals out the data that the settings name, and checks the settings against them.
+
+  TensorFlow is not imported.
 
   Raises:
     UsageError: one line naming the flag or file.
@@ -64,18 +73,22 @@ def load(settings: Settings) -> RunData:
   passport_of_split = passport.passport(train, data.problem)
   if settings.centralized:
     train = _one_client(train)
-  elif not settings.local_only:
-    _check_cohort(train, settings)
   model = settings.model or task.default_model
+  spec = ModelSpec.from_data(data, settings.hyperparameters_of(model))
+  models.check(model, spec)
+  cohort_size = _cohort_size(train, settings)
+  _check_returning(train, cohort_size, settings)
   return RunData(
     train=train,
     test=clients.test,
     test_clients=_few(clients.test_clients, settings),
     held_out=held_out,
     server=_servers_own(train, settings),
+    cohort_size=cohort_size,
+    availability=_availability(train, held_out, settings),
     problem=data.problem,
     num_classes=data.num_classes,
-    spec=ModelSpec.from_data(data, settings.hyperparameters_of(model)),
+    spec=spec,
     sources=dict(data.sources),
     passport=passport_of_split,
   )
@@ -115,11 +128,21 @@ def _deal_out(data: tasks.Data, settings: Settings) -> FederatedData:
   pool = _as_pool(data) if isinstance(data, FederatedData) else data
   parameters = settings.hyperparameters_of('partition')
   count = settings.num_clients or min(_DEFAULT_NUM_CLIENTS, len(pool.train['y']))
+  if isinstance(data, FederatedData):
+    _note_dealing_anew(data, scheme, count, settings)
   train = partition.partition(pool, scheme, count, settings.seed, **parameters)
   test_clients = partition.partition_test(
     train, pool.test, pool.problem, scheme, settings.seed, **parameters
   )
   return FederatedData(train, pool.test, pool.problem, pool.num_classes, test_clients, pool.sources)
+
+
+def _note_dealing_anew(data: FederatedData, scheme: str, count: int, settings: Settings) -> None:
+  own = f'{len(data.train)} client{"" if len(data.train) == 1 else "s"} of its own'
+  terminal.note(
+    f'--partition={scheme}: {settings.task} has {own}, whose examples are pooled and dealt out '
+    f'anew to {count} (--num_clients); leave --partition out to keep them'
+  )
 
 
 def _as_pool(data: FederatedData) -> PooledData:
@@ -207,13 +230,35 @@ def _one_client(clients: Clients) -> Clients:
   return ContiguousClients(pool, np.array([0, len(pool['y'])]), ['centralized'])
 
 
-def _check_cohort(clients: Clients, settings: Settings) -> None:
+def _cohort_size(clients: Clients, settings: Settings) -> int:
+  """The clients of a round: all of them without federation, else as many as were asked for."""
   filled = int(np.count_nonzero(clients.sizes))
+  if settings.centralized or settings.local_only:
+    return filled
+  if settings.clients_per_round is None:
+    return min(settings_lib.USUAL_COHORT, filled)
   if settings.clients_per_round > filled:
+    has = 'client has' if filled == 1 else 'clients have'
     raise UsageError(
-      f'--clients_per_round={settings.clients_per_round}: only {filled} clients have examples to '
-      f'train on; accepted is 1 to {filled}'
+      f'--clients_per_round={settings.clients_per_round}: only {filled} {has} examples to train '
+      f'on; accepted is {"1" if filled == 1 else f"1 to {filled}"}'
     )
+  return settings.clients_per_round
+
+
+def _check_returning(clients: Clients, cohort_size: int, settings: Settings) -> None:
+  filled = int(np.count_nonzero(clients.sizes))
+  stages = settings.compressor_stages()
+  chains.check_returning(stages, settings.total_rounds, cohort_size, filled)
+
+
+def _availability(
+  clients: Clients, held_out: Optional[Clients], settings: Settings
+) -> Optional[cohorts.AvailabilityTrace]:
+  path = settings.availability_trace
+  if not path or settings.centralized or settings.local_only:
+    return None
+  return cohorts.AvailabilityTrace(path, clients.ids, held_out.ids if held_out else ())
 
 
 def _few(clients: Optional[Clients], settings: Settings) -> Optional[Clients]:

@@ -146,7 +146,7 @@ class RunFolder:
     self._write(
       {
         'flags': flags,
-        'identity': self._settings.flag_values(identity_only=True),
+        'identity': self._settings.identity(),
         # Named as in the manifests that there are already.
         'method_flags': dict(self._settings.hyperparameters),
         STREAMS: random_streams.VERSION,
@@ -212,7 +212,7 @@ class RunFolder:
 
 def _identity(settings: Settings) -> dict[str, Any]:
   """The settings that matter, as they are read back from a manifest."""
-  return json.loads(json.dumps(settings.flag_values(identity_only=True)))
+  return json.loads(json.dumps(settings.identity()))
 
 
 def read_manifest(folder: pathlib.Path) -> dict[str, Any]:

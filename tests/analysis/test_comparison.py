@@ -90,10 +90,16 @@ def refused(a, b, message):
   assert '\n' not in str(raised.value)
 
 
-def test_one_seed_is_not_enough(tmp_path):
+def test_one_seed_gives_a_difference_and_no_verdict(tmp_path):
+  found = compare(write(tmp_path / 'a', [0.75]), write(tmp_path / 'b', [0.5, 0.6]), FINAL)
+  assert found.difference == 0.25 and not found.winner
+  assert np.isnan([*found.bootstrap, *found.t]).all()
+
+
+def test_no_seed_in_both(tmp_path):
   one = write(tmp_path / 'a', [0.5])
-  two = write(tmp_path / 'b', [0.5, 0.6])
-  refused(one, two, 'A has seeds 0, B has 0, 1; at least two seeds must be in both')
+  other = write_run(tmp_path / 'b', {'eval/accuracy': [0.1, 0.5]}, seed=1)
+  refused(one, load_runs(other), 'A has seeds 0, B has 1; a seed must be in both')
 
 
 def test_tasks_must_agree(tmp_path):

@@ -109,3 +109,27 @@ def test_too_many_cells(tmp_path):
     write_run(tmp_path / str(number), {'eval/loss': [1.0]}, client_learning_rate=number)
   with pytest.raises(UsageError, match='9 cells are too many for one figure, which can show 8'):
     plots.plot_curves(load_runs(tmp_path), 'eval/loss', axes=new_axes())
+
+
+def test_bands_of_shares_stay_between_0_and_1(tmp_path):
+  for seed, accuracy in enumerate((0.2, 0.9)):
+    write_run(tmp_path / str(seed), {'eval/accuracy': [0.1, accuracy]}, seed=seed)
+  axes = plots.plot_curves(load_runs(tmp_path), 'eval/accuracy', axes=new_axes())
+  band = axes.collections[0].get_paths()[0].vertices[:, 1]
+  assert band.min() == 0.0 and band.max() == 1.0
+
+
+@pytest.mark.parametrize('worst', [1e20, np.inf])
+def test_a_run_that_diverged_leaves_the_axis_and_not_the_others_flat(tmp_path, worst):
+  for rate, end in ((0.1, 0.5), (0.3, 0.4), (9.0, worst)):
+    write_run(tmp_path / str(rate), {'eval/loss': [2.3, 1.0, end]}, client_learning_rate=rate)
+  axes = plots.plot_curves(load_runs(tmp_path), 'eval/loss', axes=new_axes())
+  assert axes.get_ylim()[1] == pytest.approx(2.53)
+  assert [text.get_text() for text in axes.texts] == ['1 of 3 runs above the axis']
+
+
+def test_runs_of_different_heights_are_all_shown(tmp_path):
+  for rate, end in ((0.1, 0.5), (0.3, 40.0)):
+    write_run(tmp_path / str(rate), {'eval/loss': [2.3, end]}, client_learning_rate=rate)
+  axes = plots.plot_curves(load_runs(tmp_path), 'eval/loss', axes=new_axes())
+  assert axes.get_ylim()[1] > 40 and not axes.texts

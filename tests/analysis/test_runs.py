@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from fl_research.analysis import measures
 from fl_research.analysis import runs as runs_lib
 from fl_research.registry import UsageError
 from tests.analysis.fabricate import write_run
@@ -19,7 +20,7 @@ def folder(tmp_path):
     for seed in (0, 1):
       write_run(
         tmp_path / 'results' / ('deep/er' if seed else '') / f'r{rate}s{seed}',
-        {'eval/accuracy': [0.1, None, 0.3 + seed], 'dropped_clients': ['', 'a b', '']},
+        {'eval/accuracy': [0.1, None, 0.3 + seed], 'rejected_clients': ['', 'a b', '']},
         client_learning_rate=rate,
         seed=seed,
       )
@@ -56,7 +57,25 @@ def test_wide_long_and_types(folder):
   assert len(long) == 8
   assert long.columns.tolist() == ['run', 'round', 'metric', 'value']
   assert long[(long['run'] == 'deep/er/r1.0s1') & (long['round'] == 2)]['value'].item() == 1.3
-  assert runs.metrics['dropped_clients'].tolist()[1] == 'a b'
+  assert runs.metrics['rejected_clients'].tolist()[1] == 'a b'
+
+
+def test_counts_are_whole_numbers_and_may_be_missing(tmp_path):
+  counts = {'participants': [None, 3, 2], 'bytes_up': [None, 10**12 + 1, 7], 'seconds': [1, 2, 3]}
+  write_run(tmp_path / 'new', {**counts, 'rejected': [None, 0, 1]})
+  write_run(tmp_path / 'old', {**counts, 'dropped': [None, 0, 1], 'dropped_clients': ['', '', 'c']})
+  runs = runs_lib.load_runs(tmp_path)
+  table = runs.metrics
+  for name in ('participants', 'bytes_up', 'rejected'):
+    assert table[name].dtype == 'Int64'
+    assert table[name].isna().tolist() == [True, False, False] * 2
+  assert table['bytes_up'][1] == 10**12 + 1
+  assert table['seconds'].dtype == np.float64
+  assert table['rejected_clients'].tolist()[-1] == 'c'
+  long = runs.long(['rejected', 'seconds'])
+  assert long['value'].dtype == np.float64 and len(long) == 10
+  assert measures.last_n_mean(runs, 'participants', 2)['value'].tolist() == [2.5, 2.5]
+  assert measures.final(runs, 'bytes_up').tolist() == [7, 7]
 
 
 def test_runs_with_different_columns_and_flags(folder):
@@ -71,11 +90,11 @@ def test_runs_with_different_columns_and_flags(folder):
 
 
 def test_line_breaks_in_quotes(folder):
-  write_run(folder / 'quoted', {'eval/accuracy': [0.5, 0.6], 'dropped_clients': ['a\nb', 'c']})
+  write_run(folder / 'quoted', {'eval/accuracy': [0.5, 0.6], 'rejected_clients': ['a\nb', 'c']})
   runs = runs_lib.load_runs(folder)
   mine = runs.metrics[runs.metrics['run'] == 'quoted']
   assert mine['eval/accuracy'].tolist() == [0.5, 0.6]
-  assert mine['dropped_clients'].tolist() == ['a\nb', 'c']
+  assert mine['rejected_clients'].tolist() == ['a\nb', 'c']
   assert len(runs.metrics) == 14
 
 

@@ -23,6 +23,12 @@ def test_published_files():
   assert data.train['x'].mean(dtype=np.float64) == pytest.approx(0.2860, abs=1e-4)
 
 
+def test_other_packings_of_the_published_content_are_accepted():
+  files_of_set = fashion_mnist.FASHION_MNIST
+  for file in (files_of_set.train_images, files_of_set.test_labels):
+    assert file.content_md5, file.name
+
+
 def test_looks_where_debian_puts_it():
   assert fashion_mnist.FASHION_MNIST.system_folder == pathlib.Path(
     '/usr/share/datasets/fashion-mnist'

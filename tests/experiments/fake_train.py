@@ -37,7 +37,7 @@ def main() -> int:
   values = flags.FlagValues()
   command_line.define_settings_flags(values)
   command_line.parse(values, sys.argv)
-  identity = command_line.to_settings(values).flag_values(identity_only=True)
+  identity = command_line.to_settings(values).identity()
   manifest = {
     'finished': True,
     'diverged': rate == 5,

@@ -82,7 +82,7 @@ FLAGS = {
   '--task=digits --partition=natural': '--partition=natural: digits has no clients of its own',
   '--task=digits --held_out_clients_fraction=0.999': '--held_out_clients_fraction=0.999',
   '--task=heart_disease --data_dir={here} --num_clients=3': 'processed.cleveland.data',
-  '--task=synthetic --num_clients=5': '--clients_per_round=10: only 5 clients have examples',
+  '--task=synthetic --num_clients=5 --clients_per_round=6': '--clients_per_round=6: only 5 clients',
   '--task=digits --model=char_lstm': '--model=char_lstm',
   '--task=digits --model=matrix_factorization': '--model=matrix_factorization',
   '--task=npz --data_file={here}/small --model=cnn --clients_per_round=1': '--model=cnn',
@@ -367,3 +367,31 @@ def test_real_processes(module, flags, expected, tmp_path):
   assert (done.returncode, done.stdout) == (2, '')
   assert expected in done.stderr and done.stderr.count('\n') == 1
   assert list(tmp_path.iterdir()) == []
+
+
+# Mistakes that only the data show, and what the line must say.
+SEEN_IN_DATA = {
+  '--task=synthetic --num_clients=5 --clients_per_round=6': '--clients_per_round=6',
+  '--task=digits --model=char_lstm': '--model=char_lstm: does not fit this data',
+  '--task=tabular --data_file={here}/good.csv --client_column=d --label_column=y': '=d',
+  '--task=digits --cohort_sampling=availability --availability_trace={here}/trace.csv': 'nobody',
+  '--task=digits --compressor=top_k --total_rounds=2': 'error feedback needs clients that come',
+}
+
+
+def test_what_the_data_show_is_said_without_tensorflow(here, tmp_path):
+  """One process for all of them: none may import it, whatever came before."""
+  place = ['--experiment_name=x', f'--output_dir={tmp_path}/out']
+  lines = [[*(f.format(here=here) for f in flags.split()), *place] for flags in SEEN_IN_DATA]
+  program = (
+    'import json, sys; from experiments import command_line, train; '
+    'run = lambda line: command_line.run(train.main, ["train.py", *line]); '
+    'codes = [run(line) for line in json.loads(sys.argv[1])]; '
+    'print(codes, "tensorflow" in sys.modules)'
+  )
+  done = subprocess.run(
+    [sys.executable, '-c', program, json.dumps(lines)], cwd=PROJECT, capture_output=True, text=True
+  )
+  assert done.stdout.strip() == f'{[2] * len(lines)} False', done.stderr
+  for expected, line in zip(SEEN_IN_DATA.values(), done.stderr.splitlines(), strict=True):
+    assert expected in line

@@ -32,6 +32,23 @@ def test_no_winner(folder, capsys):
   assert 'No winner: 4 pairs do not tell A from B.' in capsys.readouterr().out
 
 
+def test_one_seed_gives_numbers_and_no_winner(folder, capsys):
+  assert run(f'{folder}/a0', f'{folder}/b0') == 0
+  out = capsys.readouterr().out
+  assert 'mean of A - B: 0.1\n' in out and 'interval:' not in out
+  assert 'No winner: from one seed nothing is known of the spread' in out
+
+
+def test_by_default_what_the_runs_have(tmp_path, capsys):
+  for name, level in (('a', 0.8), ('b', 0.7)):
+    rmse = [5.0, *[level] * 20]
+    write_run(tmp_path / name, {'eval/rmse': rmse, 'eval/loss': rmse}, total_rounds=20)
+  assert run(tmp_path / 'a', tmp_path / 'b') == 0
+  assert '\neval/rmse last 2\n' in capsys.readouterr().out
+  assert run(tmp_path / 'a', tmp_path / 'b', '--measure=eval/rmse last 21') == 2
+  assert '"eval/rmse last 21": the runs have 20 rounds only' in capsys.readouterr().err
+
+
 def test_help(capsys):
   assert run('--help') == 0
   assert '--measure' in capsys.readouterr().out
@@ -44,7 +61,7 @@ def test_help(capsys):
     (['{f}/a0'], '{f}/a0: expected is A B'),
     (['{f}/a*', '{f}/b*', '{f}/c'], 'expected is A B'),
     (['{f}/a*', '{f}/none'], '{f}/none: there is no such folder'),
-    (['{f}/a0', '{f}/b0'], 'at least two seeds must be in both'),
+    (['{f}/a0', '{f}/b1'], 'a seed must be in both'),
     (['{f}', '{f}'], 'A holds runs that differ in algorithm (a, b)'),
     (['{f}/a*', '{f}/b*', '--measure=eval/accuracy'], "'eval/accuracy': is not a measure"),
     (['{f}/a*', '{f}/b*', '--measure=eval/auc final'], 'eval/auc: no column of metrics.csv'),

@@ -78,7 +78,7 @@ def test_diverged_runs_are_marked(tmp_path):
   out = tmp_path / 'page.html'
   assert run(tmp_path / 'runs', '--out', out, '--measure=eval/accuracy final') == 0
   page = out.read_text()
-  assert '1 runs diverged and have no result' in page
+  assert 'Diverged, and so without a result: 1 run' in page
   assert '>diverged<' in page
 
 
@@ -95,7 +95,7 @@ def test_without_clients_bytes_or_differences(tmp_path):
   assert run(tmp_path, '--out', tmp_path / 'page.html', '--measure=train/loss final') == 0
   page = (tmp_path / 'page.html').read_text()
   assert 'no run has a clients.csv' in page
-  assert '1 runs are unfinished, run among them.' in page
+  assert 'Unfinished: 1 run (run).' in page
 
 
 def test_more_cells_than_a_figure_can_show(tmp_path):
@@ -116,16 +116,27 @@ def test_more_cells_than_a_figure_can_show(tmp_path):
     (['{f}'], 'of different tasks (digits, mnist)'),
     (['{f}/a', '--measure=eval/f1 final'], 'eval/f1: no column of metrics.csv'),
     (['{f}/a', '--measure=best'], "'best': is not a measure"),
+    (['{f}/a', '--measure=eval/accuracy last 9'], '"eval/accuracy last 9": the runs have 1 round'),
     (['{f}/a', '--by=rate'], 'rate: none of the runs has such a setting'),
     (['{f}/a', '--out={f}/no/page.html'], '--out={f}/no/page.html: there is no folder {f}/no'),
     (['{f}/a', '--target=high'], '--target=high: accepted is a number'),
   ],
 )
 def test_mistakes_are_one_line(tmp_path, capsys, arguments, message):
-  write_run(tmp_path / 'a', {'eval/accuracy': [0.1]})
+  write_run(tmp_path / 'a', {'eval/accuracy': [0.1, 0.2]})
   write_run(tmp_path / 'b', {'eval/accuracy': [0.1]}, task='mnist')
   (tmp_path / 'empty').mkdir()
   assert run(*(argument.format(f=tmp_path) for argument in arguments)) == 2
   error = capsys.readouterr().err
   assert message.format(f=tmp_path) in error
   assert error.count('\n') == 1
+
+
+def test_by_default_the_end_of_the_runs_and_not_their_mean(tmp_path):
+  accuracy = [r / 40 for r in range(31)]
+  write_run(tmp_path / 'runs' / 'a', {'eval/accuracy': accuracy}, total_rounds=30)
+  write_run(tmp_path / 'runs' / 'b', {'eval/accuracy': accuracy[:3]}, total_rounds=30, seed=1)
+  assert run(tmp_path / 'runs', '--out', tmp_path / 'page.html') == 0
+  page = (tmp_path / 'page.html').read_text()
+  assert 'eval/accuracy last 3: mean over seeds' in page
+  assert 'Ended before 3 rounds, so that all their rounds are averaged: 1 run (b).' in page

@@ -13,6 +13,7 @@ import pytest
 
 from experiments import command_line, report, sweep
 from fl_research.analysis import load_runs
+from fl_research.sweeps import planning
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FAKE = 'tests.experiments.fake_train'
@@ -56,6 +57,19 @@ def test_grid_of_runs_and_the_best(folder, capsys):
   assert 'Warning' not in out
   machine = json.loads((folder / 'sw' / cells[0] / 'manifest.json').read_text())['machine']
   assert machine['cores'] == max(1, len(os.sched_getaffinity(0)) // 2)
+
+
+@pytest.mark.parametrize(
+  'cells, expected',
+  [
+    ([{}], 3),
+    ([{'total_rounds': '50'}, {'total_rounds': '9'}], 1),
+    ([{'total_rounds': '9999'}], 100),
+  ],
+)
+def test_without_a_choice_the_end_of_the_training_loss(cells, expected):
+  measure = planning.usual_measure(cells, {'total_rounds': 30})
+  assert str(measure) == f'train/loss last {expected}'
 
 
 def test_finished_runs_are_not_repeated(folder, capsys):

@@ -28,6 +28,7 @@ def settings(**given):
     {**FIXED, 'cohort_sampling': 'poisson', 'dp_accountant': 'pld', 'dp_delta': 1e-6},
     {**FIXED, 'dp_noise_multiplier': 0.0},
     {**ADAPTIVE, 'dp_noise_multiplier': 3.0, 'dp_count_noise': 1.6},
+    {**ADAPTIVE, 'dp_noise_multiplier': 1.0, 'clients_per_round': 2, 'num_clients': 5},
     {**FIXED, 'algorithm': 'feddyn'},
     {**FIXED, 'dropout_probability': 0.1},
   ],
@@ -58,8 +59,7 @@ def test_accepted(given):
     ({**ADAPTIVE, 'dp_target_quantile': 1.5}, '--dp_target_quantile=1.5: accepted is'),
     ({**ADAPTIVE, 'dp_clip_learning_rate': 0.0}, '--dp_clip_learning_rate=0.0: accepted is'),
     ({**ADAPTIVE, 'dp_initial_clip': -1.0}, '--dp_initial_clip=-1.0: accepted is'),
-    ({**ADAPTIVE, 'dp_noise_multiplier': 1.0}, '--dp_count_noise: is 0.5, clients_per_round / 20;'),
-    ({**ADAPTIVE, 'dp_count_noise': 0.2}, '--dp_count_noise: is 0.2; with a noise multiplier of'),
+    ({**ADAPTIVE, 'dp_count_noise': 0.2}, '--dp_count_noise=0.2: with a noise multiplier of'),
     ({**FIXED, 'centralized': True}, '--dp_noise_multiplier=1.0: not with --centralized'),
     ({**FIXED, 'local_only': True}, '--dp_noise_multiplier=1.0: not with --local_only'),
     ({**FIXED, 'algorithm': 'scaffold'}, '--dp_noise_multiplier=1.0: not with --algorithm=scaff'),
@@ -90,11 +90,16 @@ def test_every_client_weighs_the_same_under_privacy():
 
 
 @pytest.mark.parametrize(
-  ('given', 'noise', 'expected'),
-  [({}, 1.0, 0.5), ({}, 0.0, 0.0), ({'dp_count_noise': 3.0}, 1.0, 3.0)],
+  ('given', 'noise', 'cohort', 'expected'),
+  [
+    ({}, 1.0, 100, 5.0),
+    ({}, 1.0, 2, 1.0),
+    ({}, 0.0, 10, 0.0),
+    ({'dp_count_noise': 3.0}, 1.0, 10, 3.0),
+  ],
 )
-def test_count_noise(given, noise, expected):
-  assert privacy.count_noise(settings(**ADAPTIVE, **given), noise) == expected
+def test_count_noise(given, noise, cohort, expected):
+  assert privacy.count_noise(settings(**ADAPTIVE, **given), noise, cohort) == expected
 
 
 @pytest.mark.parametrize('name', algorithms.ALGORITHMS)

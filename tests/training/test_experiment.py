@@ -336,7 +336,7 @@ def test_updates_that_are_not_finite(tmp_path):
   assert [row['round'] for row in table] == ['0', '1', '2', '3']
   assert {row['eval/loss'] for row in table} == {table[0]['eval/loss']}
   for row in table[1:]:
-    assert row['dropped'] == '3' and len(row['dropped_clients'].split()) == 3
+    assert row['rejected'] == '3' and len(row['rejected_clients'].split()) == 3
     assert row['train/loss'] == '' and row['participants'] == '0'
 
 

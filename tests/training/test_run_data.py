@@ -95,3 +95,29 @@ def test_clients_of_one_example_cannot_be_divided(make_task):
   one = np.zeros(1, np.int32)
   with pytest.raises(UsageError, match=r'--own_test_fraction=0\.5: no client has two examples'):
     _load(**make_task({'a': one, 'b': one}, {'a': one}), own_test_fraction=0.5)
+
+
+def test_a_cohort_that_nobody_asked_for_is_ten_or_all():
+  digits = {**_DIGITS, 'clients_per_round': None}
+  assert _load(**digits).cohort_size == 6
+  assert _load(**{**digits, 'num_clients': 12}).cohort_size == 10
+  assert _load(**_DIGITS).cohort_size == 2
+  assert _load(**digits, centralized=True).cohort_size == 1
+  assert _load(**digits, local_only=True).cohort_size == 6
+
+
+@pytest.mark.parametrize('clients, message', [(1, 'only 1 client has'), (3, 'only 3 clients have')])
+def test_more_clients_than_there_are(clients, message):
+  with pytest.raises(UsageError, match=f'--clients_per_round=9: {message} examples'):
+    _load(**{**_DIGITS, 'num_clients': clients, 'clients_per_round': 9})
+
+
+def test_clients_that_are_dealt_out_anew_are_told(make_task, capsys):
+  labels = np.arange(30, dtype=np.int32) % 3
+  people = make_task({'a': labels, 'b': labels}, {'c': labels})
+  _load(**people)
+  assert capsys.readouterr().err == ''
+  assert len(_load(**people, partition='iid').train) == 60
+  told = capsys.readouterr().err
+  assert '--partition=iid: people has 2 clients of its own, whose examples are pooled' in told
+  assert 'anew to 60 (--num_clients)' in told
