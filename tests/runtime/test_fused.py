@@ -127,6 +127,41 @@ def sequences(x):
   return tff.federated_sum(tff.federated_map(total, x))
 
 
+def _add(a, b):
+  return a + b
+
+
+def _total(dataset):
+  return dataset.reduce(np.int32(0), _add)
+
+
+@tf.function
+def _reductions(dataset, variable):
+  """Of what was mapped, of an endless set's beginning, of sets in a set, of none; and a loop."""
+
+  def also_assigns(count, value):
+    variable.assign(2 * variable + value)
+    return count + 1
+
+  endless = dataset.repeat().map(lambda x: x + 1).take(7)
+  squares = dataset.window(2).map(lambda window: _total(window) ** 2)
+  count = dataset.filter(lambda x: x > 1).reduce(0, also_assigns)
+  pairs = dataset.batch(2).reduce(
+    (tf.zeros([0], tf.int32), 0.5), lambda state, x: (tf.concat([state[0], x], 0), state[1] * 2)
+  )
+  looped = tf.constant(0)
+  for element in dataset.batch(3):
+    looped += tf.size(element) * looped + 1
+  none = _total(dataset.take(0))
+  return _total(endless), _total(squares), count, variable.read_value(), pairs, looped, none
+
+
+@tff.federated_computation(tff.FederatedType(tff.SequenceType(INT), tff.CLIENTS))
+def reductions(x):
+  reduce = lambda dataset: _reductions(dataset, tf.Variable(1))
+  return tff.federated_map(tensorflow(reduce, tff.SequenceType(INT)), x)
+
+
 @tff.federated_computation(AT_CLIENTS)
 def sampled(x):
   sampler = tff.aggregators.UnweightedReservoirSamplingFactory(sample_size=10)
@@ -166,6 +201,7 @@ CASES = {
   'variables': (variables, [[1.0, 2.0, 4.0]]),
   'tables': (tables, [['a', 'b', 'c']]),
   'sequences': (sequences, [[[1, 2], [3], INTS]]),
+  'reductions': (reductions, [[[1, 2], [3], INTS]]),
   'sampled': (sampled, [[1.0, 2.0, 3.0]]),
   'at_server': (at_server, []),
   'without_placement': (without_placement, [1.0]),
