@@ -1,8 +1,8 @@
 """Reductions of data sets as loops over their elements.
 
-`ReduceDataset`, which `tf.data.Dataset.reduce` and a `for` over a data set come to, has the function
-that it applies to every element compiled anew in each call: 13 to 15 ms a client, whatever the data.
-Here a loop takes its place, whose function is part of the graph around it and is compiled with it.
+`ReduceDataset`, which `tf.data.Dataset.reduce` and a `for` over a data set come to, has the
+function that it applies to every element compiled anew in each call: 13 to 15 ms a client, whatever
+the data. Here a loop takes its place, whose function is compiled once, with the graph around it.
 It reads the data set as the operation does, one element after the other, from its beginning.
 """
 
@@ -81,8 +81,8 @@ def _loop(node, reducer):
       # The function may do more than its results say, as assign to the weights of a model.
       with tf.control_dependencies([new[0].op]):
         following = tf.raw_ops.IteratorGetNextAsOptional(iterator=iterator, **elements)
-        state = [tf.ensure_shape(*both) for both in zip(new, result_shapes)]
-      return [following, *state]
+        shaped = [tf.ensure_shape(*both) for both in zip(new, result_shapes)]
+      return [following, *shaped]
 
     _, *last = tf.while_loop(
       lambda optional, *_: tf.raw_ops.OptionalHasValue(optional=optional),
