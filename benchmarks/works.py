@@ -111,7 +111,13 @@ class Work:
   num_classes: int = 10
   algorithm: str = 'fedavg'
   aggregator: str = 'mean'
-  against: tuple[str, ...] = ('native', 'tff_learning', 'tff_tutorial', 'plain_loop')
+  against: tuple[str, ...] = (
+    'native',
+    'tff_learning',
+    'tff_tutorial',
+    'tff_fused',
+    'plain_loop',
+  )
 
 
 _TWO_NN = Work(

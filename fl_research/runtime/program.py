@@ -115,8 +115,15 @@ def parameter_leaves(name: str, type_signature) -> Iterator[tuple[Key, tff.Type]
     yield name, type_signature
 
 
+def _is_function(type_signature) -> bool:
+  return isinstance(type_signature, tff.FunctionType)
+
+
 def _call_dominant(computation):
   """(parameter name, parameter type, locals, result) of a computation."""
+  parameter_type = computation.type_signature.parameter
+  if parameter_type is not None and tff.types.contains(parameter_type, _is_function):
+    raise expressions.NotReducible('a function is among its parameters')
   block = clear_sums.in_the_clear(computation).to_building_block()
   block, _ = tff.tensorflow.replace_intrinsics_with_bodies(block)
   block = tff.framework.to_call_dominant(block)
