@@ -136,6 +136,13 @@ def best_cell(
   return candidates[choice.best]
 
 
+def edges(axes: Sequence[str], best: Mapping[str, str]) -> list[str]:
+  """The numbers of the best cell at the edge of the grid, in words."""
+  candidates = cells(axes)
+  found = selection.edges(candidates, candidates.index(dict(best)))
+  return [f'{name}={best[name]} ({side})' for name, side in found.items()]
+
+
 def run_name(cell: Mapping[str, str], seed: int) -> str:
   return f'{cell_name(cell)},seed={seed}'.lstrip(',')
 
