@@ -58,7 +58,7 @@ class Runs:
   @property
   def diverged(self) -> pd.Series:
     """Which runs diverged; none where the facts do not say."""
-    return self.facts.get('diverged', pd.Series(False, self.facts.index)).astype(bool)
+    return self.facts['diverged'].eq(True)
 
   @property
   def task(self) -> str:

@@ -67,5 +67,5 @@ def complaint_of_loss(
   return (
     f'round {round_num}: the loss is {loss:.3g}, where round 0 had {first:.3g}; likely '
     f'--client_learning_rate={settings.client_learning_rate:g} or '
-    f'--server_learning_rate={settings.server_learning_rate:g} is too high'
+    f'--server_learning_rate={settings.server_rate:g} is too high'
   )

@@ -14,6 +14,7 @@ import time
 from absl import flags
 
 from experiments import command_line
+from fl_research import random_streams
 
 
 def main() -> int:
@@ -39,6 +40,7 @@ def main() -> int:
   command_line.parse(values, sys.argv)
   identity = command_line.to_settings(values).identity()
   manifest = {
+    'streams': random_streams.VERSION,
     'finished': True,
     'diverged': rate == 5,
     'flags': given,

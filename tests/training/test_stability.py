@@ -75,7 +75,7 @@ def test_a_run_without_finite_updates_ends_as_diverged(farms, tmp_path, capsys):
   assert (manifest['finished'], manifest['diverged'], manifest['rounds']) == (True, True, last)
   assert manifest['stopped'] == f'diverged: no client sent a finite update since round {begin}'
   rows = runs.rows(tmp_path / 'run' / 'metrics.csv')
-  assert [row['dropped'] for row in rows[begin:]] == ['5'] * stability.LOST_ROUNDS
+  assert [row['rejected'] for row in rows[begin:]] == ['5'] * stability.LOST_ROUNDS
   assert rows[-1]['eval/loss']  # The last model is evaluated, though it was not due.
   assert start() == 3
   assert 'has ended (diverged' in capsys.readouterr().out
