@@ -56,6 +56,22 @@ def check(ledger: Sequence[Claim]) -> None:
       raise UsageError(f'{claim.claim}: replaces {claim.replaces!r}: no row above it has that name')
 
 
+def check_kept(folder: pathlib.Path, ledger: Sequence[Claim]) -> None:
+  """Sees that every row that the last commit has registered is still there, as it was registered.
+
+  Raises:
+    UsageError: one is not.
+  """
+  kept = {claim.claim: claim.registered for claim in ledger}
+  _, text = committed(folder, 'HEAD')
+  for row in csv.DictReader(io.StringIO(text, newline='')):
+    registered = row.get('registered', '')
+    if registered and kept.get(row['claim']) != registered:
+      raise UsageError(
+        f'{folder.name}/claims.csv: {row["claim"]} was registered ({registered}) and must stay'
+      )
+
+
 def register(folder: pathlib.Path, claim: Claim) -> Claim:
   """The claim with its protocol registered.
 

@@ -80,6 +80,15 @@ def test_a_row_is_registered_with_the_commit_it_stands_in(tmp_path):
     protocols.register(folder, _claim('other'))
 
 
+def test_a_registered_row_cannot_vanish(monkeypatch, tmp_path):
+  old, other = _registered(), _claim('other')
+  monkeypatch.setattr(protocols, 'committed', lambda *_: ('', claims.to_csv([old, other])))
+  protocols.check_kept(tmp_path, [dataclasses.replace(old, explanation='why'), _claim('new')])
+  for ledger in ([other], [dataclasses.replace(old, registered='')]):
+    with pytest.raises(UsageError, match=r'x was registered \(0123456789ab \w{8}\) and must stay'):
+      protocols.check_kept(tmp_path, ledger)
+
+
 def test_a_claim_counts_once_by_its_first_protocol():
   first = _claim(edge='rate=0.3 (largest)', verdict='consistent')
   seeds = _claim('seeds', replaces='x', seeds='1,2,3', verdict='reproduced')
