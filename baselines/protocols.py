@@ -142,7 +142,13 @@ def counted(ledger: Sequence[Claim]) -> list[Claim]:
   return [claim for claim in ledger if first(claim) and claim.claim not in wider.values()]
 
 
-def newest(ledger: Sequence[Claim]) -> list[Claim]:
-  """The claims that no other replaces."""
-  replaced = {claim.replaces for claim in ledger}
-  return [claim for claim in ledger if claim.claim not in replaced]
+def fullest(ledger: Sequence[Claim]) -> list[Claim]:
+  """Of rows that are one claim about the same study only that with most seeds, or the newest."""
+  best: dict[tuple[str, str], Claim] = {}
+  roots: dict[str, str] = {}
+  for claim in ledger:
+    roots[claim.claim] = roots.get(claim.replaces, claim.claim)
+    key = roots[claim.claim], claim.study
+    if key not in best or len(claim.seed_list) >= len(best[key].seed_list):
+      best[key] = claim
+  return [claim for claim in ledger if claim in best.values()]

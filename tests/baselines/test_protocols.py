@@ -101,4 +101,17 @@ def test_a_claim_counts_once_by_its_first_protocol():
   assert names(dataclasses.replace(first, edge=''), wider) == ['x']
   assert names(first, dataclasses.replace(wider, grid='rate=0.1,1')) == ['x']
   assert names(first, dataclasses.replace(wider, seeds='1,2,3')) == ['x']
-  assert [claim.claim for claim in protocols.newest([first, seeds])] == ['seeds']
+
+
+def test_pages_show_the_row_with_most_seeds():
+  first, fewer, more = _claim(), _claim('fewer', seeds='1'), _claim('more', seeds='1,2,3')
+  names = lambda *replacing: [
+    claim.claim
+    for claim in protocols.fullest(
+      [first, *(dataclasses.replace(r, replaces='x') for r in replacing)]
+    )
+  ]
+  assert names(fewer) == ['x']
+  assert names(fewer, more) == ['more']
+  assert names(_claim('wider', grid='rate=0.1,0.3,1')) == ['wider']
+  assert names(_claim('longer', study='other')) == ['x', 'longer']
