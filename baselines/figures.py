@@ -52,7 +52,7 @@ def file(folder: pathlib.Path, row: dict[str, str]) -> pathlib.Path:
 
 def draw(folder: pathlib.Path, ledger: Sequence[Claim]) -> None:
   """Draws a paper's figures, with those of their studies that have been measured."""
-  ledger = protocols.newest(ledger)
+  ledger = protocols.fullest(ledger)
   for row in rows(folder):
     table, colon, columns = row['column'].partition('.csv: ')
     if colon:

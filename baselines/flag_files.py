@@ -14,8 +14,8 @@ _EXPECTED = '# Expected: '
 def updated(study: Study, claims: Sequence[Claim]) -> str:
   """The text of a study's flag file, with what the first of its measured claims found."""
   text = study.flag_file.read_text()
-  current = protocols.newest(claims)
-  claim = next((c for c in current if study.name in c.arms[0] and c.verdict and c.ours), None)
+  fullest = protocols.fullest(claims)
+  claim = next((c for c in fullest if study.name in c.arms[0] and c.verdict and c.ours), None)
   if claim is None:
     return text
   outcome = measurement.arm(study, claim)

@@ -56,6 +56,22 @@ def check(ledger: Sequence[Claim]) -> None:
       raise UsageError(f'{claim.claim}: replaces {claim.replaces!r}: no row above it has that name')
 
 
+def check_kept(folder: pathlib.Path, ledger: Sequence[Claim]) -> None:
+  """Sees that every row that the last commit has registered is still there, as it was registered.
+
+  Raises:
+    UsageError: one is not.
+  """
+  kept = {claim.claim: claim.registered for claim in ledger}
+  _, text = committed(folder, 'HEAD')
+  for row in csv.DictReader(io.StringIO(text, newline='')):
+    registered = row.get('registered', '')
+    if registered and kept.get(row['claim']) != registered:
+      raise UsageError(
+        f'{folder.name}/claims.csv: {row["claim"]} was registered ({registered}) and must stay'
+      )
+
+
 def register(folder: pathlib.Path, claim: Claim) -> Claim:
   """The claim with its protocol registered.
 
@@ -126,7 +142,13 @@ def counted(ledger: Sequence[Claim]) -> list[Claim]:
   return [claim for claim in ledger if first(claim) and claim.claim not in wider.values()]
 
 
-def newest(ledger: Sequence[Claim]) -> list[Claim]:
-  """The claims that no other replaces."""
-  replaced = {claim.replaces for claim in ledger}
-  return [claim for claim in ledger if claim.claim not in replaced]
+def fullest(ledger: Sequence[Claim]) -> list[Claim]:
+  """Of rows that are one claim about the same study only that with most seeds, or the newest."""
+  best: dict[tuple[str, str], Claim] = {}
+  roots: dict[str, str] = {}
+  for claim in ledger:
+    roots[claim.claim] = roots.get(claim.replaces, claim.claim)
+    key = roots[claim.claim], claim.study
+    if key not in best or len(claim.seed_list) >= len(best[key].seed_list):
+      best[key] = claim
+  return [claim for claim in ledger if claim in best.values()]

@@ -140,6 +140,7 @@ def _reproduce(folder: pathlib.Path, values: flags.FlagValues) -> int:
 
 def _register(folder: pathlib.Path, wanted: Sequence[Claim]) -> None:
   """Registers the protocols of the wanted claims that have none yet, before any run."""
+  protocols.check_kept(folder, ledger(folder))
   new = {c.claim: protocols.register(folder, c) for c in wanted if not c.registered}
   if new:
     found = [new.get(claim.claim, claim) for claim in ledger(folder)]
@@ -195,6 +196,7 @@ def _overview() -> None:
 
 def refresh(folder: pathlib.Path) -> None:
   """Makes claims, README, figures and the expectations of flag files again from the results."""
+  protocols.check_kept(folder, ledger(folder))
   figures.draw(folder, ledger(folder))
   for path, text in refreshed(folder).items():
     _write(path, text)

@@ -31,6 +31,7 @@ def test_overview_is_what_the_claims_say():
 
 @pytest.mark.parametrize('paper', PAPERS)
 def test_protocols_stood_where_they_were_registered(paper):
+  protocols.check_kept(PAPERS[paper], reproduce.ledger(PAPERS[paper]))
   for claim in reproduce.ledger(PAPERS[paper]):
     assert bool(claim.registered) != bool(claim.not_run), claim.claim
     _, text = protocols.committed(PAPERS[paper], protocols.commit(claim) or 'none')

@@ -80,6 +80,15 @@ def test_a_row_is_registered_with_the_commit_it_stands_in(tmp_path):
     protocols.register(folder, _claim('other'))
 
 
+def test_a_registered_row_cannot_vanish(monkeypatch, tmp_path):
+  old, other = _registered(), _claim('other')
+  monkeypatch.setattr(protocols, 'committed', lambda *_: ('', claims.to_csv([old, other])))
+  protocols.check_kept(tmp_path, [dataclasses.replace(old, explanation='why'), _claim('new')])
+  for ledger in ([other], [dataclasses.replace(old, registered='')]):
+    with pytest.raises(UsageError, match=r'x was registered \(0123456789ab \w{8}\) and must stay'):
+      protocols.check_kept(tmp_path, ledger)
+
+
 def test_a_claim_counts_once_by_its_first_protocol():
   first = _claim(edge='rate=0.3 (largest)', verdict='consistent')
   seeds = _claim('seeds', replaces='x', seeds='1,2,3', verdict='reproduced')
@@ -92,4 +101,17 @@ def test_a_claim_counts_once_by_its_first_protocol():
   assert names(dataclasses.replace(first, edge=''), wider) == ['x']
   assert names(first, dataclasses.replace(wider, grid='rate=0.1,1')) == ['x']
   assert names(first, dataclasses.replace(wider, seeds='1,2,3')) == ['x']
-  assert [claim.claim for claim in protocols.newest([first, seeds])] == ['seeds']
+
+
+def test_pages_show_the_row_with_most_seeds():
+  first, fewer, more = _claim(), _claim('fewer', seeds='1'), _claim('more', seeds='1,2,3')
+  names = lambda *replacing: [
+    claim.claim
+    for claim in protocols.fullest(
+      [first, *(dataclasses.replace(r, replaces='x') for r in replacing)]
+    )
+  ]
+  assert names(fewer) == ['x']
+  assert names(fewer, more) == ['more']
+  assert names(_claim('wider', grid='rate=0.1,0.3,1')) == ['wider']
+  assert names(_claim('longer', study='other')) == ['x', 'longer']

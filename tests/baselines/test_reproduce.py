@@ -3,6 +3,7 @@
 import csv
 import pathlib
 
+import pandas as pd
 import pytest
 
 from baselines import claims, protocols, reproduce
@@ -173,6 +174,19 @@ def test_finished_runs_are_not_repeated(paper, capsys):
   assert run(paper, '--claim=rate') == 0
   assert run(paper, '--claim=rate') == 0
   assert '2 of 2 runs are finished already' in capsys.readouterr().out
+
+
+def test_runs_that_are_not_made_again_stay(paper):
+  """As a row that was replaced needs them."""
+  assert run(paper, '--claim=rate', '--write') == 0
+  runs = pd.read_csv(paper / 'results' / 'runs.csv')
+  curves = pd.read_csv(paper / 'results' / 'arm.csv')
+  assert run(paper, '--claim=both', '--write', f'--output_dir={paper.parent / "afresh"}') == 0
+  pd.testing.assert_frame_equal(pd.read_csv(paper / 'results' / 'arm.csv'), curves)
+  both = pd.read_csv(paper / 'results' / 'runs.csv')
+  pd.testing.assert_frame_equal(both[both['study'] == 'arm'].reset_index(drop=True), runs)
+  assert set(both['study']) == {'arm', 'other'}
+  assert ledger(paper)['rate']['verdict'] == 'reproduced'
 
 
 def test_changed_results_change_the_verdict(paper, capsys):
