@@ -14,7 +14,8 @@ from fl_research.soundness import validation
 INTRODUCTION = """
 Trains a model by simulated federated learning. Results go to <output_dir>/<experiment_name>/:
 metrics.csv (one row per round), hparams.csv, manifest.json, checkpoints/, the final model, a
-picture of the learning curve. The same command again resumes an interrupted run.
+picture of the learning curve. The same command again resumes an interrupted run, and with a larger
+--total_rounds it makes a finished one longer. Exit code 3: training diverged, and said why.
 
   python -m experiments.train --task=digits --experiment_name=first_run
   python -m experiments.train --flagfile=experiments/demo.flags
@@ -91,7 +92,7 @@ def train(settings: settings_lib.Settings) -> int:
   folder = run_folder.RunFolder(settings)
   folder.check()
   manifest = folder.manifest()
-  if manifest.get('finished'):
+  if folder.finished:
     diverged = manifest.get('diverged')
     ended = f'has ended ({manifest["stopped"]})' if diverged else 'is finished'
     print(f'{folder.path}: this run {ended}; nothing to do')

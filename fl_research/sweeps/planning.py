@@ -45,7 +45,7 @@ class Run:
 
   @property
   def finished(self) -> bool:
-    return bool(run_folder.read_manifest(self.folder).get('finished'))
+    return run_folder.RunFolder(self.settings).finished
 
   @property
   def diverged(self) -> bool:

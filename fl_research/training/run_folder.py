@@ -25,6 +25,7 @@ from fl_research.training import atomic_files, provenance
 
 MANIFEST = 'manifest.json'
 STREAMS = 'streams'
+ROUNDS = 'total_rounds'
 _LONGEST_NAME = 255
 _VERSIONS = ('tensorflow-federated', 'tensorflow', 'numpy', 'scikit-learn', 'pandas', 'scipy')
 
@@ -60,7 +61,7 @@ class RunFolder:
   def check(self) -> None:
     """Sees that the folder is new, or of a run with these settings, and can be written to.
 
-    Changes nothing.
+    A run may be made longer: `--total_rounds` may be above what it was. Changes nothing.
 
     Raises:
       UsageError: it holds another run (the first flag that differs is named) or something else, or
@@ -88,11 +89,38 @@ class RunFolder:
         f'not the folder of a run, as it has no {MANIFEST}'
       )
     self._check_streams()
-    for flag, (before, now) in self._differences().items():
-      raise UsageError(
-        f'--{flag}={now}: the run in {self.path} was started with --{flag}={before}; give the '
-        'same flags to resume it, or another --experiment_name'
-      )
+    differences = self._differences()
+    remedy = 'give the same flags to resume it, or another --experiment_name'
+    if list(differences) == [ROUNDS]:
+      remedy = self._why_not_longer(*differences[ROUNDS])
+    for flag, (before, now) in differences.items():
+      if remedy:
+        raise UsageError(
+          f'--{flag}={now}: the run in {self.path} was started with --{flag}={before}; {remedy}'
+        )
+
+  def _why_not_longer(self, before: int, now: int) -> str:
+    """What to do as these rounds cannot follow those of the run; empty where they can.
+
+    All that a round computes depends on its number and not on how many there are, but for noise
+    that is solved for all of them, and for patience with an evaluation that was not due.
+    """
+    other = 'give another --experiment_name'
+    if now < before:
+      return f'rounds can be added, not taken away; {other}'
+    if self._settings.target_epsilon is not None:
+      return f'its noise was solved for so many rounds (--target_epsilon); {other}'
+    if self._settings.patience and before % self._settings.rounds_per_evaluation:
+      return f'--patience has counted an evaluation at its end that a longer run lacks; {other}'
+    return ''
+
+  @property
+  def finished(self) -> bool:
+    """Whether the run has ended, and not only before rounds that were added since."""
+    manifest = self.manifest()
+    rounds = manifest.get('rounds', self._settings.total_rounds)
+    ended = bool(manifest.get('stopped')) or rounds >= self._settings.total_rounds
+    return bool(manifest.get('finished')) and ended
 
   def _check_streams(self) -> None:
     manifest = self.manifest()
