@@ -20,7 +20,7 @@ export UV_HTTP_TIMEOUT ?= 300
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check lint requirements build-files clean
+.PHONY: help env demo test check lint requirements build-files generated clean
 
 help:
 	@echo 'make demo          run federated averaging on an embedded data set'
@@ -30,6 +30,7 @@ help:
 	@echo 'make env           only set up the environment in .venv/'
 	@echo 'make requirements  after a change of dependencies: uv.lock and requirements.txt'
 	@echo 'make build-files   after a change of imports: the BUILD files'
+	@echo 'make generated     all that is generated: BUILD files, pages of docs/, the ledger'
 	@echo 'make clean         remove the environment and caches; results stay'
 
 demo: env
@@ -56,6 +57,11 @@ requirements: $(UV)
 
 build-files: env
 	@.venv/bin/python -m tests.build_files
+
+generated: build-files
+	@.venv/bin/python -m fl_research.soundness.combinations
+	@.venv/bin/python -m baselines.methods --page_only
+	@.venv/bin/python -m baselines.reproduce --refresh
 
 clean:
 	rm -rf .venv .uv .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -174,12 +174,12 @@ class Checker:
 
 
 def test_build_files_agree_with_the_imports():
-  assert Checker(ROOT).problems() == [], 'run `make build-files`'
+  assert Checker(ROOT).problems() == [], 'make generated'
 
 
 def test_build_files_are_what_the_generator_writes():
   for folder, text in build_files.Project(ROOT).build_files().items():
-    assert (ROOT / folder / 'BUILD').read_text() == text, 'run `make build-files`'
+    assert (ROOT / folder / 'BUILD').read_text() == text, 'make generated'
 
 
 def test_top_level_suite_names_every_test():

@@ -89,6 +89,11 @@ def test_algorithm(tmp_path):
   assert (table['method/norm'].iloc[1:] > 0).all()
 
 
+def test_a_rule_on_the_page_counts_clients_as_it_says():
+  """Of the contract tests of all rules the one that an attribute decides."""
+  assert aggregation.build('mid_range', {}).uses_weights is False
+
+
 def test_aggregator(tmp_path):
   table = _train(tmp_path, task='digits', aggregator='mid_range')
   assert table['eval/loss'].iloc[-1] < table['eval/loss'].iloc[0]

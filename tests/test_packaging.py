@@ -262,3 +262,10 @@ def test_every_target_is_explained(clone):
   targets = set(re.search(r'^\.PHONY: (.*)$', makefile, re.M)[1].split()) - {'help'}
   shown = clone.make().stdout
   assert {line.split()[1] for line in shown.splitlines()} == targets
+
+
+def test_make_generated_runs_every_generator():
+  recipe = re.search(r'^generated: (.*\n(?:\t.*\n)+)', (ROOT / 'Makefile').read_text(), re.M)[1]
+  assert 'build-files' in recipe
+  for module in ('fl_research.soundness.combinations', 'baselines.methods', 'baselines.reproduce'):
+    assert f'-m {module}' in recipe

@@ -128,13 +128,15 @@ def check(name: str, spec: ModelSpec) -> None:
     )
 
 
-def build(name: str, spec: ModelSpec, seed: int):
+def build(name: str, spec: ModelSpec, seed: int, initializer: str = ''):
   """Builds a model by name.
 
   Args:
     name: one of `NAMES`.
     spec: the data it is for, and hyperparameters where they differ from the defaults.
     seed: the run's seed, which fixes the initial weights.
+    initializer: how its kernels are drawn, one of `initializers.INITIALIZERS`; when empty, as its
+      module says.
 
   Returns:
     A `fl_research.models.model.Model`.
@@ -155,4 +157,4 @@ def build(name: str, spec: ModelSpec, seed: int):
   # Imported here so that reading the table, for --help, does not load TensorFlow.
   from fl_research.models import model
 
-  return model.Model(network, spec, seed)
+  return model.Model(network, spec, seed, initializer)

@@ -3,6 +3,8 @@
 Convolution 5 x 5 to 32 channels, maximum over 2 x 2, convolution 5 x 5 to 64, maximum over 2 x 2,
 512 units, softmax. The paper's 1,663,370 parameters (28 x 28 images of one channel, 10 classes)
 come out with SAME padding only.
+
+First weights: kernels Glorot uniform, biases 0.
 """
 
 from fl_research.models import layers

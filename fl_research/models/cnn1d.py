@@ -2,6 +2,8 @@
 
 Two convolutions over 9 moments (32 and 64 channels), each followed by the maximum over 2, then 128
 units: 284,166 parameters for UCI HAR (128 moments of 9 signals, 6 activities). Not from a paper.
+
+First weights: kernels Glorot uniform, biases 0.
 """
 
 from fl_research.models import layers

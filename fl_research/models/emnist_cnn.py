@@ -6,6 +6,8 @@ softmax: 1,206,590 parameters for 62 classes (1,199,882 for 10).
 The authors' code drops a quarter of the numbers after the maximum and half of the 128 units. That
 is the hyperparameter `dropout`, off by default: it needs a seed at every training step (see
 `Model.needs_seed`), which TFF's own processes have no place for.
+
+First weights: kernels Glorot uniform, biases 0.
 """
 
 from fl_research.models import layers

@@ -19,6 +19,8 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
+from fl_research.models.initializers import glorot_uniform, he_normal
+
 Shape = tuple[int, ...]
 Weights = Sequence[Any]
 """Tensors (or arrays), in the order of the layer's `weight_names`."""
@@ -29,33 +31,6 @@ _ACTIVATIONS = {
   'sigmoid': tf.nn.sigmoid,
   'tanh': tf.nn.tanh,
 }
-
-
-def glorot_uniform(
-  generator: np.random.Generator, shape: Shape, fan_in: int, fan_out: int
-) -> np.ndarray:
-  """U(-l, l) with l = sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio 2010, eq. 16)."""
-  limit = np.sqrt(6.0 / (fan_in + fan_out))
-  return generator.uniform(-limit, limit, shape).astype(np.float32)
-
-
-def he_normal(generator: np.random.Generator, shape: Shape, fan_in: int) -> np.ndarray:
-  """Normal of variance 2 / fan_in, cut at two deviations and rescaled (He et al. 2015, eq. 10).
-
-  Cutting shrinks the deviation by 0.8796, which is divided out, as Keras does.
-  """
-  draws = generator.standard_normal(shape)
-  while np.any(outside := np.abs(draws) > 2):
-    draws[outside] = generator.standard_normal(np.count_nonzero(outside))
-  return (draws * np.sqrt(2.0 / fan_in) / 0.87962566103423978).astype(np.float32)
-
-
-def orthogonal(generator: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
-  """A random matrix with orthonormal rows or columns, whichever are fewer (Saxe et al. 2014)."""
-  draws = generator.standard_normal((max(shape), min(shape)))
-  q, r = np.linalg.qr(draws)
-  q = q * np.sign(np.diag(r))  # makes the distribution uniform over orthogonal matrices
-  return (q if shape[0] >= shape[1] else q.T).astype(np.float32)
 
 
 class Layer(abc.ABC):

@@ -3,6 +3,8 @@
 The rating of item i by user u is p_u . q_i + b_u + b_i + mu, all learnt by gradient descent, as in
 Singhal et al. 2021 ("Federated reconstruction"). What is learnt about a user stands in layers of
 its own (`user_factors`, `user_bias`), which an algorithm may keep private.
+
+First weights: factors and biases of users and items U(-0.05, 0.05), the global bias 0.
 """
 
 import dataclasses

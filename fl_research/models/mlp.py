@@ -1,4 +1,7 @@
-"""Multi-layer perceptron for tabular data: `hidden_layers` layers of `hidden_units`, rectified."""
+"""Multi-layer perceptron for tabular data: `hidden_layers` layers of `hidden_units`, rectified.
+
+First weights: kernels Glorot uniform, biases 0.
+"""
 
 from fl_research.models import layers
 from fl_research.models.specification import ModelSpec

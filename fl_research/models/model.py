@@ -8,8 +8,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import metrics, random_streams
+from fl_research.models import initializers, objectives
 from fl_research.models import layers as layers_lib
-from fl_research.models import objectives
 from fl_research.models.specification import ModelSpec
 
 ModelWeights = tuple[tuple[Any, ...], tuple[()]]
@@ -26,13 +26,18 @@ class Model(tff.learning.models.FunctionalModel):
     network: the layers.
     spec: the data the model is for.
     seed: the run's seed, which fixes the initial weights.
+    initializer: how kernels are drawn, one of `initializers.INITIALIZERS`; as the network has it
+      when empty.
   """
 
-  def __init__(self, network: layers_lib.Layer, spec: ModelSpec, seed: int):
+  def __init__(self, network: layers_lib.Layer, spec: ModelSpec, seed: int, initializer: str = ''):
     self._network = network
     self._spec = spec
     generator = random_streams.generator(seed, 'initial weights')
     weights, _ = network.initialise(spec.input_shape, generator)
+    if initializer:
+      generator = random_streams.generator(seed, 'initializer')
+      weights = initializers.redraw(initializer, network.weight_names, weights, generator)
     super().__init__(
       initial_weights=(tuple(weights), ()),
       predict_on_batch_fn=tf.function(self.predict_on_batch),

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from fl_research.models import layers
+from fl_research.models import initializers, layers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,8 +43,8 @@ class LSTM(layers.Layer):
 
   def initialise(self, shape, generator):
     gates = 4 * self.units
-    kernel = layers.glorot_uniform(generator, (shape[1], gates), shape[1], gates)
-    recurrent_kernel = layers.orthogonal(generator, (self.units, gates))
+    kernel = initializers.glorot_uniform(generator, (shape[1], gates), shape[1], gates)
+    recurrent_kernel = initializers.orthogonal(generator, (self.units, gates))
     bias = np.zeros(gates, np.float32)
     bias[self.units : 2 * self.units] = 1
     return [kernel, recurrent_kernel, bias], (shape[0], self.units)

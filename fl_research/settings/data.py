@@ -5,6 +5,7 @@ from typing import Optional
 
 from fl_research import domains, models, tasks
 from fl_research.datasets import partition as partition_lib
+from fl_research.models import initializers
 from fl_research.settings import section
 
 _setting = section.settings_of('Data')
@@ -19,6 +20,12 @@ class Data:
 
   task: str = _setting('', 'what to learn', choices=lambda: tasks.TASKS)
   model: str = _setting('', "the model; the task's own when empty", choices=lambda: models.MODELS)
+  initializer: str = _setting(
+    '',
+    "how the model's kernels are drawn: by Keras' names, or fan_in_uniform (U(-1/sqrt(fan_in), "
+    "1/sqrt(fan_in)), biases too), PyTorch's default; the model's own way when empty",
+    choices=lambda: initializers.INITIALIZERS,
+  )
   data_dir: str = _setting(
     '',
     'folder of original data files; else $FL_RESEARCH_DATA_DIR, else the cache folder',

@@ -92,6 +92,7 @@ _TABLE = (
     '',
     'model_name net arch network m',
   ),
+  ('initializer', '', 'init weight_init kernel_initializer init_method'),
   (
     'partition',
     '',

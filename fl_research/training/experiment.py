@@ -74,7 +74,7 @@ class Outcome:
 def build_model(settings: Settings, data: run_data.RunData):
   """The model that the settings name."""
   name = settings.model or tasks.get_task(settings.task).default_model
-  return models.build(name, data.spec, settings.seed)
+  return models.build(name, data.spec, settings.seed, settings.initializer)
 
 
 def build_process(

@@ -22,7 +22,7 @@ REGISTERED = [
 
 
 def test_page_is_up_to_date():
-  assert methods.PAGE.read_text() == methods.page(), 'python -m baselines.methods --page_only'
+  assert methods.PAGE.read_text() == methods.page(), 'make generated'
 
 
 @pytest.mark.parametrize('module', sorted({method.module for method in METHODS}))

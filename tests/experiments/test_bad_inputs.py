@@ -88,8 +88,8 @@ FLAGS = {
   '--task=npz --data_file={here}/small --model=cnn --clients_per_round=1': '--model=cnn',
   # Files.
   '--task=mnist --data_dir={here}/empty': 'train-images-idx3-ubyte.gz: not in',
-  '--task=mnist --data_dir={here}/other': 'train-images-idx3-ubyte.gz: damaged, truncated or not readable',
-  '--task=fashion_mnist --data_dir={here}/torn': 'train-images-idx3-ubyte.gz: damaged, truncated or not readable',
+  '--task=mnist --data_dir={here}/other': 'train-images-idx3-ubyte.gz: SHA-256',
+  '--task=fashion_mnist --data_dir={here}/torn': 'train-images-idx3-ubyte.gz: damaged, truncated',
   '--task=tabular --data_file={here}/no.csv --client_column=c --label_column=y': 'no.csv',
   '--task=tabular --data_file={here}/junk.csv --client_column=c --label_column=y': 'junk.csv',
   '--task=tabular --data_file={here}/good.csv --client_column=d --label_column=y': '=d',

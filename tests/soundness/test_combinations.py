@@ -80,7 +80,7 @@ def _name(cell):
 
 
 def test_page_is_up_to_date():
-  assert combinations.PAGE.read_text() == combinations.page()
+  assert combinations.PAGE.read_text() == combinations.page(), 'make generated'
 
 
 def test_unsound_combinations_are_refused_with_the_reason():
