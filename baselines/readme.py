@@ -300,6 +300,9 @@ _RULES = f"""## Rules
   is wider than the tolerance and holds all of it. What is computed without chance is a point.
 - A best rate at the **edge of its grid** makes a row consistent at most, until the grid is extended
   (`experiments.sweep --extend_grid`).
+- **Random numbers**: a row's commit repeats it bit by bit. Since `random_streams.VERSION` is 2, the
+  same flags draw other numbers than at the commits of most rows; of these vargaftik2021_drive was
+  measured again, and one of its rows now *differs*.
 - The **protocol** (study, grid, seeds, measure, what is expected) is registered with its commit
   before the first run, by the program, which refuses a row that was changed afterwards. Another
   protocol is another row, which names the old one (`replaces`); the old verdict stays, and it is
