@@ -1,14 +1,11 @@
-"""Gives back what TensorFlow keeps of functions that are gone: about 4 MB for each process built.
+"""How much memory the suite's process takes, and giving back what it need not."""
 
-TensorFlow holds the kernels of every function it has ever run. Those of functions that are still
-there are made again at their next call.
-"""
-
-import ctypes
 import gc
 import os
 import pathlib
 import sys
+
+from fl_research.runtime import memory
 
 
 def resident_bytes() -> int:
@@ -21,8 +18,4 @@ def forget() -> None:
   if 'tests.contexts' in sys.modules:
     sys.modules['tests.contexts'].forget()
   gc.collect()
-  if 'tensorflow' in sys.modules:
-    from tensorflow.python.eager import context
-
-    context.context().clear_kernel_cache()
-  ctypes.CDLL(None).malloc_trim(0)
+  memory.trim()

@@ -1,14 +1,16 @@
 """From a method to TFF computations: a whole round in one.
 
-    initialize: ( -> S@SERVER)
-    next:       (<S@SERVER, {D}@CLIENTS> -> <S@SERVER, M@SERVER>)
+    start: (W@SERVER -> S@SERVER)
+    next:  (<S@SERVER, {D}@CLIENTS> -> <S@SERVER, M@SERVER>)
 
-with D the client's data (see `fl_research.client_data`). Where clients keep a state
-T = <method=…, compressor=<…>> from round to round it is an argument of its own, so that cohorts can
-be stacked ahead of their round whatever the states will be,
+with W the model's weights (an argument: as constants of graphs they would be in memory many times,
+and could not be larger than a graph may be), and D the client's data (see
+`fl_research.client_data`). Where clients keep a state T = <method=…, compressor=<…>> from round to
+round it is an argument of its own, so that cohorts can be stacked ahead of their round whatever the
+states will be,
 
-    next:       (<S@SERVER, {D}@CLIENTS, {T}@CLIENTS>
-                 -> <S, M, <client=int32[?], state=T[?]>>@SERVER),
+    next:  (<S@SERVER, {D}@CLIENTS, {T}@CLIENTS>
+            -> <S, M, <client=int32[?], state=T[?]>>@SERVER),
 
 and the new states come back stacked, for the training loop to store by client.
 
@@ -95,10 +97,13 @@ class _Composition:
     self._exchanges = self._method.exchanges
     self._combiners = [self._combiner(exchange) for exchange in self._exchanges]
     self._data_type = types.client_data_type(parts.model, parts.batch_size)
-    self._initial_server = tff.tensorflow.computation(self._server.initial)
+    self._weights = parts.model.initial_weights[0]
+    self._weights_type = tff.to_type(tuple(tff.TensorType(w.dtype, w.shape) for w in self._weights))
+    self._initial_server = tff.tensorflow.computation(self._server_state, self._weights_type)
     self._server_type = self._initial_server.type_signature.result
-    self._initial_client = tff.tensorflow.computation(self._client_state)
-    self._client_type = self._initial_client.type_signature.result
+    initial_client = tff.tensorflow.computation(self._client_state, self._weights_type)
+    self._client_type = initial_client.type_signature.result
+    self._new_client = initial_client(self._weights)
     self._trips = [self._trip(number) for number in range(len(self._exchanges))]
     self._check_private()
 
@@ -115,11 +120,15 @@ class _Composition:
     rule = summed.combiner_of(parts.aggregator or mean.build(parts.sums))
     return rule if parts.compressor is None else rule.sent_by(parts.compressor)
 
-  def _client_state(self) -> collections.OrderedDict:
+  def _server_state(self, weights: method_lib.Weights) -> collections.OrderedDict:
+    """The server's part of S before round 1."""
+    method = self._parts.method.bind(self._parts.federation(tuple(weights)))
+    return server_half.ServerHalf(self._parts, method).initial()
+
+  def _client_state(self, weights: method_lib.Weights) -> collections.OrderedDict:
     """T of a client that has never taken part."""
-    weights = self._parts.federation().initial_weights()
     return collections.OrderedDict(
-      method=handed_back.check_client_state(self._method, weights),
+      method=handed_back.check_client_state(self._method, tuple(weights)),
       compressor=tuple(self._memory(number) for number in range(len(self._exchanges))),
     )
 
@@ -134,8 +143,9 @@ class _Composition:
   def _update_specs(self, number: int) -> list[tf.TensorSpec]:
     """The tensors of an exchange's update, which only its work can tell."""
     half = self._client_half(number)
-    weights = self._parts.federation().initial_weights
-    state = tff.tensorflow.computation(lambda: self._method.initial_client_state(weights()))
+    state = tff.tensorflow.computation(
+      lambda weights: self._method.initial_client_state(tuple(weights)), self._weights_type
+    )
     update = tff.tensorflow.computation(
       half.update_of,
       [
@@ -214,9 +224,9 @@ class _Composition:
   def process(self) -> FederatedProcess:
     """The whole of it."""
     keeps = bool(tf.nest.flatten(tff.types.type_to_tf_tensor_specs(self._client_type)))
-    initialize = self._initialize()
+    start = self._start()
     at_clients = functools.partial(tff.FederatedType, placement=tff.CLIENTS)
-    state_type, data_type = initialize.type_signature.result, at_clients(self._data_type)
+    state_type, data_type = start.type_signature.result, at_clients(self._data_type)
 
     if keeps:
 
@@ -227,21 +237,20 @@ class _Composition:
         return state, measured, stacking.stack_at_server(kept)
 
     else:
-      nothing = self._initial_client()
 
       @tff.federated_computation(state_type, data_type)
       def next_round(state, data):
-        return self._round(state, data, tff.federated_value(nothing, tff.CLIENTS))[:2]
+        return self._round(state, data, tff.federated_value(self._new_client, tff.CLIENTS))[:2]
 
     measured_type = next_round.type_signature.result[1].member
     reported = [name for trip in self._trips for name in trip.half.measure_names]
     return FederatedProcess(
-      initialize=initialize,
+      start=start,
       next=next_round,
       client_data_type=self._data_type,
       report_columns=client_half.report_columns(self._parts, tuple(reported)),
       client_state_type=self._client_type,
-      initial_client_state=self._initial_client() if keeps else None,
+      initial_client_state=self._new_client if keeps else None,
       parts=self._parts,
       method=self._method,
       aggregation_columns=_scalar_names(measured_type['aggregation']),
@@ -250,16 +259,16 @@ class _Composition:
       bytes_up_per_client=sum(trip.bytes_up for trip in self._trips),
     )
 
-  def _initialize(self) -> tff.Computation:
-    """( -> S@SERVER)"""
+  def _start(self) -> tff.Computation:
+    """(W@SERVER -> S@SERVER)"""
 
-    @tff.federated_computation
-    def initialize():
-      server = tff.federated_eval(self._initial_server, tff.SERVER)
+    @tff.federated_computation(tff.FederatedType(self._weights_type, tff.SERVER))
+    def start(weights):
+      server = tff.federated_map(self._initial_server, weights)
       states = tuple(trip.combining.initialize() for trip in self._trips)
       return tff.federated_zip(collections.OrderedDict(server=server, aggregator=states))
 
-    return initialize
+    return start
 
   def _round(self, state: tff.Value, data: tff.Value, client_states: tff.Value):
     """The body of `next`: the new S, M, and <client, finite, state> of every client."""
@@ -309,7 +318,7 @@ class _Composition:
       lambda broadcast: trip.half.update_of(
         broadcast,
         tf.nest.map_structure(tf.constant, self._parts.server_data),
-        self._method.initial_client_state(self._parts.federation().initial_weights()),
+        tf.nest.map_structure(tf.constant, self._new_client['method']),
       ),
       broadcast.type_signature.member,
     )

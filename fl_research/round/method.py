@@ -42,6 +42,8 @@ class Federation:
     population_size: number of clients that can be drawn; None where nobody has said it.
     cohort_size: number of clients that are wanted in a round; None where nobody has said it.
     seed: the run's seed.
+    weights: the initial weights, where they are an argument of the graph that is being built; the
+      model's own, as constants, when None.
   """
 
   model: model_lib.Model
@@ -49,6 +51,7 @@ class Federation:
   population_size: Optional[int] = None
   cohort_size: Optional[int] = None
   seed: int = 0
+  weights: Optional[Weights] = None
 
   def require_population(self, method: str) -> None:
     """Raises `ValueError` where nobody has said how many clients there are."""
@@ -57,6 +60,8 @@ class Federation:
 
   def initial_weights(self) -> Weights:
     """The initial weights as tensors of the graph that is being built."""
+    if self.weights is not None:
+      return self.weights
     return tuple(tf.constant(w) for w in self.model.initial_weights[0])
 
 
@@ -148,7 +153,7 @@ class Method(Exchange):
   federation: Federation
 
   def bind(self, federation: Federation) -> 'Method':
-    """The method as it is for this federation; asked once, before anything else.
+    """The method as it is for this federation; asked before anything else, and maybe again.
 
     Raises:
       UsageError: its hyperparameters do not fit the federation; one line naming the flag.

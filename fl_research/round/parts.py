@@ -65,10 +65,10 @@ class Parts:
   cohort_size: Optional[int] = None
   seed: int = 0
 
-  def federation(self) -> method_lib.Federation:
-    """What the method is bound to."""
+  def federation(self, weights: Optional[method_lib.Weights] = None) -> method_lib.Federation:
+    """What the method is bound to, with initial weights of the graph that is being built."""
     return method_lib.Federation(
-      self.model, self.server_optimizer, self.population_size, self.cohort_size, self.seed
+      self.model, self.server_optimizer, self.population_size, self.cohort_size, self.seed, weights
     )
 
   def is_attacker(self, clients: tf.Tensor) -> tf.Tensor:

@@ -43,7 +43,7 @@ class FederatedProcess:
   """A federated optimisation method, ready to run.
 
   Attributes:
-    initialize: `( -> S@SERVER)`.
+    start: `(W@SERVER -> S@SERVER)`.
     next: `(<S@SERVER, {D}@CLIENTS, …> -> <S, M, …>@SERVER)`, see
       `fl_research.round.composition`.
     client_data_type: the type D of one client's data.
@@ -61,7 +61,7 @@ class FederatedProcess:
       of what it sends, measured by the types that cross the wire.
   """
 
-  initialize: tff.Computation
+  start: tff.Computation
   next: tff.Computation
   client_data_type: tff.Type
   report_columns: tuple[str, ...]
@@ -73,6 +73,10 @@ class FederatedProcess:
   method_columns: tuple[str, ...]
   bytes_down_per_client: int
   bytes_up_per_client: int
+
+  def initialize(self) -> Any:
+    """S before round 1, with the model's initial weights."""
+    return self.start(self.parts.model.initial_weights[0])
 
   @property
   def keeps_client_state(self) -> bool:

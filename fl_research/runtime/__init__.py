@@ -16,6 +16,7 @@ import os
 from typing import Optional
 
 from fl_research import environment  # noqa: F401  before TensorFlow
+from fl_research.runtime import memory
 from fl_research.runtime.errors import ComputationError  # noqa: F401  raised by every runtime
 
 NAMES = ('auto', 'fused', 'native')
@@ -90,6 +91,7 @@ def set_context(name: str = 'auto', client_parallelism: Optional[int] = None, ji
 
   context = _create(name, client_parallelism, jit)
   tff.framework.set_default_context(context)
+  memory.trim()
   return context
 
 
@@ -99,8 +101,11 @@ def use_context(name: str = 'auto', client_parallelism: Optional[int] = None, ji
   import tensorflow_federated as tff
 
   context = _create(name, client_parallelism, jit)
-  with tff.framework.get_context_stack().install(context):
-    yield context
+  try:
+    with tff.framework.get_context_stack().install(context):
+      yield context
+  finally:
+    memory.trim()
 
 
 def async_context(name: str = 'auto', client_parallelism: Optional[int] = None, jit: str = 'off'):

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
+from tensorflow.python.eager import context
 
 FlatFunction = Callable[..., Sequence[tf.Tensor]]
 """Takes tensors and returns a list of tensors."""
@@ -12,16 +13,19 @@ def compile_flat(function: Callable, signature: Sequence[tf.TensorSpec]) -> Flat
   """Traces a function of tensors that returns a flat list of them.
 
   A concrete function binds its arguments anew in every call, which for a model's weights takes as
-  long as some steps of training (0.2 ms for 14 tensors, where the call itself takes 0.02 ms). Here
+  long as some steps of training (0.3 ms for 14 tensors, where the call itself takes 0.07 ms). Here
   the caller vouches for them: as many tensors as the signature has, and of its types.
+
+  It is called by its name, not by `StatefulPartitionedCall`, which takes half as long: TensorFlow
+  would keep the kernels of the latter when the function is gone, 4 MB of each federated process.
   """
   traced = tf.function(function, autograph=False, input_signature=signature)
   concrete = traced.get_concrete_function()
   captured = list(concrete.captured_inputs)
-  output_types = [tensor.dtype for tensor in concrete.outputs]
+  name, outputs = concrete.name, len(concrete.outputs)
 
-  def call(*tensors: tf.Tensor) -> Sequence[tf.Tensor]:
-    arguments = [*tensors, *captured]
-    return tf.raw_ops.StatefulPartitionedCall(args=arguments, Tout=output_types, f=concrete)
+  def call(*tensors: tf.Tensor, alive=concrete) -> Sequence[tf.Tensor]:
+    del alive  # What is called by its name must be kept alive.
+    return context.context().call_function(name, [*tensors, *captured], outputs) or []
 
   return call

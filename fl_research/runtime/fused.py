@@ -23,15 +23,22 @@ hand had none.
 import collections
 import concurrent.futures
 import dataclasses
+import functools
 import hashlib
 from typing import Any
+import weakref
 
 from absl import logging
 import tensorflow_federated as tff
 
 from fl_research.runtime import errors, expressions, invocation, native
 
-_CACHE_SIZE = 512
+_CACHE_SIZE = 32
+"""How many computations stay compiled, the last ones called, when the program has dropped them."""
+
+
+def _forget(known: dict[int, tuple], key: int, _: weakref.ref) -> None:
+  known.pop(key, None)
 
 
 class FusedContext(tff.framework.SyncContext):
@@ -50,8 +57,8 @@ class FusedContext(tff.framework.SyncContext):
     self.jit = jit
     self._native = native.NativeContext()
     self._pool = concurrent.futures.ThreadPoolExecutor(self.client_parallelism)
-    self._by_identity: collections.OrderedDict[int, tuple] = collections.OrderedDict()
-    self._by_content: dict[bytes, Any] = {}
+    self._by_identity: dict[int, tuple[weakref.ref, Any]] = {}
+    self._by_content: collections.OrderedDict[bytes, Any] = collections.OrderedDict()
     self._fallbacks: list[str] = []
 
   def invoke(self, comp, arg):
@@ -69,16 +76,21 @@ class FusedContext(tff.framework.SyncContext):
     return tff.types.type_to_py_container(result, result_type)
 
   def _runnable(self, comp):
-    known = self._by_identity.get(id(comp))
-    if known is not None:
-      return known[1]
+    known = self._by_identity
+    if id(comp) not in known:
+      forget = functools.partial(_forget, known, id(comp))
+      known[id(comp)] = weakref.ref(comp, forget), self._compiled(comp)
+    return known[id(comp)][1]
+
+  def _compiled(self, comp):
+    """What runs a computation, or one of the same content that was called not long ago."""
     proto = tff.framework.ConcreteComputation.get_proto(comp)
     content = hashlib.sha256(proto.SerializeToString(deterministic=True)).digest()
     if content not in self._by_content:
       self._by_content[content] = self._compile(comp, proto)
-    self._by_identity[id(comp)] = comp, self._by_content[content]
-    if len(self._by_identity) > _CACHE_SIZE:
-      self._by_identity.popitem(last=False)
+    self._by_content.move_to_end(content)
+    if len(self._by_content) > _CACHE_SIZE:
+      self._by_content.popitem(last=False)
     return self._by_content[content]
 
   def _compile(self, comp, proto):
@@ -93,13 +105,15 @@ class FusedContext(tff.framework.SyncContext):
       raise errors.ComputationError(f'{signature}: {reason}') from reason
     except (expressions.NotReducible, NotImplementedError) as reason:
       message = f'{comp.type_signature.compact_representation()}: {reason}'
-      self._fallbacks.append(message)
-      logging.warning("Runs on TFF's own runtime, not the fused one: %s.", message)
+      if message not in self._fallbacks:
+        self._fallbacks.append(message)
+        logging.warning("Runs on TFF's own runtime, not the fused one: %s.", message)
       return None
 
   def report(self) -> dict:
     """What to write into a run's manifest."""
-    runnables = [known for known in self._by_content.values() if known is not None]
+    known = [*self._by_content.values(), *(runnable for _, runnable in self._by_identity.values())]
+    runnables = dict.fromkeys(runnable for runnable in known if runnable is not None)
     client_steps = [step for known in runnables for step in known.client_steps]
     return {
       'runtime': self.name,

@@ -5,14 +5,18 @@ graph once, so that it can be imported into a `tf.function` any number of times,
 one graph and from several threads:
 
 - pruned to what its outputs need, its placeholders replaced by the arguments;
-- its library functions renamed after their content, since two graphs may use one name for two;
+- its library functions renamed, since two graphs may use one name for two;
 - its initialisation (variables, tables) made to run before everything else, on every call;
 - its resources private to a call, since chunks of clients run at the same time.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+import contextlib
+import contextvars
 import functools
 import hashlib
+import itertools
+import weakref
 
 import numpy as np
 import tensorflow as tf
@@ -24,6 +28,9 @@ from fl_research.runtime import dataset_loops
 # TensorFlow's own mark (`ResourceHandle::ANONYMOUS_NAME`) for a variable that is new each time its
 # handle is made.
 _ANONYMOUS = b'cd2c89b7-88b7-44c8-ad83-06c2a9158347'
+
+
+_numbers = itertools.count()
 
 
 def binding_names(binding) -> list[str]:
@@ -92,10 +99,10 @@ def _make_resources_private(graph: tf.compat.v1.GraphDef) -> None:
 
 
 def _rename_functions(graph: tf.compat.v1.GraphDef) -> None:
-  """Appends a digest of the whole library to the name of each of its functions."""
+  """Appends a number of its own to the name of each function of the library."""
   library = graph.library
-  digest = hashlib.sha256(library.SerializeToString(deterministic=True)).hexdigest()[:12]
-  renamed = {f.signature.name: f'{f.signature.name}_{digest}' for f in library.function}
+  number = next(_numbers)
+  renamed = {f.signature.name: f'{f.signature.name}_piece_{number}' for f in library.function}
 
   def rename_node(node):
     node.op = renamed.get(node.op, node.op)
@@ -136,7 +143,8 @@ class Piece:
     needed = _needed_for(graph, [_node_of(name) for name in self._outputs])
     self._fed = {node.name for node in graph.node if node.op == 'Placeholder'} & needed
     self._graph = _pruned(graph, needed)
-    _register(self._graph.library)
+    names = _register(self._graph.library)
+    weakref.finalize(self, _forget, names)
 
   def __call__(self, args: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """Adds the computation to the current graph.
@@ -177,21 +185,38 @@ def _pruned(graph, needed: set[str]):
   return kept
 
 
-def _register(library) -> None:
+def _register(library) -> list[str]:
   """Makes the renamed functions known to the runtime: importing a graph only tells the graph."""
   for function in library.function:
     context.context().add_function_def(function)
+  return [function.signature.name for function in library.function]
 
 
-_pieces: dict[bytes, Piece] = {}
+def _forget(names: Iterable[str]) -> None:
+  for name in names:
+    context.context().remove_function(name)
+
+
+_pieces: contextvars.ContextVar[dict[bytes, Piece]] = contextvars.ContextVar('pieces')
+
+
+@contextlib.contextmanager
+def pieces() -> Iterator[dict[bytes, Piece]]:
+  """Where `piece_of` may be called; gives the pieces, to be kept as long as what they built."""
+  token = _pieces.set({})
+  try:
+    yield _pieces.get()
+  finally:
+    _pieces.reset(token)
 
 
 def piece_of(proto) -> Piece:
-  """The piece for a computation proto; one per distinct proto."""
+  """The piece for a computation proto; one per distinct proto of the `pieces` around."""
+  known = _pieces.get()
   key = hashlib.sha256(proto.SerializeToString(deterministic=True)).digest()
-  if key not in _pieces:
-    _pieces[key] = Piece(proto)
-  return _pieces[key]
+  if key not in known:
+    known[key] = Piece(proto)
+  return known[key]
 
 
 def appends_rows(proto, leaves: int) -> bool:

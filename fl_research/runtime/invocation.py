@@ -35,7 +35,7 @@ class Local:
   def __init__(self, proto, type_signature):
     parameter_type = type_signature.parameter
     self._leaf_types = graph_functions.leaf_types(parameter_type)
-    piece = graph_functions.piece_of(proto)
+    self._piece = piece = graph_functions.Piece(proto)
     signature = [graph_functions.leaf_spec(leaf) for leaf in self._leaf_types]
     self._function = flat_function.compile_flat(lambda *tensors: piece(tensors), signature)
     self._parameter_type = parameter_type
@@ -151,11 +151,12 @@ class Federated:
     self._parallelism = parallelism
     self._program = programs.program_of(computation)
     self._steps: list[Any] = []
-    for step in self._program.steps:
-      if step.at_clients:
-        self._steps.append(ClientWork(self._program, step, jit))
-      elif step.outputs:
-        self._steps.append((step, server_steps.server_function(self._program, step)))
+    with graph_functions.pieces() as self._pieces:
+      for step in self._program.steps:
+        if step.at_clients:
+          self._steps.append(ClientWork(self._program, step, jit))
+        elif step.outputs:
+          self._steps.append((step, server_steps.server_function(self._program, step)))
 
   def run(self, argument, pool):
     """Runs the computation on a Python argument; returns Structs of NumPy values."""

@@ -119,7 +119,7 @@ class PersonalEvaluator:
     self._settings = settings
     model = process.parts.model
     person_type = collections.OrderedDict(
-      server=process.initialize.type_signature.result.member['server'],
+      server=process.start.type_signature.result.member['server'],
       state=process.client_state_type['method'],
       data=types.client_data_type(model),
     )

@@ -10,6 +10,11 @@ import tensorflow as tf
 
 from fl_research.training.observer import Observer
 
+_SCALAR = tf.compat.v1.SummaryMetadata(
+  plugin_data={'plugin_name': 'scalars'}, data_class='DATA_CLASS_SCALAR'
+)
+_FLOAT = {'dtype': tf.float32.as_datatype_enum, 'tensor_shape': {}}
+
 
 class Writer(Observer):
   """Writes the numbers of each row of metrics.csv as scalars, the round being the step.
@@ -30,10 +35,15 @@ class Writer(Observer):
 
   def row(self, row: dict[str, Any]) -> None:
     """Writes a row; texts and undefined values are left out."""
-    with self._disk_errors(), self._writer.as_default(step=row['round']):
-      for name, value in row.items():
-        if name != 'round' and isinstance(value, (int, float)) and value == value:
-          tf.summary.scalar(name, value)
+    scalars = [
+      tf.compat.v1.Summary.Value(tag=name, tensor=_FLOAT | {'float_val': [value]}, metadata=_SCALAR)
+      for name, value in row.items()
+      if name != 'round' and isinstance(value, (int, float)) and value == value
+    ]
+    summary = tf.compat.v1.Summary(value=scalars).SerializeToString()
+    with self._disk_errors(), self._writer.as_default():
+      # One event: thirty of `tf.summary.scalar` take twenty times as long.
+      tf.summary.experimental.write_raw_pb(summary, step=row['round'])
 
   def checkpoint(self, progress: Any) -> None:
     """Brings what was written to the disk.

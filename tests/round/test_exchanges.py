@@ -7,11 +7,13 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research import runtime
+from fl_research import algorithms, models, runtime
 from fl_research.aggregation import compression, mean, median, stacked, summed, sums
 from fl_research.algorithms import fed_avg, fed_sgd
+from fl_research.datasets.federated_data import Problem
+from fl_research.models.specification import ModelSpec
 from fl_research.population import attacks
-from fl_research.round import client_half, method, server_half
+from fl_research.round import client_half, composition, method, parts, server_half
 from fl_research.round.structures import subtract
 from tests.aggregation import seven_clients
 from tests.algorithms import harness
@@ -276,3 +278,20 @@ def test_attackers_who_collude_need_a_rule_that_shows_updates():
   factory = summed.Summed(tff.aggregators.MeanFactory())
   with pytest.raises(ValueError, match='--attack'):
     harness.build(fed_avg.build(), aggregator=factory, attack=attack, attackers=(0,))
+
+
+@pytest.mark.parametrize('name', ['fedavg', 'scaffold', 'ditto'])
+def test_no_graph_holds_the_initial_weights(name):
+  spec = ModelSpec((100_000,), np.dtype('f4'), (), np.dtype('i4'), Problem.CLASSIFICATION, 2)
+  model = models.build('softmax', spec, 0)
+  optimizer = tff.learning.optimizers.build_sgdm(harness.RATE)
+  process = composition.build_process(
+    parts.Parts(
+      model, algorithms.build(name, {}), optimizer, optimizer, batch_size=4, population_size=3
+    )
+  )
+  for computation in (process.start, process.next):
+    proto = tff.framework.ConcreteComputation.get_proto(computation)
+    assert proto.ByteSize() < 4 * model.num_parameters
+  weights = process.model_weights(process.initialize())
+  np.testing.assert_array_equal(weights[0], model.initial_weights[0][0])

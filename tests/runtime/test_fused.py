@@ -2,16 +2,18 @@
 
 import asyncio
 import collections
+import gc
 import types
 
 import attrs
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.python.eager import context as eager_context
 import tensorflow_federated as tff
 
 from fl_research import runtime  # before TensorFlow
-from fl_research.runtime import client_loop, expressions, invocation, python_values
+from fl_research.runtime import client_loop, expressions, fused, invocation, python_values
 from fl_research.runtime import program as programs
 from tests.runtime import rounds
 
@@ -281,6 +283,35 @@ def test_results_are_numpy_in_the_types_containers():
   )
   assert type(state) is list
   assert all(type(weights) is np.ndarray for weights in state)
+
+
+def _scaled(factor):
+  multiply = tf.function(lambda x: x * factor)
+  local = tensorflow(lambda x: multiply(x), FLOAT)
+  return local, tff.federated_computation(
+    lambda x: tff.federated_sum(tff.federated_map(local, x)), AT_CLIENTS
+  )
+
+
+def _known_functions():
+  gc.collect()
+  return set(eager_context.context().list_function_names())
+
+
+def test_what_was_compiled_goes_when_nothing_can_call_it(monkeypatch):
+  monkeypatch.setattr(fused, '_CACHE_SIZE', 2)
+  with runtime.use_context('fused', 1) as context:
+    before = _known_functions()
+    for factor in range(5):
+      local, mapped = _scaled(factor)
+      assert mapped([1.0, 2.0]) == local(3.0) == 3.0 * factor
+    assert len(context._by_identity) == 2
+    assert _known_functions() - before
+    del local, mapped
+    assert _known_functions() - before
+    assert (len(context._by_content), len(context._by_identity)) == (2, 0)
+    context._by_content.clear()
+    assert _known_functions() <= before
 
 
 def test_the_state_may_come_as_tensors():

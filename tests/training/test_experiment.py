@@ -5,6 +5,7 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import re
 import shutil
@@ -13,13 +14,14 @@ from absl import logging
 import numpy as np
 import pandas as pd
 import pytest
+from tensorboard.backend.event_processing import event_accumulator
 import tensorflow as tf
 
 from experiments import command_line, evaluate, train
 from fl_research import client_data, runtime
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
-from fl_research.training import experiment, run_data, run_folder
+from fl_research.training import experiment, run_data, run_folder, tensorboard
 from tests.oracles import softmax_regression
 from tests.training import runs
 
@@ -164,17 +166,11 @@ def test_the_keras_file_predicts_the_same(done, data):
 
 
 def scalars(folder, tag):
-  """(step, value) of a tag in all files of a logdir."""
-  found = []
-  for path in sorted((folder / 'logdir').glob('events.out.tfevents.*')):
-    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
-      event = tf.compat.v1.Event.FromString(record)
-      found += [
-        (event.step, float(tf.make_ndarray(value.tensor)))
-        for value in event.summary.value
-        if value.tag == tag
-      ]
-  return found
+  """(step, value) of a tag, as TensorBoard reads them."""
+  everything = {event_accumulator.TENSORS: 0}
+  accumulator = event_accumulator.EventAccumulator(str(folder / 'logdir'), everything)
+  events = accumulator.Reload().Tensors(tag)
+  return [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events]
 
 
 def assert_tensorboard_shows_metrics_csv(folder):
@@ -185,6 +181,18 @@ def assert_tensorboard_shows_metrics_csv(folder):
     found = scalars(folder, tag)
     assert [step for step, _ in found] == [step for step, _ in expected]
     np.testing.assert_allclose([v for _, v in found], [v for _, v in expected], rtol=1e-6)
+
+
+def test_tensorboard_gets_one_event_a_row(tmp_path):
+  writer = tensorboard.Writer(tmp_path / 'logdir', -1)
+  for step in range(3):
+    row = {'round': step, 'loss': 0.5, 'nothing': math.nan, 'note': 'text', 'large': 1e300}
+    writer.row(row | {f'x{k}': k for k in range(30)})
+  writer.close()
+  (path,) = (tmp_path / 'logdir').iterdir()
+  _, *events = tensorboard._events(path)
+  assert [(event.step, len(event.summary.value)) for event in events] == [(n, 32) for n in range(3)]
+  assert scalars(tmp_path, 'x7') == [(n, 7.0) for n in range(3)]
 
 
 def test_tensorboard_shows_metrics_csv(done):
