@@ -187,7 +187,7 @@ def build_evaluation(
   if settings.evaluate_train:
     further['train_set'] = data.train.pooled()
   return model_evaluation.ModelEvaluation(
-    evaluation.Evaluator(process.parts.model),
+    evaluation.Evaluator(process.parts.model, settings.evaluate_auc),
     data,
     further,
     fine_tuning.build(settings, process.parts.model, data),

@@ -68,6 +68,7 @@ def load(settings: Settings) -> RunData:
   """
   task = tasks.get_task(settings.task)
   data = tasks.load(settings.task, _options(settings))
+  _check_auc(data, settings)
   clients = _rename_labels(_test_on_own(_deal_out(data, settings), settings), settings)
   train, held_out = _hold_out(clients.train, settings)
   passport_of_split = passport.passport(train, data.problem)
@@ -188,6 +189,15 @@ def _rename_labels(data: FederatedData, settings: Settings) -> FederatedData:
     test=test_clients.pooled(),
     test_clients=test_clients,
   )
+
+
+def _check_auc(data: tasks.Data, settings: Settings) -> None:
+  if settings.evaluate_auc and data.problem is not Problem.CLASSIFICATION:
+    always = ', which always has it' if data.problem is Problem.BINARY else ''
+    raise UsageError(
+      f'--evaluate_auc=true: only read for more than two classes, and {settings.task} is a '
+      f'{data.problem.value} problem{always}'
+    )
 
 
 def _hold_out(clients: Clients, settings: Settings) -> tuple[Clients, Optional[Clients]]:
