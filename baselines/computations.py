@@ -74,17 +74,18 @@ def save(folder: pathlib.Path, rows: pd.DataFrame) -> None:
   rows.sort_values(['claim', 'seed'], kind='stable').to_csv(path, index=False)
 
 
-def load(folder: pathlib.Path, claim: str) -> pd.DataFrame:
-  """The rows of values.csv for a claim.
+def load(folder: pathlib.Path, claim: claims.Claim) -> pd.DataFrame:
+  """The rows of values.csv for a claim, one for each of its seeds.
 
   Raises:
-    UsageError: there are none.
+    UsageError: some are missing.
   """
   path = folder / studies.RESULTS / VALUES
-  table = _read(path) if path.exists() else pd.DataFrame(columns=['claim'])
-  rows = table[table['claim'] == claim]
-  if rows.empty:
-    raise UsageError(f'{claim}: has not been computed yet')
+  table = _read(path) if path.exists() else pd.DataFrame(columns=['claim', 'seed'])
+  seeds = [str(seed) for seed in claim.seed_list] or ['']
+  rows = table[(table['claim'] == claim.claim) & table['seed'].isin(seeds)]
+  if len(rows) < len(seeds):
+    raise UsageError(f'{claim.claim}: has not been computed yet')
   return rows
 
 

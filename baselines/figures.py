@@ -3,6 +3,7 @@
 `figures.csv` of a paper has a row per figure: `figure`, the name of its file; `title`; `column` of
 the curves; and `studies`, with blanks between. Each study is drawn in the cell that a claim chose.
 Where `column` is `MEASURE against FLAG`, each algorithm is a line, and each of its studies a point.
+Where it is `FILE.csv: Y against X`, the lines are those that a file of `results/` names in `line`.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ import pathlib
 from absl import flags
 from matplotlib import axes as axes_lib
 import numpy as np
+import pandas as pd
 
-from baselines import measurement, studies
+from baselines import measurement, protocols, studies
 from baselines.claims import Claim
 from baselines.studies import Study
 from experiments import command_line
@@ -50,7 +52,12 @@ def file(folder: pathlib.Path, row: dict[str, str]) -> pathlib.Path:
 
 def draw(folder: pathlib.Path, ledger: Sequence[Claim]) -> None:
   """Draws a paper's figures, with those of their studies that have been measured."""
+  ledger = protocols.fullest(ledger)
   for row in rows(folder):
+    table, colon, columns = row['column'].partition('.csv: ')
+    if colon:
+      _plot_table(folder / studies.RESULTS / f'{table}.csv', columns, file(folder, row))
+      continue
     listed = [Study(folder, name) for name in row['studies'].split()]
     measured = [study for study in listed if _measured(study, ledger)]
     if not measured:
@@ -63,6 +70,18 @@ def draw(folder: pathlib.Path, ledger: Sequence[Claim]) -> None:
       runs = analysis.concatenate([_runs(study, ledger) for study in measured])
       analysis.plot_curves(runs, row['column'], ['study'], axes)
     figure.savefig(file(folder, row), dpi=120, bbox_inches='tight')
+
+
+def _plot_table(path: pathlib.Path, columns: str, target: pathlib.Path) -> None:
+  """One column of a file against another, line by line."""
+  y, _, x = columns.partition(_AGAINST)
+  figure, axes = plots.new_figure()
+  for number, (name, part) in enumerate(pd.read_csv(path).groupby('line', sort=False)):
+    axes.plot(part[x], part[y], label=name, color=plots.COLORS[number], marker='os^DvPX*'[number])
+  axes.set(xlabel=x, ylabel=y)
+  axes.grid(alpha=0.3)
+  axes.legend(frameon=False)
+  figure.savefig(target, dpi=120, bbox_inches='tight')
 
 
 def _plot_against(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 import re
 
-from baselines import measurement, studies
+from baselines import measurement, protocols, studies
 from baselines.claims import Claim
 from baselines.studies import Study
 
@@ -14,7 +14,8 @@ _EXPECTED = '# Expected: '
 def updated(study: Study, claims: Sequence[Claim]) -> str:
   """The text of a study's flag file, with what the first of its measured claims found."""
   text = study.flag_file.read_text()
-  claim = next((c for c in claims if study.name in c.arms[0] and c.verdict and c.ours), None)
+  fullest = protocols.fullest(claims)
+  claim = next((c for c in fullest if study.name in c.arms[0] and c.verdict and c.ours), None)
   if claim is None:
     return text
   outcome = measurement.arm(study, claim)

@@ -24,12 +24,14 @@ class Outcome:
     values: one per seed; NaN where a target was not reached.
     random: whether seeds make a difference, so that there is an interval.
     chosen: the best cell of each study, in words.
+    edge: what of it lies at the edge of the grid, in words.
     facts: one row per run, with `seconds`, `machine`, `commit`.
   """
 
   values: np.ndarray
   random: bool
   chosen: str
+  edge: str
   facts: pd.DataFrame
 
 
@@ -58,8 +60,8 @@ def measure(folder: pathlib.Path, claim: Claim) -> Claim:
 
 
 def _computed(folder: pathlib.Path, claim: Claim) -> Outcome:
-  rows = computations.load(folder, claim.claim)
-  return Outcome(rows['value'].to_numpy(np.float64), bool(claim.seed_list), '', rows)
+  rows = computations.load(folder, claim)
+  return Outcome(rows['value'].to_numpy(np.float64), bool(claim.seed_list), '', '', rows)
 
 
 def _trained(folder: pathlib.Path, claim: Claim) -> Outcome:
@@ -68,8 +70,13 @@ def _trained(folder: pathlib.Path, claim: Claim) -> Outcome:
   values = arms[0].values
   for operator, other in zip(operators, arms[1:]):
     values = claims.OPERATORS[operator](values, other.values)
-  chosen = dict.fromkeys(each.chosen for each in arms)
-  return Outcome(values, True, ' | '.join(chosen), pd.concat([each.facts for each in arms]))
+  chosen, edges = (_different(each) for each in zip(*((a.chosen, a.edge) for a in arms)))
+  facts = pd.concat([each.facts for each in arms])
+  return Outcome(values, True, ' | '.join(chosen), ' | '.join(filter(None, edges)), facts)
+
+
+def _different(texts: Iterable[str]) -> list[str]:
+  return list(dict.fromkeys(texts))
 
 
 def arm(study: Study, claim: Claim) -> Outcome:
@@ -86,7 +93,8 @@ def arm(study: Study, claim: Claim) -> Outcome:
   facts = studies.load_facts(study.folder, study.name)
   used = {studies.cell_name(cell) for cell in studies.cells(grid)}
   facts = facts[facts['cell'].isin(used)]
-  return Outcome(values, True, studies.cell_name(best), facts)
+  edge = ', '.join(studies.edges(grid, best))
+  return Outcome(values, True, studies.cell_name(best), edge, facts)
 
 
 def own_axes(study: Study, claim: Claim) -> list[str]:
@@ -105,19 +113,32 @@ def _columns(folder: pathlib.Path, claim: Claim, outcome: Outcome) -> dict[str, 
   values = outcome.values
   if outcome.random and len(values) < 2:
     raise UsageError(f'{claim.claim}: one seed gives no interval; at least two are needed')
-  mean = float(values.mean())
-  low, high = analysis.t_interval(values) if outcome.random else (mean, mean)
+  mean, low, high = summary(values, claim.relative, outcome.random)
   return {
     'ours': _text(mean),
     'low': _text(low),
     'high': _text(high),
     'n_seeds': str(len(values)) if outcome.random else '',
     'chosen': outcome.chosen,
-    'verdict': claims.verdict(claim, mean, low, high),
+    'edge': outcome.edge,
+    'verdict': claims.verdict(claim, low, high, outcome.edge),
     'minutes': f'{outcome.facts["seconds"].sum() / 60:.1f}',
     **{name: _joined(outcome.facts[name]) for name in _CONDITIONS},
     'command': f'python -m baselines.reproduce --paper={folder.name} --claim={claim.claim}',
   }
+
+
+def summary(values: np.ndarray, relative: bool, random: bool = True) -> tuple[float, float, float]:
+  """Mean and 95 % t interval; of logarithms where only factors have a meaning.
+
+  The plain interval of three ratios, or of three numbers of rounds, can reach below zero.
+  """
+  if not random:
+    return float(values.mean()), float(values.mean()), float(values.mean())
+  scaled = np.log(values) if relative else values
+  ends = np.array([scaled.mean(), *analysis.t_interval(scaled)])
+  mean, low, high = np.exp(ends) if relative else ends
+  return float(mean), float(low), float(high)
 
 
 def _text(number: float) -> str:

@@ -6,7 +6,17 @@ import shutil
 
 from absl import flags
 
-from baselines import claims, computations, figures, flag_files, measurement, readme, smoke, studies
+from baselines import (
+  claims,
+  computations,
+  figures,
+  flag_files,
+  measurement,
+  protocols,
+  readme,
+  smoke,
+  studies,
+)
 from baselines.claims import Claim
 from baselines.studies import Study
 from experiments import command_line
@@ -30,7 +40,8 @@ HELP = {
   'paper: all claims',
   'output_dir': 'folder of the runs',
   'data_dir': 'folder of original data files, as for experiments.train',
-  'write': 'put results, verdicts and READMEs into baselines/',
+  'write': 'put results, verdicts and READMEs into baselines/; before the first run of a row its '
+  'protocol is registered, for which the row must be committed',
   'refresh': 'run nothing: compute verdicts and READMEs again from the committed results',
 }
 HERE = pathlib.Path(__file__).parent
@@ -47,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
   if values.refresh:
     for folder in folders:
       refresh(folder)
-    _write(HERE / 'README.md', readme.render_all({f: ledger(f) for f in papers()}))
+    _overview()
     return 0
   with runner.stopped_by_signals():
     if values.tier == 'smoke' and not values.claim:
@@ -82,8 +93,14 @@ def _folders(paper: str) -> list[pathlib.Path]:
 
 
 def ledger(folder: pathlib.Path) -> list[Claim]:
-  """The claims of a paper."""
-  return claims.read_claims(folder / CLAIMS)
+  """The claims of a paper.
+
+  Raises:
+    UsageError: there is something wrong with them, or a registered protocol was changed.
+  """
+  found = claims.read_claims(folder / CLAIMS)
+  protocols.check(found)
+  return found
 
 
 def _wanted(folder: pathlib.Path, names: str, tier: str) -> list[Claim]:
@@ -107,6 +124,9 @@ def _reproduce(folder: pathlib.Path, values: flags.FlagValues) -> int:
   wanted = _wanted(folder, values.claim, values.tier)
   output_dir = pathlib.Path(values.output_dir)
   target = folder if values.write else _copy(folder, output_dir / 'ledger' / folder.name)
+  if values.write:
+    _register(folder, wanted)
+    wanted = _wanted(folder, values.claim, values.tier)
   for claim in wanted:
     run(target, claim, output_dir, values.data_dir)
   _export(target, wanted, output_dir)
@@ -114,8 +134,17 @@ def _reproduce(folder: pathlib.Path, values: flags.FlagValues) -> int:
   print(f'\n{folder.name}\n{_comparison(wanted, measured)}')
   if values.write:
     refresh(folder)
-    _write(HERE / 'README.md', readme.render_all({f: ledger(f) for f in papers()}))
+    _overview()
   return 0
+
+
+def _register(folder: pathlib.Path, wanted: Sequence[Claim]) -> None:
+  """Registers the protocols of the wanted claims that have none yet, before any run."""
+  protocols.check_kept(folder, ledger(folder))
+  new = {c.claim: protocols.register(folder, c) for c in wanted if not c.registered}
+  if new:
+    found = [new.get(claim.claim, claim) for claim in ledger(folder)]
+    _write(folder / CLAIMS, claims.to_csv(found))
 
 
 def _copy(folder: pathlib.Path, target: pathlib.Path) -> pathlib.Path:
@@ -156,8 +185,18 @@ def _comparison(wanted: Sequence[Claim], measured: dict[str, Claim]) -> str:
   return readme.table(['claim', 'paper', 'ledger', 'this run', 'verdict'], rows)
 
 
+def _overview() -> None:
+  """Writes the page of all papers, and its headline into the project's README."""
+  ledgers = {folder: ledger(folder) for folder in papers()}
+  _write(HERE / 'README.md', readme.render_all(ledgers))
+  project = HERE.parent / 'README.md'
+  if project.exists():
+    _write(project, readme.with_headline(project.read_text(), ledgers))
+
+
 def refresh(folder: pathlib.Path) -> None:
   """Makes claims, README, figures and the expectations of flag files again from the results."""
+  protocols.check_kept(folder, ledger(folder))
   figures.draw(folder, ledger(folder))
   for path, text in refreshed(folder).items():
     _write(path, text)

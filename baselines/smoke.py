@@ -70,7 +70,7 @@ def _select(measure: str) -> str:
 
 def _computed(folder: pathlib.Path, claim: claims.Claim) -> list[str]:
   """The first seed of a computation, beside the ledger's value for it."""
-  first = computations.load(folder, claim.claim).iloc[0]
+  first = computations.load(folder, claim).iloc[0]
   seed = int(first['seed']) if first['seed'] else None
   slack = _AGREEMENT * abs(first['value'])
   value = computations.call(folder, claim.study, seed)

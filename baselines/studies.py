@@ -136,6 +136,13 @@ def best_cell(
   return candidates[choice.best]
 
 
+def edges(axes: Sequence[str], best: Mapping[str, str]) -> list[str]:
+  """The numbers of the best cell at the edge of the grid, in words."""
+  candidates = cells(axes)
+  found = selection.edges(candidates, candidates.index(dict(best)))
+  return [f'{name}={best[name]} ({side})' for name, side in found.items()]
+
+
 def run_name(cell: Mapping[str, str], seed: int) -> str:
   return f'{cell_name(cell)},seed={seed}'.lstrip(',')
 
@@ -176,7 +183,10 @@ def load_finished(study: Study, output_dir: pathlib.Path) -> analysis.Runs:
 
 
 def export(study: Study, output_dir: pathlib.Path, columns: Iterable[str]) -> None:
-  """Writes what the ledger keeps of a study's finished runs."""
+  """Writes what the ledger keeps of a study's finished runs, and lets that of others stay.
+
+  Rows that were replaced need cells and seeds that nobody runs again.
+  """
   runs = load_finished(study, output_dir)
   wanted = list(dict.fromkeys([*columns, *(c for c in _ALWAYS if c in runs.metrics)]))
   for column in columns:
@@ -190,10 +200,19 @@ def export(study: Study, output_dir: pathlib.Path, columns: Iterable[str]) -> No
   curves.insert(0, 'cell', keys[0].str.rstrip(','))
   curves.insert(1, 'seed', keys[2].astype(int))
   study.curves_file.parent.mkdir(exist_ok=True)
+  if study.curves_file.exists():
+    old = pd.read_csv(study.curves_file, float_precision='round_trip')
+    curves = _with_others(curves, old.fillna({'cell': ''}), ['cell', 'seed'])
   curves.sort_values(['cell', 'seed', 'round']).to_csv(
     study.curves_file, index=False, float_format=_DIGITS
   )
   _export_facts(study, runs)
+
+
+def _with_others(new: pd.DataFrame, old: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+  """New rows, and the old ones that are about other runs."""
+  there = pd.MultiIndex.from_frame(new[keys])
+  return pd.concat([new, old[~pd.MultiIndex.from_frame(old[keys]).isin(there)]])
 
 
 def _export_facts(study: Study, runs: analysis.Runs) -> None:
@@ -213,11 +232,10 @@ def _export_facts(study: Study, runs: analysis.Runs) -> None:
 
 
 def add_facts(folder: pathlib.Path, rows: pd.DataFrame) -> None:
-  """Puts rows into a paper's runs.csv in place of those of the same studies."""
+  """Puts rows into a paper's runs.csv in place of those of the same runs."""
   path = folder / RESULTS / RUNS
   if path.exists():
-    old = pd.read_csv(path, keep_default_na=False)
-    rows = pd.concat([old[~old['study'].isin(rows['study'])], rows])
+    rows = _with_others(rows, pd.read_csv(path, keep_default_na=False), _KEYS)
   path.parent.mkdir(exist_ok=True)
   rows.sort_values(_KEYS).to_csv(path, index=False)
 

@@ -21,8 +21,9 @@ from fl_research import aggregation, algorithms, registry
 
 INTRODUCTION = """
 Times federated rounds of this library on its fused and on TFF's own runtime, of
-tff.learning.algorithms.build_weighted_fed_avg (as the tutorials build it, and in the fastest of
-its configurations) and of a plain TensorFlow loop, and checks that all end at the same loss.
+tff.learning.algorithms.build_weighted_fed_avg (as the tutorials build it, that same process on the
+fused runtime, and the fastest of its configurations) and of a plain TensorFlow loop, and checks
+that all end at the same loss.
 
 Every program runs in a process of its own, and their rounds take turns. Each program's figure is
 the median over its rounds, the smallest over the repetitions.
@@ -50,7 +51,7 @@ _GROUPS = {
   'all': [name for name in works.WORKS if name != 'tiny'],
   'W6': [name for name in works.WORKS if name.startswith('W6')],
 }
-_NAMES = ('fused', 'native', 'tff_learning', 'tff_tutorial', 'plain_loop')
+_NAMES = ('fused', 'native', 'tff_learning', 'tff_tutorial', 'tff_fused', 'plain_loop')
 
 
 def _note(line: str) -> None:

@@ -20,7 +20,8 @@ from fl_research import registry
 INTRODUCTION = """
 Times rounds of softmax regression (60 -> 10, every client with 50 examples, B = 10) on the fused
 runtime: cohorts of 10 to 10,000 clients, populations of a hundred to a million, and the memory of
-a thousand rounds. Clients are made on demand, and each case runs in a process of its own.
+a thousand rounds. Clients are made on demand, one in five of them is held out, and each case runs
+in a process of its own.
 
   python -m benchmarks.scaling
   python -m benchmarks.scaling --part=memory --memory_rounds=200

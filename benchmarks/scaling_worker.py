@@ -48,7 +48,9 @@ def main(argv: list[str]) -> None:
   population, clients_per_round = map(int, argv)
   from benchmarks.competitors import ours
 
-  job = works.Job('W3', LazyClients(population))
+  # As a run has them whose other clients are held out.
+  clients = LazyClients(population + population // 4).select(np.arange(population))
+  job = works.Job('W3', clients)
   sampler = cohorts.CohortSampler(
     sampling='uniform',
     clients_per_round=clients_per_round,
@@ -59,7 +61,10 @@ def main(argv: list[str]) -> None:
   program = ours.Ours(job, 'auto', sampler.cohort)
   for line in sys.stdin:
     begin = time.perf_counter()
-    program.round(json.loads(line)['round'])
+    round_num = json.loads(line)['round']
+    program.round(round_num)
+    for position in sampler.cohort(round_num):  # As the rows of the round name them.
+      _ = clients.ids[position]
     seconds = time.perf_counter() - begin
     answer = {'seconds': seconds, 'resident_bytes': processes.resident_bytes(os.getpid())}
     print(json.dumps(answer), flush=True)

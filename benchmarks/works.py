@@ -8,7 +8,7 @@ no two programs could be compared by their loss.
 Importing this module does not import TensorFlow.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import pathlib
 from typing import Any, Optional
@@ -111,7 +111,13 @@ class Work:
   num_classes: int = 10
   algorithm: str = 'fedavg'
   aggregator: str = 'mean'
-  against: tuple[str, ...] = ('native', 'tff_learning', 'tff_tutorial', 'plain_loop')
+  against: tuple[str, ...] = (
+    'native',
+    'tff_learning',
+    'tff_tutorial',
+    'tff_fused',
+    'plain_loop',
+  )
 
 
 _TWO_NN = Work(
@@ -242,20 +248,23 @@ class Job:
     drawn = generator.choice(len(self.clients), self.work.clients_per_round, replace=False)
     return np.sort(drawn)
 
-  def client_data(self, round_num: int, client: int) -> client_data.ClientData:
-    """A client's D in a round."""
-    return client_data.client_data(
-      self.clients.examples(client),
+  def cohort_data(
+    self, round_num: int, cohort: Sequence[int] | np.ndarray
+  ) -> list[client_data.ClientData]:
+    """The D of each client of a round."""
+    return client_data.cohort_data(
+      [self.clients.examples(int(client)) for client in cohort],
       batch_size=self.work.batch_size,
-      epochs=1,
+      epochs=[1] * len(cohort),
       seed=SEED,
       round_num=round_num,
-      client=client,
+      clients=cohort,
     )
 
   def order(self, round_num: int, client: int) -> np.ndarray:
     """The order in which a client's examples are read in a round, the same as in its D."""
-    batches = np.asarray(self.client_data(round_num, client)['batches'])
+    [data] = self.cohort_data(round_num, [client])
+    batches = np.asarray(data['batches'])
     return batches[batches >= 0]
 
   def evaluation_examples(self) -> Arrays:

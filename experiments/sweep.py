@@ -9,7 +9,7 @@ from absl import flags
 from experiments import command_line
 from fl_research import analysis
 from fl_research.registry import UsageError
-from fl_research.sweeps import execution, grid, launching, planning
+from fl_research.sweeps import execution, extension, grid, launching, planning, selection
 
 INTRODUCTION = """
 Runs experiments.train for every cell of a grid, for listed cells, or for random draws, several
@@ -36,6 +36,8 @@ HELP = {
   'allow_test_target': 'let --select="eval/... rounds to TARGET", or a --target_metric of the test '
   'set, have a say in the choice. McMahan et al. 2017 and others chose learning rates so, and '
   'their tables cannot be repeated otherwise; the result is then no estimate on unseen data',
+  'extend_grid': 'at most so many times, and while the best value of a --grid is its smallest or '
+  'largest, add the next value beyond it and run that too',
   'parallel': 'runs at a time, each on cores of its own; 0: one per core',
   'launch': 'local runs them here; print only prints the commands; slurm and ray submit a job per '
   'run, or print the lines where there is no cluster. Once the jobs are done, the same command '
@@ -53,6 +55,7 @@ def define_flags(values: flags.FlagValues) -> None:
   flags.DEFINE_integer('sweep_seed', 0, HELP['sweep_seed'], flag_values=values)
   flags.DEFINE_string('select', '', HELP['select'], flag_values=values)
   flags.DEFINE_bool('allow_test_target', False, HELP['allow_test_target'], flag_values=values)
+  flags.DEFINE_integer('extend_grid', 0, HELP['extend_grid'], flag_values=values)
   flags.DEFINE_integer('parallel', 0, HELP['parallel'], flag_values=values)
   flags.DEFINE_string('launch', 'local', HELP['launch'], flag_values=values)
 
@@ -72,23 +75,73 @@ def main(argv: Sequence[str]) -> int:
     raise UsageError(f'--parallel={values.parallel}: accepted is an integer of at least 0')
   if values.launch not in LAUNCHERS:
     raise UsageError(f'--launch={values.launch}: accepted are {", ".join(LAUNCHERS)}')
-  cells = grid.cells(values.grid, values.list, values.random, values.samples, values.sweep_seed)
+  _check_extension(values)
   if not values.experiment_name:
     raise UsageError('--experiment_name: must be given; it names the folder of the sweep')
   folder = pathlib.Path(values.output_dir, values.experiment_name)
-  given = command_line.given_settings(values)
-  measure = measure or planning.usual_measure(cells, given)
-  runs = planning.plan(
-    cells,
-    given,
+  measure = measure or planning.usual_measure(
+    _cells(values, values.grid), command_line.given_settings(values)
+  )
+  runs = _plan(values, values.grid, folder, measure)
+  if values.launch != 'local':
+    return launching.launch_runs(values.launch, runs, folder)
+  finished = execution.run(runs, measure, values.parallel, folder)
+  if finished and values.extend_grid:
+    finished = _extend(values, runs, folder, measure)
+  return 0 if finished else 1
+
+
+def _check_extension(values: flags.FlagValues) -> None:
+  given = f'--extend_grid={values.extend_grid}'
+  if values.extend_grid < 0:
+    raise UsageError(f'{given}: accepted is an integer of at least 0')
+  if values.extend_grid and not values.grid:
+    raise UsageError(f'{given}: there is no --grid that could be extended')
+  if values.extend_grid and values.launch != 'local':
+    raise UsageError(f'{given}: needs results to go by, so only --launch=local; give it then')
+
+
+def _cells(values: flags.FlagValues, grids: Sequence[str]) -> list[grid.Cell]:
+  return grid.cells(grids, values.list, values.random, values.samples, values.sweep_seed)
+
+
+def _plan(
+  values: flags.FlagValues, grids: Sequence[str], folder: pathlib.Path, measure: analysis.Measure
+) -> list[planning.Run]:
+  return planning.plan(
+    _cells(values, grids),
+    command_line.given_settings(values),
     folder,
     (sys.executable, '-m', TRAIN),
     measure,
     values.allow_test_target,
   )
-  if values.launch != 'local':
-    return launching.launch_runs(values.launch, runs, folder)
-  return 0 if execution.run(runs, measure, values.parallel, folder) else 1
+
+
+def _extend(
+  values: flags.FlagValues,
+  runs: list[planning.Run],
+  folder: pathlib.Path,
+  measure: analysis.Measure,
+) -> bool:
+  """Makes the grid longer while its best is at an edge; gives whether all runs have finished."""
+  axes = [grid.grid_axis(text) for text in values.grid]
+  for _ in range(values.extend_grid):
+    choice = selection.choose([run.cell for run in runs], [run.value for run in runs], measure)
+    longer = extension.extended(axes, choice.edges)
+    if longer == axes:
+      break
+    axes = longer
+    grids = [f'{name}={",".join(listed)}' for name, listed in axes]
+    try:
+      runs = _plan(values, grids, folder, measure)
+    except UsageError as error:
+      print(f'The grid cannot be extended further: {error}')
+      break
+    print(f'\nExtended: --grid={" --grid=".join(grids)}', flush=True)
+    if not execution.run(runs, measure, values.parallel, folder):
+      return False
+  return True
 
 
 if __name__ == '__main__':

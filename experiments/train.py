@@ -14,13 +14,17 @@ from fl_research.soundness import validation
 INTRODUCTION = """
 Trains a model by simulated federated learning. Results go to <output_dir>/<experiment_name>/:
 metrics.csv (one row per round), hparams.csv, manifest.json, checkpoints/, the final model, a
-picture of the learning curve. The same command again resumes an interrupted run.
+picture of the learning curve. The same command again resumes an interrupted run, and with a larger
+--total_rounds it makes a finished one longer. Exit code 3: training diverged, and said why.
 
   python -m experiments.train --task=digits --experiment_name=first_run
   python -m experiments.train --flagfile=experiments/demo.flags
 
 The default of a flag stands in brackets. --flagfile=FILE reads flags from a file, one per line.
 """
+
+EXIT_DIVERGED = 3
+"""The code of a run that ended since training diverged; its files are whole."""
 
 
 class Interruption:
@@ -87,9 +91,12 @@ def train(settings: settings_lib.Settings) -> int:
 
   folder = run_folder.RunFolder(settings)
   folder.check()
-  if folder.manifest().get('finished'):
-    print(f'{folder.path}: this run is finished; nothing to do')
-    return 0
+  manifest = folder.manifest()
+  if folder.finished:
+    diverged = manifest.get('diverged')
+    ended = f'has ended ({manifest["stopped"]})' if diverged else 'is finished'
+    print(f'{folder.path}: this run {ended}; nothing to do')
+    return EXIT_DIVERGED if diverged else 0
   # The data first: what is wrong with them is said before TensorFlow's five seconds.
   from fl_research.training import run_data
 
@@ -100,7 +107,9 @@ def train(settings: settings_lib.Settings) -> int:
 
     outcome = experiment.run(settings, interruption.reason, data)
     summary.print_outcome(outcome)
-  return 128 + interruption.signal_number if interruption.signal_number else 0
+  if interruption.signal_number:
+    return 128 + interruption.signal_number
+  return EXIT_DIVERGED if outcome.diverged else 0
 
 
 if __name__ == '__main__':

@@ -13,8 +13,10 @@ come last and change nothing.
 """
 
 import collections
-from collections.abc import Mapping
-from typing import Optional
+from collections.abc import Mapping, Sequence
+import itertools
+import math
+from typing import Any, Optional
 
 import numpy as np
 
@@ -28,66 +30,100 @@ FULL_BATCH = 0
 """The batch size that stands for B = infinity: all of a client's examples in one batch."""
 
 
-def batch_order(
-  num_examples: int, batch_size: int, epochs: float, generator: np.random.Generator
-) -> np.ndarray:
-  """Which examples each minibatch reads: `epochs` passes, freshly shuffled each.
+def batch_order(orders: Sequence[np.ndarray], batch_size: int, epochs: float) -> np.ndarray:
+  """Which examples each minibatch reads: `epochs` passes, each in an order of its own.
 
   As in McMahan et al. 2017, algorithm 1, every epoch splits the client's examples into batches of
   B, the last one smaller. A fractional last epoch reads the first part of its pass, rounded to
   whole batches and to at least one.
 
   Args:
-    num_examples: n, at least 0.
+    orders: for each pass, of which there are `passes(epochs)`, its order of the n examples.
     batch_size: B, at least 1, or `FULL_BATCH`.
     epochs: E > 0.
-    generator: source of the shuffles.
 
   Returns:
     int32 [steps, B], padded with -1; for `FULL_BATCH` B is n (at least 1).
   """
+  num_examples = len(orders[0])
   batch_size = batch_size or max(num_examples, 1)
   steps_per_epoch = -(-num_examples // batch_size)
-  passes = int(np.ceil(epochs))
-  order = np.full((passes, steps_per_epoch * batch_size), -1, np.int32)
-  for row in order:
-    row[:num_examples] = generator.permutation(num_examples)
-  batches = order.reshape(passes * steps_per_epoch, batch_size)
+  padded = np.full((len(orders), steps_per_epoch * batch_size), -1, np.int32)
+  padded[:, :num_examples] = orders
+  batches = padded.reshape(len(orders) * steps_per_epoch, batch_size)
   steps = max(1, round(epochs * steps_per_epoch))
   return batches[:steps]
 
 
+def passes(epochs: float) -> int:
+  """How many passes, the last of them perhaps not whole, E epochs make."""
+  return math.ceil(epochs)
+
+
 def client_data(
-  examples: federated_data.Examples,
+  examples: federated_data.Examples, *, epochs: float, client: int, **others: Any
+) -> ClientData:
+  """One client's D for one round; the arguments are those of `cohort_data`, for one client."""
+  [data] = cohort_data([examples], epochs=[epochs], clients=[client], **others)
+  return data
+
+
+def cohort_data(
+  examples: Sequence[federated_data.Examples],
   *,
   batch_size: int,
-  epochs: float,
+  epochs: Sequence[float],
   seed: int,
   round_num: int,
-  client: int,
+  clients: Sequence[int] | np.ndarray,
   max_examples: Optional[int] = None,
-) -> ClientData:
-  """One client's D for one round.
+) -> list[ClientData]:
+  """The D of each client of a round; none of them depends on who else is in it.
 
   Args:
-    examples: the client's examples.
+    examples: each client's examples.
     batch_size: B, or `FULL_BATCH`.
-    epochs: E, possibly fractional (a straggler's part of the work).
+    epochs: each client's E, possibly fractional (a straggler's part of the work).
     seed: the run's seed.
-    round_num: the round, which with `client` fixes the shuffles and `D.seed`.
-    client: the client's position in the population.
+    round_num: the round, which with the client fixes the shuffles and `D.seed`.
+    clients: each client's position in the population.
     max_examples: if given, at most so many examples are used, drawn at random each round.
   """
-  rng = random_streams.generator(seed, 'batches', round_num, client)
-  num_examples = len(examples['y'])
-  if max_examples is not None and num_examples > max_examples:
-    kept = np.sort(rng.choice(num_examples, max_examples, replace=False))
-    examples = {key: array[kept] for key, array in examples.items()}
-    num_examples = max_examples
-  return collections.OrderedDict(
-    examples=collections.OrderedDict(x=examples['x'], y=examples['y']),
-    batches=batch_order(num_examples, batch_size, epochs, rng),
-    num_examples=np.int32(num_examples),
-    client=np.int32(client),
-    seed=random_streams.stateless_seed(seed, 'client', round_num, client),
+  clients = [int(client) for client in clients]
+  if max_examples is not None:
+    keys = [random_streams.key(seed, 'examples of a round', round_num, c) for c in clients]
+    examples = _some(examples, keys, max_examples)
+  sizes = [len(own['y']) for own in examples]
+  counts = [passes(own) for own in epochs]
+  orders = iter(
+    random_streams.orders(
+      [
+        random_streams.key(seed, 'batches', round_num, client, number)
+        for client, count in zip(clients, counts)
+        for number in range(count)
+      ],
+      np.repeat(sizes, counts),
+    )
   )
+  return [
+    collections.OrderedDict(
+      examples=collections.OrderedDict(x=own['x'], y=own['y']),
+      batches=batch_order(list(itertools.islice(orders, count)), batch_size, own_epochs),
+      num_examples=np.int32(size),
+      client=np.int32(client),
+      seed=random_streams.stateless_seed(seed, 'client', round_num, client),
+    )
+    for own, count, own_epochs, size, client in zip(examples, counts, epochs, sizes, clients)
+  ]
+
+
+def _some(
+  examples: Sequence[federated_data.Examples], keys: Sequence[int], most: int
+) -> list[federated_data.Examples]:
+  """At most so many of each client's examples, in the order that they have."""
+  orders = random_streams.orders(keys, [len(own['y']) for own in examples])
+  chosen = [np.sort(order[:most]) if len(order) > most else None for order in orders]
+  return [
+    own if rows is None else {key: array[rows] for key, array in own.items()}
+    for own, rows in zip(examples, chosen)
+  ]

@@ -238,11 +238,13 @@ def distribution(metric: str, values: np.ndarray) -> OrderedDict[str, float]:
     return OrderedDict(clients=0.0, **dict.fromkeys(keys, np.nan))
   tenth = -(-len(known) // 10)
   worst = known[-tenth:] if metric in LOWER_IS_BETTER else known[:tenth]
-  p10, p50, p90 = np.percentile(known, [10, 50, 90])
+  with np.errstate(invalid='ignore'):  # A client's loss may be infinite.
+    p10, p50, p90 = np.percentile(known, [10, 50, 90])
+    sd = np.std(known)
   return OrderedDict(
     clients=float(len(known)),
     mean=float(np.mean(known)),
-    sd=float(np.std(known)),
+    sd=float(sd),
     p10=float(p10),
     p50=float(p50),
     p90=float(p90),

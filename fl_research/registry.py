@@ -61,6 +61,14 @@ class Requirement:
       )
 
 
+ONE_STATE_PER_CLIENT = Requirement(
+  'cohort_sampling',
+  ('uniform', 'by_size', 'poisson', 'availability'),
+  'keeps a state for each client, who must not be drawn twice in a round',
+)
+"""With replacement a client may work twice in a round, and but one of its two states could stay."""
+
+
 def _word(value: Any) -> str:
   """A setting's value as it is written in a message."""
   return str(value).lower() if isinstance(value, bool) else str(value or 'none')

@@ -5,12 +5,14 @@ from hypothesis import strategies as st
 import numpy as np
 import pytest
 
-from fl_research import client_data
+from fl_research import client_data, random_streams
 from fl_research.client_data import FULL_BATCH
 
 
 def order(num_examples, batch_size, epochs, seed=0):
-  return client_data.batch_order(num_examples, batch_size, epochs, np.random.default_rng(seed))
+  keys = [1000 * seed + number for number in range(client_data.passes(epochs))]
+  orders = random_streams.orders(keys, [num_examples] * len(keys))
+  return client_data.batch_order(orders, batch_size, epochs)
 
 
 def data(num_examples=10, **changes):
@@ -73,6 +75,25 @@ def test_data_is_a_function_of_seed_round_and_client():
   for change in ({'seed': 2}, {'round_num': 5}, {'client': 6}):
     assert not np.array_equal(data(**change)['batches'], reference['batches']), change
     assert not np.array_equal(data(**change)['seed'], reference['seed']), change
+
+
+def test_nobody_depends_on_who_else_is_in_the_cohort():
+  sizes, clients, epochs = [4, 0, 13, 9], [2, 3, 7, 11], [2.0, 1.0, 0.5, 3.0]
+  rows = np.arange(13.0)
+  examples = [{'x': rows[:size], 'y': rows[:size]} for size in sizes]
+  common = {'batch_size': 3, 'seed': 1, 'round_num': 4, 'max_examples': 8}
+  together = client_data.cohort_data(examples, epochs=epochs, clients=clients, **common)
+  for own, made, client, count in zip(examples, together, clients, epochs):
+    alone = client_data.client_data(own, epochs=count, client=client, **common)
+    assert list(alone) == list(made)
+    for name in ('batches', 'num_examples', 'client', 'seed'):
+      np.testing.assert_array_equal(alone[name], made[name])
+    np.testing.assert_array_equal(alone['examples']['y'], made['examples']['y'])
+  assert client_data.cohort_data([], epochs=[], clients=[], **common) == []
+
+
+def test_a_straggler_reads_the_first_part_of_what_it_would_have_read():
+  np.testing.assert_array_equal(data(epochs=1.5)['batches'], data(epochs=2)['batches'][:6])
 
 
 def test_data_holds_the_client_itself():

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import subprocess
 import sys
 import types
 
@@ -116,11 +117,15 @@ def test_paper(tmp_path, monkeypatch, capsys):
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.write_text(content)
+  for words in (['init', '-q'], ['add', '.'], ['commit', '-q', '-m', 'Rows']):
+    who = ['-c', 'user.name=a', '-c', 'user.email=a@b']
+    subprocess.run(['git', '-C', str(tmp_path), *who, *words], check=True)
   (command,) = [block for block in _BLOCKS if block.startswith('python -m baselines.reproduce')]
   arguments = command.split()[2:]
   assert reproduce.main([*arguments, f'--output_dir={tmp_path / "runs"}']) == 0
   (claim,) = reproduce.ledger(tmp_path / 'doe2020')
-  assert (claim.verdict, claim.n_seeds) == ('reproduced', '2')
+  assert (claim.verdict, claim.n_seeds) == ('consistent', '2')
+  assert claim.registered
   assert (tmp_path / 'doe2020' / 'results' / 'softmax.csv').exists()
   assert (tmp_path / 'doe2020' / 'README.md').read_text().startswith('# Doe 2020, Federated Digits')
   assert 'doe2020' in (tmp_path / 'README.md').read_text()

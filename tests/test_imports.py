@@ -11,7 +11,16 @@ import pytest
 from tests import build_files
 
 _ORDER = (
-  ('aligned', 'domains', 'environment', 'hooks', 'random_streams', 'registry', 'tff_private'),
+  (
+    'aligned',
+    'domains',
+    'environment',
+    'gini',
+    'hooks',
+    'random_streams',
+    'registry',
+    'tff_private',
+  ),
   ('runtime',),
   ('datasets',),
   ('client_data', 'metrics'),

@@ -1,13 +1,14 @@
 """Draws are functions of (seed, purpose, keys), and of nothing else."""
 
+import collections
 import itertools
 
 import numpy as np
 
 from fl_research import random_streams
 
-GOLDEN_DRAWS = [202, 97, 846, 654]
-GOLDEN_SEED = [721646387, -113323246]
+GOLDEN_DRAWS = [724, 657, 264, 534]
+GOLDEN_SEED = [-805544022, -1565880483]
 
 
 def test_same_arguments_same_numbers_whatever_was_drawn_before():
@@ -23,8 +24,56 @@ def test_every_argument_counts():
   assert all(one != other for one, other in itertools.combinations(draws, 2))
 
 
+def test_neighbours_share_nothing():
+  neighbours = [
+    (1, 'a'),
+    (1, 'a', 0),
+    (1, 'a', 0, 0),
+    (1, 'a', 7),
+    (1, 'a', 7, 0),
+    (1, 'a', 0, 7),
+    (1, 'a', 2**32),
+    (1, 'a', 1, 0),
+    (2**32 + 1, 'a'),
+    (2**32, 'a', 1),
+    (0, 'a', 1),
+    (1, "a', 7"),
+    (1, 'a 7'),
+    # Purposes with the same CRC-32.
+    (1, 'plumless'),
+    (1, 'buckeroo'),
+  ]
+  draws = [random_streams.generator(*each).random(4).tolist() for each in neighbours]
+  seeds = [random_streams.stateless_seed(*each).tolist() for each in neighbours]
+  keys = [random_streams.key(*each) for each in neighbours]
+  for found in (draws, seeds, keys):
+    assert all(one != other for one, other in itertools.combinations(found, 2))
+
+
+def test_orders_are_splitmix64s():
+  # The first outputs of the generator that starts at 1234567, and the places in their order.
+  numbers = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
+  [order] = random_streams.orders([1234567], [4])
+  assert order.tolist() == np.argsort(numbers).tolist()
+
+
+def test_orders_are_each_keys_own_and_all_are_as_likely():
+  keys = [random_streams.key(0, 'orders', k) for k in range(6000)]
+  sizes = np.where(np.arange(6000) % 2, 3, 0)
+  found = random_streams.orders(keys, sizes)
+  assert [len(order) for order in found] == sizes.tolist()
+  for k in (1, 4321):
+    assert found[k].tolist() == random_streams.orders([keys[k]], [3])[0].tolist()
+  counts = collections.Counter(tuple(order) for order in found[1::2])
+  assert len(counts) == 6
+  # Chi-squared with 5 degrees of freedom is above 20.5 once in a thousand.
+  assert sum((count - 500) ** 2 / 500 for count in counts.values()) < 20.5
+  assert random_streams.orders([], []) == []
+
+
 def test_numbers_stay_what_they_are():
-  # A change of these numbers would change the results of all runs.
+  # With these numbers the results of all runs change, and `VERSION` goes up.
+  assert random_streams.VERSION == 2
   np.testing.assert_array_equal(
     random_streams.generator(1, 'cohort', 1).integers(0, 1000, 4), GOLDEN_DRAWS
   )

@@ -7,7 +7,7 @@ which models and inputs differ between clients (α = β = 1 of their generator),
 but for FedDyn's α, which is chosen from a grid. The test set is the training set, so `eval/loss` is
 the objective.
 
-The published numbers of rounds were not found, so claims are orderings, whose targets and margins
-are ours. Differences: their example draws each client with probability 0.1, here 2 of 20 are drawn;
+The published numbers of rounds were not found, so claims are our own, with targets and thresholds
+of ours. Differences: their example draws each client with probability 0.1, here 2 of 20 are drawn;
 it starts from zero weights, here they are small and random; every seed is another data set.
 """

@@ -12,13 +12,16 @@ always take part.
 The paper gives neither step size nor start. Here all methods take steps of 0.1 from x = 10 and
 have arrived where |x| ≤ 0.001. SCAFFOLD is that of option II. Speed depends on the step: with
 smaller ones ten local steps are worth ten rounds, with larger ones less.
+`python -m baselines.karimireddy2020_scaffold.quadratics` writes that into results/step.csv.
 """
 
 import collections
 from collections.abc import Sequence
 import functools
+import pathlib
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -33,6 +36,7 @@ from fl_research.round.parts import Parts
 from fl_research.training import client_states
 
 STEP = 0.1
+STEPS = (0.05, 0.07, 0.1, 0.12, 0.15, 0.2, 0.3)
 START = 10.0
 ARRIVED = 1e-3
 _CURVATURE = 1.0
@@ -88,7 +92,9 @@ def clients(dissimilarity: float, local_steps: int) -> list:
 
 
 @functools.cache
-def path(algorithm: str, dissimilarity: float, local_steps: int, rounds: int) -> np.ndarray:
+def path(
+  algorithm: str, dissimilarity: float, local_steps: int, rounds: int, step: float = STEP
+) -> np.ndarray:
   """x before the first and after every round, float32 [rounds + 1].
 
   Args:
@@ -96,6 +102,7 @@ def path(algorithm: str, dissimilarity: float, local_steps: int, rounds: int) ->
     dissimilarity: G.
     local_steps: K.
     rounds: how many.
+    step: size of the clients' steps, or of FedSGD's.
   """
   sgd = tff.learning.optimizers.build_sgdm
   with runtime.use_context('fused', client_parallelism=1):
@@ -103,8 +110,8 @@ def path(algorithm: str, dissimilarity: float, local_steps: int, rounds: int) ->
       Parts(
         model=model(),
         method=algorithms.build(algorithm, {}),
-        client_optimizer=sgd(STEP),
-        server_optimizer=sgd(STEP if algorithm == 'fedsgd' else 1.0),
+        client_optimizer=sgd(step),
+        server_optimizer=sgd(step if algorithm == 'fedsgd' else 1.0),
         population_size=2,
       )
     )
@@ -120,16 +127,24 @@ def _follow(process: process_lib.FederatedProcess, cohort: Sequence, rounds: int
   return np.array(points)
 
 
-def rounds_to_arrive(algorithm: str, dissimilarity: float, local_steps: int) -> int:
+def rounds_to_arrive(
+  algorithm: str, dissimilarity: float, local_steps: int, step: float = STEP
+) -> int:
   """Rounds until |x| ≤ 0.001, at most 200."""
-  points = np.abs(path(algorithm, dissimilarity, local_steps, _MOST_ROUNDS))
+  points = np.abs(path(algorithm, dissimilarity, local_steps, _MOST_ROUNDS, step))
   return int(np.argmax(points <= ARRIVED)) if points.min() <= ARRIVED else _MOST_ROUNDS
 
 
-def speedup(local_steps: int, dissimilarity: float) -> float:
+def speedup(local_steps: int, dissimilarity: float, step: float = STEP) -> float:
   """Rounds of SGD in rounds of SCAFFOLD with K local steps."""
-  sgd = rounds_to_arrive('fedsgd', dissimilarity, 1)
-  return sgd / rounds_to_arrive('scaffold', dissimilarity, local_steps)
+  sgd = rounds_to_arrive('fedsgd', dissimilarity, 1, step)
+  return sgd / rounds_to_arrive('scaffold', dissimilarity, local_steps, step)
+
+
+def speedups() -> pd.DataFrame:
+  """SCAFFOLD's speedup with G = 1 against the step that the paper does not give."""
+  rows = [(f'K = {k}', step, speedup(k, 1.0, step)) for k in (2, 10) for step in STEPS]
+  return pd.DataFrame(rows, columns=['line', 'step', 'speedup'])
 
 
 def slowdown_of_scaffold(local_steps: int) -> float:
@@ -151,3 +166,8 @@ def loss_of_fedavg(local_steps: int, dissimilarity: float) -> float:
 def _loss(algorithm: str, local_steps: int, dissimilarity: float) -> float:
   """f where an algorithm is after 100 rounds."""
   return _CURVATURE * path(algorithm, dissimilarity, local_steps, 100)[-1] ** 2 / 2
+
+
+if __name__ == '__main__':
+  results = pathlib.Path(__file__).parent / 'results'
+  speedups().to_csv(results / 'step.csv', index=False, float_format='%.4g')

@@ -7,7 +7,7 @@ in the paper's figures; values are means over the evaluations of the last 50 rou
 
 The authors' generator is unseeded, so their data sets cannot be had; here every seed is another
 data set of the same generator, which is most of what the intervals show. What is compared is paired
-on the seed. The paper's figures have no table, so all claims are orderings, and their margins are
-ours. Without stragglers FedAvg and FedProx with μ = 0 are the same runs. As in the paper's text a
-straggler does 1 to E epochs; the authors' code has 1 to E - 1.
+on the seed. The paper's figures have no table, so all claims are orderings. Without stragglers
+FedAvg and FedProx with μ = 0 are the same runs. As in the paper's text a straggler does 1 to E
+epochs; the authors' code has 1 to E - 1.
 """

@@ -47,6 +47,9 @@ COMPETITORS: Mapping[str, Competitor] = {
     },
   ),
   'tff_tutorial': Competitor(_TFF, {'default': {'model': 'keras', 'loop': 'reduce'}}),
+  'tff_fused': Competitor(
+    _TFF, {'default': {'model': 'keras', 'loop': 'reduce', 'runtime_name': 'fused'}}
+  ),
   'plain_loop': Competitor(
     _PLAIN,
     {

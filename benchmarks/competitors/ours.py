@@ -72,8 +72,7 @@ class Ours:
     return self._context.report()
 
   def _cohort_data(self, round_num: int) -> list:
-    clients = [self._job.client_data(round_num, int(k)) for k in self._cohort(round_num)]
-    return runtime.stack_clients(clients)
+    return runtime.stack_clients(self._job.cohort_data(round_num, self._cohort(round_num)))
 
 
 def build_process(job: works.Job) -> process_lib.FederatedProcess:

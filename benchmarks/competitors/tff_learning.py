@@ -1,17 +1,20 @@
-"""`tff.learning.algorithms.build_weighted_fed_avg` on TFF's own runtime, in all its configurations.
+"""`tff.learning.algorithms.build_weighted_fed_avg` in all its configurations.
+
+On TFF's own runtime as importing TFF sets it, or on one of this library's.
 
 Data sets are made ahead of each round, outside its time, which favours TFF: its tutorials make
 them inside.
 """
 
 import collections
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
 from benchmarks import works
+from fl_research import runtime
 
 LOOPS = {
   'reduce': tff.learning.LoopImplementation.DATASET_REDUCE,
@@ -20,7 +23,9 @@ LOOPS = {
 """The two ways in which TFF iterates over a client's batches; `reduce` is its default."""
 
 
-def build(job: works.Job, *, model: str, loop: str) -> 'TffLearning':
+def build(
+  job: works.Job, *, model: str, loop: str, runtime_name: Optional[str] = None
+) -> 'TffLearning':
   """The registry's entry point.
 
   Args:
@@ -28,7 +33,10 @@ def build(job: works.Job, *, model: str, loop: str) -> 'TffLearning':
     model: 'keras', a Keras model by `from_keras_model`, as in the tutorials; 'functional_keras',
       one by `functional_model_from_keras`; 'functional', our own functional model.
     loop: one of `LOOPS`.
+    runtime_name: one of `runtime.NAMES`, as its user would set it; None for what TFF itself sets.
   """
+  if runtime_name:
+    runtime.set_context(runtime_name)
   return TffLearning(job, model, loop)
 
 

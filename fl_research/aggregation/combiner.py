@@ -70,16 +70,18 @@ class Encoder:
 
   Attributes:
     lossy: whether `decode` of `encode` may be something else than the update.
+    keeps_client_state: whether clients carry a state (error feedback) from round to round.
   """
 
   lossy = False
+  keeps_client_state = False
 
   def check_shapes(self, shapes: Sequence[tuple[int, ...]]) -> None:
     """Raises `UsageError` when the settings do not fit updates of these shapes."""
     del shapes
 
   def initial_client_state(self, update: Update) -> Any:
-    """The state of a client that has never sent anything: tensors, by default none."""
+    """The state of a client that has never sent anything: tensors; none without any."""
     del update
     return ()
 

@@ -13,12 +13,6 @@ _IS_SERVER_OPTIMIZER = registry.Requirement(
 _DEFINES_SERVER_STEP = registry.Requirement(
   'server_optimizer', ('sgd',), "defines the server's step (its rate still counts)"
 )
-# With replacement a client may work twice in a round, and only one of its two states could stay.
-_ONE_STATE_PER_CLIENT = registry.Requirement(
-  'cohort_sampling',
-  ('uniform', 'by_size', 'poisson', 'availability'),
-  'keeps a state for each client, who must not be drawn twice in a round',
-)
 _UNIFORM = {'client_weighting': 'uniform'}
 # Adaptive steps are about as long as their rate, whatever the gradient; the usual 1 would be far
 # too long. These are the rates that Reddi et al. 2021 find best most often (tables 8 to 10).
@@ -70,7 +64,7 @@ ALGORITHMS = {
     'fl_research.algorithms.local',
     'each client alone, no federation; what --local_only runs',
     requires=(
-      _ONE_STATE_PER_CLIENT,
+      registry.ONE_STATE_PER_CLIENT,
       registry.Requirement('aggregator', ('mean',), 'has nothing to combine'),
       registry.Requirement('compressor', ('',), 'sends nothing'),
       registry.Requirement('secure_aggregation', (False,), 'sends nothing'),
@@ -133,7 +127,7 @@ ALGORITHMS = {
       )
     },
     requires=(
-      _ONE_STATE_PER_CLIENT,
+      registry.ONE_STATE_PER_CLIENT,
       registry.Requirement('client_optimizer', ('sgd',), 'presumes plain steps on the clients'),
     ),
     defaults=_UNIFORM,
@@ -159,14 +153,14 @@ ALGORITHMS = {
     'fl_research.algorithms.fed_dyn',
     'dynamic regularisation (Acar et al. 2021)',
     {'alpha': Hyperparameter(0.01, 'alpha, strength of the regulariser', **domains.FROM_0)},
-    requires=(_DEFINES_SERVER_STEP, _ONE_STATE_PER_CLIENT),
+    requires=(_DEFINES_SERVER_STEP, registry.ONE_STATE_PER_CLIENT),
     defaults=_UNIFORM,
   ),
   'fedper': registry.Entry(
     'fl_research.algorithms.fed_per',
     'clients keep layers of their own (Arivazhagan et al. 2019)',
     _PRIVATE_LAYERS,
-    requires=(_ONE_STATE_PER_CLIENT,),
+    requires=(registry.ONE_STATE_PER_CLIENT,),
   ),
   'fedrep': registry.Entry(
     'fl_research.algorithms.fed_rep',
@@ -175,7 +169,7 @@ ALGORITHMS = {
       **_PRIVATE_LAYERS,
       'head_epochs': Hyperparameter(10, 'passes that train the head', **domains.COUNT),
     },
-    requires=(_ONE_STATE_PER_CLIENT,),
+    requires=(registry.ONE_STATE_PER_CLIENT,),
     defaults=_UNIFORM,
   ),
   'ditto': registry.Entry(
@@ -189,7 +183,7 @@ ALGORITHMS = {
         0, 'passes that train the personal model; 0: as the global one', **domains.COUNT_OR_0
       ),
     },
-    requires=(_ONE_STATE_PER_CLIENT,),
+    requires=(registry.ONE_STATE_PER_CLIENT,),
   ),
 }
 """Every method: the name users type, its module, its hyperparameters.

@@ -25,7 +25,8 @@ as they are.
 
 Differences from the paper:
 1. K is a client's own number of steps; the paper has the same K for all.
-2. Option I takes the gradient over the batches of one pass, in training mode, where dropout draws.
+2. Option I takes the gradient over the batches of one pass, in training mode, where dropout draws
+   anew.
 3. Where a structured update restricts the steps to a subspace with projection P, option II is
    c_i - P c + (x - y_i) / (K η_l): of what was not trained nothing new is known, and c_i stays. The
    paper's rule, P = I, would subtract c from it in every round.

@@ -6,7 +6,7 @@ plot_curves(runs, 'eval/accuracy')
 """
 
 from fl_research.analysis.comparison import compare, Comparison
-from fl_research.analysis.inequality import fairness, gini
+from fl_research.analysis.inequality import fairness
 from fl_research.analysis.intervals import bootstrap_interval, Interval, t_interval
 from fl_research.analysis.measures import (
   choose_measure,
@@ -26,6 +26,7 @@ from fl_research.analysis.plots import (
 )
 from fl_research.analysis.runs import concatenate, load_runs, Runs
 from fl_research.analysis.summaries import summarise
+from fl_research.gini import gini
 
 __all__ = [
   'Comparison',

@@ -121,7 +121,9 @@ def _by_seed(runs: Runs, measure: Measure, name: str) -> pd.Series:
       )
   found = measure.of(runs)
   if found.isna().any():
-    raise UsageError(f'{name}: the run {found[found.isna()].index[0]} has no value of "{measure}"')
+    run = found[found.isna()].index[0]
+    why = ', as it diverged' if runs.diverged[run] else ''
+    raise UsageError(f'{name}: the run {run} has no value of "{measure}"{why}')
   return found.set_axis(seeds)
 
 

@@ -168,6 +168,9 @@ def _notes(runs: Runs, summary: pd.DataFrame, measure: Measure, left_out: int) -
   unfinished = [run for run, finished in runs.facts['finished'].items() if finished is False]
   if unfinished:
     yield f'Unfinished: {_some(unfinished, "run")}.'
+  diverged = list(runs.diverged.index[runs.diverged])
+  if diverged:
+    yield f'Diverged, and so without a result: {_some(diverged, "run")}.'
   short = [run for run, last in runs.facts['last_round'].items() if last < measure.number]
   if measure.kind == LAST and short:
     count = f'{measure.number:g} rounds, so that all their rounds are averaged'
@@ -324,6 +327,7 @@ def _all_runs(runs: Runs, results: pd.Series, measure: Measure) -> str:
   table[str(measure)] = results
   table['rounds'] = runs.facts['last_round']
   table['finished'] = runs.facts['finished'].map({True: 'yes', False: 'no'}).fillna('')
+  table.loc[runs.diverged, 'finished'] = 'diverged'
   table['time'] = [duration(seconds) for seconds in runs.facts['seconds']]
   table['commit'] = [str(commit or '')[:10] for commit in runs.facts['commit']]
   table['data'] = [str(data or '')[:8] for data in runs.facts['data']]

@@ -5,24 +5,8 @@ import pandas as pd
 
 from fl_research import metrics
 from fl_research.analysis.runs import Runs
+from fl_research.gini import gini
 from fl_research.registry import UsageError
-
-
-def gini(values: np.ndarray) -> float:
-  """Gini's coefficient: Σᵢⱼ |xᵢ - xⱼ| / (2 n² x̄); 0 when all are equal, (n-1)/n when one has all.
-
-  Args:
-    values: float [n], none negative.
-
-  Returns:
-    The coefficient; NaN without values, with a negative one, or when all are 0.
-  """
-  x = np.sort(np.asarray(values, np.float64))
-  if not len(x) or x[0] < 0 or not x.sum() > 0:
-    return np.nan
-  n = len(x)
-  ranks = 2 * np.arange(1, n + 1) - n - 1
-  return float((ranks * x).sum() / (n * x.sum()))
 
 
 def fairness(runs: Runs, metric: str, phase: str = 'eval') -> pd.DataFrame:

@@ -48,12 +48,17 @@ class Measure:
     return self.kind == ROUNDS_TO or lower_is_better(self.column)
 
   def of(self, runs: Runs) -> pd.Series:
-    """The measure of every run; NaN where it was not measured, or the target not reached."""
+    """The measure of every run; NaN where it was not measured, or the target not reached.
+
+    A run that diverged has none either, but for a target that it had reached before.
+    """
+    if self.kind == ROUNDS_TO:
+      return rounds_to_target(runs, self.column, self.number)['rounds']
     if self.kind == LAST:
-      return last_n_mean(runs, self.column, int(self.number))['value']
-    if self.kind == FINAL:
-      return final(runs, self.column)
-    return rounds_to_target(runs, self.column, self.number)['rounds']
+      values = last_n_mean(runs, self.column, int(self.number))['value']
+    else:
+      values = final(runs, self.column)
+    return values.mask(runs.diverged)
 
 
 def parse_measure(text: str) -> Measure:

@@ -21,7 +21,17 @@ import pyarrow.csv
 from fl_research.registry import UsageError
 
 METRICS, HPARAMS, CLIENTS, MANIFEST = 'metrics.csv', 'hparams.csv', 'clients.csv', 'manifest.json'
-FACTS = ('path', 'finished', 'last_round', 'seconds', 'parameters', 'commit', 'data', 'partition')
+FACTS = (
+  'path',
+  'finished',
+  'diverged',
+  'last_round',
+  'seconds',
+  'parameters',
+  'commit',
+  'data',
+  'partition',
+)
 """What `read_facts` gives."""
 
 TEXT_COLUMNS = frozenset({'rejected_clients'})
@@ -260,6 +270,7 @@ def _manifest_facts(path: pathlib.Path) -> dict[str, Any]:
   sessions = manifest.get('sessions') or [{}]
   return {
     'finished': manifest.get('finished'),
+    'diverged': bool(manifest.get('diverged')),
     'parameters': manifest.get('parameters'),
     'commit': sessions[-1].get('commit', ''),
     'data': hashlib.sha256(sources.encode()).hexdigest() if manifest.get('sources') else '',

@@ -33,7 +33,8 @@ class Runs:
   Attributes:
     settings: one row per run, a column per flag of hparams.csv; None where a run has no such flag
       or left it empty.
-    facts: one row per run: `path`; `finished` (None when no manifest says); `last_round`;
+    facts: one row per run: `path`; `finished` (None when no manifest says); `diverged`, whether it
+      ended since no client sent a finite update any more; `last_round`;
       `seconds` of computing; `parameters` of the model; `commit`; `data` and `partition`, hashes
       of the data files and of who holds which example.
     metrics: the rows of all metrics.csv, after the columns `run` and `round`. Counts (clients,
@@ -53,6 +54,11 @@ class Runs:
     """How notebooks show it: the settings that differ, and the facts."""
     shown = [SEED, *self.varying()] if SEED in self.settings else self.varying()
     return self.settings[shown].join(self.facts.drop(columns='path'))._repr_html_()
+
+  @property
+  def diverged(self) -> pd.Series:
+    """Which runs diverged; none where the facts do not say."""
+    return self.facts['diverged'].eq(True)
 
   @property
   def task(self) -> str:

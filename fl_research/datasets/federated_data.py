@@ -86,6 +86,7 @@ class ContiguousClients(Clients):
   def __init__(self, arrays: Examples, offsets: np.ndarray, ids: Optional[Sequence[str]] = None):
     self._arrays = {key: aligned.align(np.asanyarray(array)) for key, array in arrays.items()}
     self._offsets = np.asarray(offsets, np.int64)
+    self._sizes = np.diff(self._offsets)
     rows = {key: len(array) for key, array in self._arrays.items()}
     if len(set(rows.values())) != 1 or self._offsets[-1] != next(iter(rows.values())):
       raise ValueError(f'offsets end at {self._offsets[-1]}, arrays have {rows} rows')
@@ -99,7 +100,7 @@ class ContiguousClients(Clients):
 
   @property
   def sizes(self) -> np.ndarray:
-    return np.diff(self._offsets)
+    return self._sizes
 
   def examples(self, position: int) -> Examples:
     first, last = self._offsets[position], self._offsets[position + 1]
@@ -127,20 +128,38 @@ class NumberedIds(Sequence):
     return f'client_{position % self._count:0{self._width}d}'
 
 
+class SelectedIds(Sequence):
+  """The ids at some positions of others, looked up when asked for."""
+
+  def __init__(self, ids: Sequence[str], positions: np.ndarray):
+    self._ids = ids
+    self._positions = positions
+
+  def __len__(self) -> int:
+    return len(self._positions)
+
+  def __getitem__(self, position):
+    if isinstance(position, slice):
+      return SelectedIds(self._ids, self._positions[position])
+    return self._ids[self._positions[position]]
+
+
 class _SelectedClients(Clients):
   """A subset of other clients, in a given order."""
 
   def __init__(self, clients: Clients, positions: np.ndarray):
     self._clients = clients
     self._positions = positions
+    self._ids = SelectedIds(clients.ids, positions)
+    self._sizes = clients.sizes[positions]
 
   @property
   def ids(self) -> Sequence[str]:
-    return [self._clients.ids[position] for position in self._positions]
+    return self._ids
 
   @property
   def sizes(self) -> np.ndarray:
-    return self._clients.sizes[self._positions]
+    return self._sizes
 
   def examples(self, position: int) -> Examples:
     return self._clients.examples(int(self._positions[position]))

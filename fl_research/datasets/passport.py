@@ -10,6 +10,7 @@ import scipy.sparse
 from fl_research import random_streams
 from fl_research.datasets.federated_data import Clients, ContiguousClients, Problem
 from fl_research.datasets.label_counts import label_counts, LABELLED
+from fl_research.gini import gini
 
 Passport = Mapping[str, Union[int, float, str, None]]
 
@@ -68,15 +69,6 @@ def passport(clients: Clients, problem: Problem) -> Passport:
     'label_clients_measured': measured if divergence is not None else 0,
     'partition_sha256': partition_hash(clients),
   }
-
-
-def gini(sizes: np.ndarray) -> float:
-  """Gini coefficient: mean |a - b| over all pairs of sizes, divided by twice their mean."""
-  ordered = np.sort(np.asarray(sizes, np.float64))
-  count, total = len(ordered), ordered.sum()
-  if total == 0:
-    return 0.0
-  return float((2 * np.arange(1, count + 1) - count - 1) @ ordered / (count * total))
 
 
 def partition_hash(clients: Clients) -> str:

@@ -1,6 +1,8 @@
 """A client as a method sees it: its data, its state, and what it can do with a model."""
 
+import collections
 from collections.abc import Sequence
+import itertools
 from typing import Any, Optional
 
 import tensorflow as tf
@@ -12,9 +14,13 @@ from fl_research.round import local_training, minibatches
 from fl_research.round import objective as objective_lib
 from fl_research.round.structures import Weights
 
+_CALLS_OF_AN_EXCHANGE = 1 << 16
+
 
 class Client:
   """One client in one exchange.
+
+  What draws in training (dropout) draws anew in every call of `train` and `gradient`.
 
   Attributes:
     model: the model; gives loss and metrics.
@@ -30,6 +36,7 @@ class Client:
     data: Any,
     state: Any = (),
     learning_rate_factor: Optional[tf.Tensor] = None,
+    exchange: int = 0,
   ):
     self.model = model
     self.data = data
@@ -37,6 +44,16 @@ class Client:
     self.loss = objective_lib.Loss(model)
     self._optimizer = optimizer
     self._factor = tf.constant(1.0) if learning_rate_factor is None else learning_rate_factor
+    self._calls = itertools.count(exchange * _CALLS_OF_AN_EXCHANGE)
+
+  def _data_of_a_call(self) -> Any:
+    """D with a seed that no other call has; the first of a round has the client's own."""
+    call = next(self._calls)
+    if not (call and self.model.needs_seed):
+      return self.data
+    # Folded twice, as a step's seed is folded once.
+    fold_in = tf.random.experimental.stateless_fold_in
+    return collections.OrderedDict(self.data, seed=fold_in(fold_in(self.data['seed'], call), call))
 
   def train(
     self,
@@ -61,7 +78,7 @@ class Client:
       self.model,
       optimizer,
       tuple(weights),
-      self.data,
+      self._data_of_a_call(),
       learning_rate_factor=self._factor,
       objective=objective,
       trainable=trainable,
@@ -78,7 +95,8 @@ class Client:
       one_pass: over the first pass of the batches only, each example once.
     """
     weights = tuple(weights)
-    data = minibatches.first_pass(self.data) if one_pass else self.data
+    data = self._data_of_a_call()
+    data = minibatches.first_pass(data) if one_pass else data
     gradient, sums = local_training.mean_gradient(self.model, weights, data)
     return gradient, local_training.Trained(weights, tf.constant(1), sums)
 

@@ -72,6 +72,7 @@ class ClientHalf:
     memories = list(state['compressor'])
     encoded = Encoded([], memories[self._number])
     if update:
+      self._encoder.check_shapes(self.shapes)
       encoded = self._encoder.encode(tuple(update), data['seed'], memories[self._number])
     memories[self._number] = encoded.client_state
     return collections.OrderedDict(
@@ -96,7 +97,7 @@ class ClientHalf:
       for w, is_shared in zip(model.initial_weights[0], shared, strict=True)
     ]
     optimizer = self._encoder.restrict_optimizer(self._parts.client_optimizer, data['seed'], shapes)
-    client = Client(model, optimizer, data, state, broadcast['learning_rate_factor'])
+    client = Client(model, optimizer, data, state, broadcast['learning_rate_factor'], self._number)
     with hooks.functional(hooks.where(self._exchange, 'work')):
       reply = self._exchange.work(client, broadcast['message'])
     reply = handed_back.check_reply(self._exchange, reply, state, metric_names(model))

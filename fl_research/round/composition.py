@@ -126,10 +126,9 @@ class _Composition:
   def _memory(self, number: int) -> Any:
     """What a client remembers of an exchange's messages before it has sent any."""
     encoder = self._combiners[number].encoder
-    if not encoder.lossy:
+    if not encoder.keeps_client_state:
       return ()
     specs = self._update_specs(number)
-    encoder.check_shapes([tuple(spec.shape) for spec in specs])
     return encoder.initial_client_state(tuple(tf.zeros(s.shape, s.dtype) for s in specs))
 
   def _update_specs(self, number: int) -> list[tf.TensorSpec]:

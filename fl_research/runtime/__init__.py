@@ -103,6 +103,18 @@ def use_context(name: str = 'auto', client_parallelism: Optional[int] = None, ji
     yield context
 
 
+def async_context(name: str = 'auto', client_parallelism: Optional[int] = None, jit: str = 'off'):
+  """A runtime for callers that await, as `tff.program.NativeFederatedContext` does.
+
+      tff.program.NativeFederatedContext(runtime.async_context('fused'))
+
+  Args and errors as for `set_context`; nothing is made the default. Its `context` is the runtime's.
+  """
+  from fl_research.runtime import awaited
+
+  return awaited.AwaitedContext(_create(name, client_parallelism, jit))
+
+
 def set_fused_execution_context():
   """Makes the fused runtime TFF's default, in one line; the same as `set_context('fused')`."""
   return set_context('fused')

@@ -143,8 +143,6 @@ class _Listed:
   """A client-placed argument as a list of the clients' values."""
 
   def __init__(self, clients: Sequence, member_type: tff.Type):
-    if not isinstance(clients, list):
-      raise TypeError(f'Expected a list of clients, found {type(clients).__name__}.')
     self._types = graph_functions.leaf_types(member_type)
     self._names = _type_names(member_type)
     self._clients = [
@@ -193,6 +191,9 @@ class Cohort:
     Raises:
       TypeError, ValueError: the values are not of their types, or not as many in each argument.
     """
+    for argument in arguments:
+      if not isinstance(argument, list):
+        raise TypeError(f'Expected a list of clients, found {type(argument).__name__}.')
     counts = sorted({len(argument) for argument in arguments})
     if len(counts) > 1:
       raise ValueError(f'The client-placed arguments are of different lengths: {counts}.')

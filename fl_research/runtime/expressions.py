@@ -22,6 +22,16 @@ class NotReducible(Exception):
   """A computation that the fused runtime leaves to the native one; the message says why."""
 
 
+class NotRunnable(Exception):
+  """A computation that neither runtime runs; the message says why."""
+
+
+JAX = "it is written in JAX, which TFF's own runtime does not run either"
+SEQUENCE_SUM = (
+  "it uses sequence_sum, which TFF's own runtime does not run either: use sequence_reduce"
+)
+
+
 def flatten(value: Value) -> list:
   """The leaves of a value, in the order of `graph_functions.leaf_types` of its type."""
   if value is None:
@@ -78,6 +88,8 @@ _INTRINSICS = {
 
 def _compiled(block) -> Value:
   kind = block.proto.WhichOneof('computation')
+  if kind == 'xla':
+    raise NotRunnable(JAX)
   if kind != 'tensorflow':
     raise NotReducible(f'it contains a part compiled to {kind}')
   piece = graph_functions.piece_of(block.proto)
@@ -86,6 +98,8 @@ def _compiled(block) -> Value:
 
 
 def _intrinsic(block) -> Value:
+  if block.uri == 'sequence_sum':
+    raise NotRunnable(SEQUENCE_SUM)
   if block.uri not in _INTRINSICS:
     raise NotReducible(f'it uses {block.uri}')
   return _INTRINSICS[block.uri]
@@ -105,6 +119,7 @@ def evaluate(block, names: dict[str, Value]) -> Value:
 
   Raises:
     NotReducible: it contains something that only TFF's own runtime knows.
+    NotRunnable: it contains something that neither knows.
   """
   framework = tff.framework
   if isinstance(block, framework.Reference):

@@ -7,10 +7,10 @@ same bits on every run of one machine.
 
 What runs here: local TensorFlow computations, computations at the server, and federated ones of
 any number of parameters, aggregations (secure ones as their plain sums), broadcasts that depend on
-aggregates, `federated_select`, sequences, and values left at the clients. What does not:
-computations written in JAX, `sequence_map` and its kin outside TensorFlow, external data. Those run
-on TFF's own runtime, and the log says so once with the reason. So `fused` and `auto` are the same
-but in name.
+aggregates, `federated_select`, sequences, and values left at the clients. What does not: functions
+as parameters, `sequence_map` and `sequence_reduce` outside TensorFlow, external data. Those run on
+TFF's own runtime, and the log says so once with the reason. So `fused` and `auto` are the same but
+in name. What neither runs: computations written in JAX, and `sequence_sum`; they are refused.
 
 How near to the native runtime: with one chunk clients are added up in the same order. But TFF's
 worker is another build of TensorFlow, with other vector instructions on some processors, so that
@@ -29,7 +29,7 @@ from typing import Any
 from absl import logging
 import tensorflow_federated as tff
 
-from fl_research.runtime import expressions, invocation, native
+from fl_research.runtime import errors, expressions, invocation, native
 
 _CACHE_SIZE = 512
 
@@ -58,7 +58,7 @@ class FusedContext(tff.framework.SyncContext):
     """Runs `comp` on `arg` and returns what TFF's own runtime would.
 
     Raises:
-      ComputationError: the computation itself failed.
+      ComputationError: the computation itself failed, or is one that neither runtime runs.
       TypeError, ValueError: the arguments do not fit the computation's type.
     """
     runnable = self._runnable(comp)
@@ -85,7 +85,12 @@ class FusedContext(tff.framework.SyncContext):
     try:
       if proto.WhichOneof('computation') == 'tensorflow':
         return invocation.Local(proto, comp.type_signature)
+      if proto.WhichOneof('computation') == 'xla':
+        raise expressions.NotRunnable(expressions.JAX)
       return invocation.Federated(comp, self.client_parallelism, self.jit)
+    except expressions.NotRunnable as reason:
+      signature = comp.type_signature.compact_representation()
+      raise errors.ComputationError(f'{signature}: {reason}') from reason
     except (expressions.NotReducible, NotImplementedError) as reason:
       message = f'{comp.type_signature.compact_representation()}: {reason}'
       self._fallbacks.append(message)

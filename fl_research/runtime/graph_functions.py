@@ -19,6 +19,8 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 import tensorflow_federated as tff
 
+from fl_research.runtime import dataset_loops
+
 # TensorFlow's own mark (`ResourceHandle::ANONYMOUS_NAME`) for a variable that is new each time its
 # handle is made.
 _ANONYMOUS = b'cd2c89b7-88b7-44c8-ad83-06c2a9158347'
@@ -128,6 +130,7 @@ class Piece:
     proto.graph_def.Unpack(graph)
     if proto.initialize_op:
       _initialise_first(graph, _node_of(proto.initialize_op))
+    dataset_loops.unroll_reductions(graph)
     _make_resources_private(graph)
     _rename_functions(graph)
     needed = _needed_for(graph, [_node_of(name) for name in self._outputs])

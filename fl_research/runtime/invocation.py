@@ -317,14 +317,26 @@ def _client_error(compiled: ClientWork, inputs: ChunkInputs, error) -> errors.Co
   """The error of a chunk, with the first client at which it arises.
 
   The loop over the clients stops at the first failure, so the chunk's first `count` clients fail
-  exactly if that client is among them: a search by halves finds it.
+  exactly if that client is among them: a search by halves finds it. A failure that does not repeat
+  could be any client's.
   """
   fine, failing = 0, inputs.count
+  if failing > 1 and _error_of(compiled, inputs, failing) is None:
+    return errors.ComputationError(errors.message_of(error))
   while failing - fine > 1:
     count = (fine + failing) // 2
-    try:
-      compiled.run(inputs, count)
+    earlier = _error_of(compiled, inputs, count)
+    if earlier is None:
       fine = count
-    except tf.errors.OpError as earlier:
+    else:
       failing, error = count, earlier
   return errors.ComputationError(errors.message_of(error), inputs.share[failing - 1])
+
+
+def _error_of(compiled: ClientWork, inputs: ChunkInputs, count: int) -> Optional[tf.errors.OpError]:
+  """The error of the work of a chunk's first clients; None if there is none."""
+  try:
+    compiled.run(inputs, count)
+  except tf.errors.OpError as error:
+    return error
+  return None

@@ -17,7 +17,7 @@ import grpc
 import portpicker
 import tensorflow_federated as tff
 
-from fl_research.runtime import errors
+from fl_research.runtime import clear_sums, errors
 
 START_SECONDS = 60.0
 """How long a worker may take to answer before it counts as failed."""
@@ -98,9 +98,7 @@ atexit.register(shutdown)
 
 
 def _compile(computation):
-  # TFF's local runtime refuses federated_secure_sum*; in a simulation their plain sums are meant.
-  computation = tff.backends.test.replace_secure_intrinsics_with_bodies(computation)
-  return tff.backends.native.desugar_and_transform_to_native(computation)
+  return tff.backends.native.desugar_and_transform_to_native(clear_sums.in_the_clear(computation))
 
 
 def _context_of(worker: Worker) -> tff.framework.SyncExecutionContext:

@@ -20,7 +20,7 @@ from typing import Any, Optional
 
 import tensorflow_federated as tff
 
-from fl_research.runtime import expressions
+from fl_research.runtime import clear_sums, expressions
 
 AGGREGATE = 'federated_aggregate'
 
@@ -115,10 +115,17 @@ def parameter_leaves(name: str, type_signature) -> Iterator[tuple[Key, tff.Type]
     yield name, type_signature
 
 
+def _is_function(type_signature) -> bool:
+  return isinstance(type_signature, tff.FunctionType)
+
+
 def _call_dominant(computation):
   """(parameter name, parameter type, locals, result) of a computation."""
-  computation = tff.backends.test.replace_secure_intrinsics_with_bodies(computation)
-  block, _ = tff.tensorflow.replace_intrinsics_with_bodies(computation.to_building_block())
+  parameter_type = computation.type_signature.parameter
+  if parameter_type is not None and tff.types.contains(parameter_type, _is_function):
+    raise expressions.NotReducible('a function is among its parameters')
+  block = clear_sums.in_the_clear(computation).to_building_block()
+  block, _ = tff.tensorflow.replace_intrinsics_with_bodies(block)
   block = tff.framework.to_call_dominant(block)
   bindings = []
   if isinstance(block, tff.framework.Block):  # what does not depend on the parameter

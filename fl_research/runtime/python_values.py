@@ -78,7 +78,7 @@ def as_array(leaf, leaf_type: tff.TensorType) -> np.ndarray:
   else:
     array = np.asarray(leaf)
     if not isinstance(leaf, np.generic) and (array.dtype.kind == wanted.kind or not array.size):
-      array = array.astype(wanted)
+      array = _narrowed(array, leaf_type)
   if array.dtype != wanted and not _same_kind(array.dtype, wanted):
     raise TypeError(f'Expected a value of type {leaf_type}, found dtype {array.dtype}.')
   if not fits(array.shape, leaf_type):
@@ -86,6 +86,22 @@ def as_array(leaf, leaf_type: tff.TensorType) -> np.ndarray:
   if wanted.kind == 'U':
     return array.astype(object)
   return array.astype(wanted, copy=False)
+
+
+def _narrowed(array: np.ndarray, leaf_type: tff.TensorType) -> np.ndarray:
+  """Python numbers as the type's dtype.
+
+  Raises:
+    TypeError: one of them is too large for it.
+  """
+  with np.errstate(over='ignore'):
+    narrowed = array.astype(leaf_type.dtype.type)
+  if not array.size:
+    return narrowed
+  inexact = array.dtype.kind in 'fc'
+  if np.any(np.isinf(narrowed) & ~np.isinf(array) if inexact else narrowed != array):
+    raise TypeError(f'Expected a value of type {leaf_type}, found a number too large for it.')
+  return narrowed
 
 
 def as_variant(leaf, leaf_type: tff.SequenceType) -> tf.Tensor:

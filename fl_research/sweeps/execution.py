@@ -53,7 +53,7 @@ def _run(
       choice = selection.choose([r.cell for r in runs], [r.value for r in runs], measure)
       _write_summary(runs, choice, measure, folder / SUMMARY)
   _print_choice(choice, measure, folder / SUMMARY)
-  failed = [run for run in runs if run.status != 'finished']
+  failed = [run for run in runs if not run.finished]
   for run in failed:
     print(f'{run.folder.name}: {run.status}; see {logs / run.folder.name}.log', file=sys.stderr)
   return not failed
@@ -75,7 +75,7 @@ def _follow(
     run = waiting[job.job.name]
     if run.finished:
       _measure(run, measure)
-      result = f'{measure} = {run.value:.6g}'
+      result = run.status if run.diverged else f'{measure} = {run.value:.6g}'
     else:
       run.status = f'failed: {job.complaint()}'
       result = run.status
@@ -88,7 +88,7 @@ def _measure(run: Run, measure: analysis.Measure) -> None:
   run.value = float(measure.of(found).iloc[0])
   run.rounds = int(found.facts['last_round'].iloc[0])
   run.seconds = float(found.facts['seconds'].iloc[0])
-  run.status = 'finished'
+  run.status = 'diverged' if run.diverged else 'finished'
 
 
 def _write_summary(

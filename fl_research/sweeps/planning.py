@@ -28,7 +28,7 @@ class Run:
     settings: all its settings.
     command: what runs it.
     folder: where it writes to.
-    status: `waiting`, `finished`, or why it failed.
+    status: `waiting`, `finished`, `diverged`, or why it failed.
     value: the selected measure; NaN while there is none.
     rounds: its last round.
     seconds: time it took in this sweep or, computing, before it.
@@ -45,7 +45,11 @@ class Run:
 
   @property
   def finished(self) -> bool:
-    return bool(run_folder.read_manifest(self.folder).get('finished'))
+    return run_folder.RunFolder(self.settings).finished
+
+  @property
+  def diverged(self) -> bool:
+    return bool(run_folder.read_manifest(self.folder).get('diverged'))
 
 
 def plan(

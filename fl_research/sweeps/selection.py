@@ -66,11 +66,13 @@ class Choice:
     cells: one row per cell, in the sweep's order: its swept settings, `runs`, `missing`, `mean`,
       `sd`, `low`, `high`, `best`.
     best: position of the best cell; -1 when no cell has a value from all its runs.
+    edges: the swept numbers whose best value is the `smallest` or `largest` that was tried.
     warnings: what readers should know, a line each.
   """
 
   cells: pd.DataFrame
   best: int
+  edges: Mapping[str, str]
   warnings: tuple[str, ...]
 
 
@@ -96,7 +98,15 @@ def choose(cells: Sequence[Mapping[str, str]], values: Sequence[float], measure:
   if np.isfinite(means).any():
     best = int(np.nanargmin(means) if measure.falls else np.nanargmax(means))
   table['best'] = np.arange(len(table)) == best
-  warnings = _edges(table, names, best) if best >= 0 else ['no cell has a value from all its runs']
+  swept = [dict(zip(names, key)) for key in groups]
+  at_edge = edges(swept, best) if best >= 0 else {}
+  warnings = [
+    f'the best {name}, {swept[best][name]}, is the {side} that was tried; the optimum may lie '
+    'beyond the edge'
+    for name, side in at_edge.items()
+  ]
+  if best < 0:
+    warnings.append('no cell has a value from all its runs')
   incomplete = int((table['missing'] > 0).sum())
   if incomplete and best >= 0:
     warnings.append(
@@ -104,7 +114,7 @@ def choose(cells: Sequence[Mapping[str, str]], values: Sequence[float], measure:
     )
   if table['runs'].max() == 1:
     warnings.append('one seed per cell: nothing is known of the spread; sweep seed=0,1,2 as well')
-  return Choice(table, best, tuple(warnings))
+  return Choice(table, best, at_edge, tuple(warnings))
 
 
 def _row(values: np.ndarray) -> dict[str, Any]:
@@ -120,18 +130,13 @@ def _row(values: np.ndarray) -> dict[str, Any]:
   }
 
 
-def _edges(table: pd.DataFrame, names: Sequence[str], best: int) -> list[str]:
-  """A warning for every swept number whose best value has none on one side."""
-  warnings = []
-  for name in names:
-    numbers = pd.to_numeric(table[name], errors='coerce')
-    if numbers.isna().any() or numbers.nunique() < 2:
+def edges(cells: Sequence[Mapping[str, Any]], best: int) -> dict[str, str]:
+  """The swept numbers whose best value has none on one side -> `smallest` or `largest`."""
+  found = {}
+  for name in cells[best]:
+    numbers = pd.to_numeric(pd.Series([cell.get(name) for cell in cells]), errors='coerce')
+    if name == SEED or numbers.isna().any() or numbers.nunique() < 2:
       continue
-    chosen = numbers[best]
-    if chosen in (numbers.min(), numbers.max()):
-      side = 'smallest' if chosen == numbers.min() else 'largest'
-      warnings.append(
-        f'the best {name}, {table[name][best]}, is the {side} that was tried; the optimum may lie '
-        'beyond the edge'
-      )
-  return warnings
+    if numbers[best] in (numbers.min(), numbers.max()):
+      found[name] = 'smallest' if numbers[best] == numbers.min() else 'largest'
+  return found

@@ -61,12 +61,14 @@ class Outcome:
     last_row: its last row of metrics.csv.
     reason: why it ended before the last round; empty when it did not.
     seconds: time this session took.
+    diverged: whether it ended because no client sent a finite update any more.
   """
 
   folder: run_folder.RunFolder
   last_row: dict[str, Any]
   reason: str
   seconds: float
+  diverged: bool = False
 
 
 def build_model(settings: Settings, data: run_data.RunData):
@@ -279,11 +281,18 @@ def run(
         'finished': loop.ended(progress),
         'rounds': progress.round_num,
         'stopped': progress.stopped or progress.interrupted,
+        'diverged': loop.diverged(progress),
         'runtime': context.report(),
       }
     )
   reason = progress.stopped or progress.interrupted
-  return Outcome(folder, tables.last_row(folder.metrics), reason, time.monotonic() - begin)
+  return Outcome(
+    folder,
+    tables.last_row(folder.metrics),
+    reason,
+    time.monotonic() - begin,
+    loop.diverged(progress),
+  )
 
 
 def _jit(settings: Settings, folder: run_folder.RunFolder) -> str:
@@ -336,7 +345,7 @@ def _train(
     if settings.tensorboard:
       board = tensorboard.Writer(folder.logdir, last_round)
       observers.append(stack.enter_context(contextlib.closing(board)))
-    observers.append(stack.enter_context(bar))
+    observers += [stack.enter_context(bar), terminal.Complaints()]
     loop.run(progress, [*observers, _Saver(store, remember), _Pauses(interrupted)])
   return progress
 

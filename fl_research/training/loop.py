@@ -21,13 +21,15 @@ from fl_research import client_data, metrics, runtime
 from fl_research.population import participation
 from fl_research.round import process as process_lib
 from fl_research.settings import Settings
-from fl_research.training import checkpoints, model_evaluation
+from fl_research.training import checkpoints, model_evaluation, stability
 from fl_research.training import client_states as client_states_lib
 from fl_research.training import columns as columns_lib
 from fl_research.training import evaluation as evaluation_lib
 from fl_research.training.model_evaluation import Rows
 from fl_research.training.observer import Observer
 from fl_research.training.run_data import RunData
+
+_LOSS = 'eval/loss'
 
 
 @dataclasses.dataclass
@@ -42,6 +44,8 @@ class Progress:
     evaluations_since_best: how many evaluations have passed since.
     stopped: why training has ended before its last round; empty while it has not.
     interrupted: why it only pauses after this round; not part of a checkpoint.
+    lost_rounds: how many rounds in a row, up to the last, had no finite update.
+    first_loss: the test loss of round 0; None before it, and where there is none.
   """
 
   round_num: int
@@ -52,6 +56,8 @@ class Progress:
   stopped: str = ''
   simulated_seconds: float = 0.0
   interrupted: str = ''
+  lost_rounds: int = 0
+  first_loss: Optional[float] = None
 
 
 def start(
@@ -72,6 +78,8 @@ def to_checkpoint(progress: Progress) -> checkpoints.Checkpoint:
       'evaluations_since_best': progress.evaluations_since_best,
       'stopped': progress.stopped,
       'simulated_seconds': progress.simulated_seconds,
+      'lost_rounds': progress.lost_rounds,
+      'first_loss': progress.first_loss,
     },
   )
 
@@ -119,6 +127,7 @@ class Loop:
     self._personal = evaluation_lib.personal_evaluator(process, data.train, settings)
     tables = columns_lib.contributors(process, data, evaluation.columns(), by_round_number or {})
     self._columns = {name: value for table in tables for name, value in table.items()}
+    self._complained_of_loss = False
 
   def run(self, progress: Progress, observers: Sequence[Observer]) -> Progress:
     """Trains from `progress` to the end; `progress` is renewed in place and returned."""
@@ -126,6 +135,7 @@ class Loop:
       begin = time.monotonic()
       evaluation, client_rows = self._evaluate(progress)
       seconds = time.monotonic() - begin
+      progress.first_loss = evaluation.get(_LOSS)
       self._tell(observers, columns_lib.Record(0, None, evaluation, None, seconds), client_rows)
     progress.interrupted = _reason_to_pause(observers)
     with concurrent.futures.ThreadPoolExecutor(1, 'next cohort') as preparing:
@@ -142,6 +152,10 @@ class Loop:
     """Whether nothing is left to train."""
     return progress.round_num >= self._settings.total_rounds or bool(progress.stopped)
 
+  def diverged(self, progress: Progress) -> bool:
+    """Whether it ended since no client sent a finite update any more."""
+    return progress.stopped.startswith(stability.DIVERGED)
+
   def _round(
     self,
     progress: Progress,
@@ -156,16 +170,18 @@ class Loop:
     trained = columns_lib.TrainedRound(self._process, self._data, plan, result.measured)
     progress.simulated_seconds += trained.simulated_seconds(self._plans.devices)
     client_rows = model_evaluation.long_rows('train', *trained.by_client())
-    last = progress.round_num >= self._settings.total_rounds
-    evaluated = last or progress.round_num % self._settings.rounds_per_evaluation == 0
+    self._watch_updates(progress, trained, observers)
+    due = progress.round_num % self._settings.rounds_per_evaluation == 0
+    evaluated = due or self.ended(progress)
     seconds = time.monotonic() - begin
     evaluation: Mapping[str, Any] = {}
     if evaluated:
       evaluation, evaluation_clients = self._evaluate(progress)
       client_rows += evaluation_clients
+      self._watch_loss(progress, evaluation.get(_LOSS), observers)
     hours = progress.simulated_seconds / 3600
     record = columns_lib.Record(progress.round_num, trained, evaluation, hours, seconds)
-    if evaluated:
+    if evaluated and not progress.stopped:
       self._watch(progress, record)
     progress.interrupted = _reason_to_pause(observers)
     self._tell(observers, record, client_rows)
@@ -178,18 +194,15 @@ class Loop:
     """A round's plan and its clients' data, in the form their computation takes."""
     settings = self._settings
     plan = self._plans.plan(round_num)
-    clients = [
-      client_data.client_data(
-        self._data.train.examples(int(position)),
-        batch_size=settings.batch_size or client_data.FULL_BATCH,
-        epochs=float(epochs),
-        seed=settings.seed,
-        round_num=round_num,
-        client=int(position),
-        max_examples=settings.max_examples_per_client or None,
-      )
-      for position, epochs in zip(plan.uploading, plan.epochs)
-    ]
+    clients = client_data.cohort_data(
+      [self._data.train.examples(int(position)) for position in plan.uploading],
+      batch_size=settings.batch_size or client_data.FULL_BATCH,
+      epochs=[float(epochs) for epochs in plan.epochs],
+      seed=settings.seed,
+      round_num=round_num,
+      clients=plan.uploading,
+      max_examples=settings.max_examples_per_client or None,
+    )
     return plan, runtime.stack_clients(clients)
 
   def _evaluate(self, progress: Progress) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -198,6 +211,27 @@ class Loop:
     if self._personal is not None:
       personal = self._personal.at(progress.state, progress.client_states)
     return self._evaluation.evaluate(weights, personal)
+
+  def _watch_updates(
+    self, progress: Progress, trained: columns_lib.TrainedRound, observers: Sequence[Observer]
+  ) -> None:
+    """Complains when all updates are lost, and ends the run when they keep being so."""
+    before, round_num = progress.lost_rounds, progress.round_num
+    progress.lost_rounds = stability.lost_rounds(before, trained.counts)
+    progress.stopped = stability.reason_to_end(progress.lost_rounds, round_num)
+    if progress.lost_rounds == 1 and not before:
+      count = len(trained.counts)
+      _complain(observers, stability.complaint_of_updates(round_num, count, self._settings))
+
+  def _watch_loss(
+    self, progress: Progress, loss: Optional[float], observers: Sequence[Observer]
+  ) -> None:
+    """Complains when the loss has left all bounds; once, until it has come back."""
+    first, round_num = progress.first_loss, progress.round_num
+    complaint = stability.complaint_of_loss(round_num, loss, first, self._settings)
+    if complaint and not self._complained_of_loss:
+      _complain(observers, complaint)
+    self._complained_of_loss = bool(complaint)
 
   def _watch(self, progress: Progress, record: columns_lib.Record) -> None:
     """Decides on `--target_value` and `--patience` after an evaluation."""
@@ -231,6 +265,11 @@ class Loop:
     for observer in observers:
       observer.row({'round': record.round_num, **values})
       observer.client_rows([{'round': record.round_num, **row} for row in client_rows])
+
+
+def _complain(observers: Sequence[Observer], line: str) -> None:
+  for observer in observers:
+    observer.complaint(line)
 
 
 def _reason_to_pause(observers: Sequence[Observer]) -> str:

@@ -12,6 +12,9 @@ class Observer:
   def client_rows(self, rows: list[dict[str, Any]]) -> None:
     """Takes rows of clients.csv."""
 
+  def complaint(self, line: str) -> None:
+    """Takes a line about something that goes wrong without ending the run."""
+
   def checkpoint(self, progress: Any) -> None:
     """Takes the loop's progress whenever it should be saved; those before in the list come first.
 

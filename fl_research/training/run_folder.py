@@ -17,13 +17,15 @@ import pathlib
 import sys
 from typing import Any, Optional
 
-from fl_research import registry
+from fl_research import random_streams, registry
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
 from fl_research.training import atomic_files, provenance
 
 MANIFEST = 'manifest.json'
+STREAMS = 'streams'
+ROUNDS = 'total_rounds'
 _LONGEST_NAME = 255
 _VERSIONS = ('tensorflow-federated', 'tensorflow', 'numpy', 'scikit-learn', 'pandas', 'scipy')
 
@@ -59,7 +61,7 @@ class RunFolder:
   def check(self) -> None:
     """Sees that the folder is new, or of a run with these settings, and can be written to.
 
-    Changes nothing.
+    A run may be made longer: `--total_rounds` may be above what it was. Changes nothing.
 
     Raises:
       UsageError: it holds another run (the first flag that differs is named) or something else, or
@@ -86,10 +88,48 @@ class RunFolder:
         f'--experiment_name={self._settings.experiment_name}: {self.path} is there already and is '
         f'not the folder of a run, as it has no {MANIFEST}'
       )
-    for flag, (before, now) in self._differences().items():
+    self._check_streams()
+    differences = self._differences()
+    remedy = 'give the same flags to resume it, or another --experiment_name'
+    if list(differences) == [ROUNDS]:
+      remedy = self._why_not_longer(*differences[ROUNDS])
+    for flag, (before, now) in differences.items():
+      if remedy:
+        raise UsageError(
+          f'--{flag}={now}: the run in {self.path} was started with --{flag}={before}; {remedy}'
+        )
+
+  def _why_not_longer(self, before: int, now: int) -> str:
+    """What to do as these rounds cannot follow those of the run; empty where they can.
+
+    All that a round computes depends on its number and not on how many there are, but for noise
+    that is solved for all of them, and for patience with an evaluation that was not due.
+    """
+    other = 'give another --experiment_name'
+    if now < before:
+      return f'rounds can be added, not taken away; {other}'
+    if self._settings.target_epsilon is not None:
+      return f'its noise was solved for so many rounds (--target_epsilon); {other}'
+    if self._settings.patience and before % self._settings.rounds_per_evaluation:
+      return f'--patience has counted an evaluation at its end that a longer run lacks; {other}'
+    return ''
+
+  @property
+  def finished(self) -> bool:
+    """Whether the run has ended, and not only before rounds that were added since."""
+    manifest = self.manifest()
+    rounds = manifest.get('rounds', self._settings.total_rounds)
+    ended = bool(manifest.get('stopped')) or rounds >= self._settings.total_rounds
+    return bool(manifest.get('finished')) and ended
+
+  def _check_streams(self) -> None:
+    manifest = self.manifest()
+    streams = manifest.get(STREAMS, 1)
+    if manifest and streams != random_streams.VERSION:
       raise UsageError(
-        f'--{flag}={now}: the run in {self.path} was started with --{flag}={before}; give the '
-        'same flags to resume it, or another --experiment_name'
+        f'--experiment_name={self._settings.experiment_name}: the run in {self.path} was made by a '
+        f'version of this program that draws other random numbers (streams {streams}, now '
+        f'{random_streams.VERSION}); give another --experiment_name'
       )
 
   def _differences(self) -> dict[str, tuple[Any, Any]]:
@@ -137,6 +177,7 @@ class RunFolder:
         'identity': self._settings.identity(),
         # Named as in the manifests that there are already.
         'method_flags': dict(self._settings.hyperparameters),
+        STREAMS: random_streams.VERSION,
         'versions': {name: importlib.metadata.version(name) for name in _VERSIONS},
         'machine': provenance.machine(),
         **facts,

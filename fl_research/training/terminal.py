@@ -61,6 +61,13 @@ class ProgressBar(Observer):
     self._progress.update(self._task, completed=row['round'], figures=figures)
 
 
+class Complaints(Observer):
+  """Says on stderr what goes wrong; above the bar where there is one, as rich sees to."""
+
+  def complaint(self, line: str) -> None:
+    note(line)
+
+
 class _RoundsPerSecond(rich.progress.ProgressColumn):
   """Rounds per second, or seconds per round where that reads better."""
 

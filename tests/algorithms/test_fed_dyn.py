@@ -42,7 +42,9 @@ def test_no_regulariser_is_fed_avg(averaged):
 @pytest.mark.parametrize('alpha', [1e-2, 1e-3, 1e-4])
 def test_approaches_fed_avg_with_small_alpha_in_a_large_population(alpha, averaged):
   ours = harness.run(_build(alpha, population_size=10**9), harness.cohorts(epochs=2))
-  harness.assert_same(ours, averaged, 2.0 * alpha)
+  # To first order in α: about 0.22 α on this problem.
+  apart = max(np.abs(a - b).max() for u, v in zip(ours, averaged) for a, b in zip(u, v))
+  assert 0.15 * alpha < apart < 0.3 * alpha
 
 
 def test_small_alpha_alone_leaves_the_servers_memory(averaged):

@@ -36,9 +36,9 @@ def _some_clients(epochs=2):
 
 
 @OPTIONS
-@pytest.mark.parametrize('server_rate', [1.0, 0.5])
-def test_equals_oracle_when_clients_are_missing(option, server_rate):
-  rounds = _some_clients()
+@pytest.mark.parametrize(('server_rate', 'epochs'), [(1.0, 2), (0.5, 2), (1.0, 1.5)])
+def test_equals_oracle_when_clients_are_missing(option, server_rate, epochs):
+  rounds = _some_clients(epochs)
   process = _build(option, server_optimizer=tff.learning.optimizers.build_sgdm(server_rate))
   start = harness.model().initial_weights[0]
   expected, _ = oracle.run(start, rounds, harness.RATE, option, 3, server_rate)

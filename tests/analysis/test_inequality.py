@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from fl_research.analysis.inequality import fairness, gini
+from fl_research.analysis.inequality import fairness
 from fl_research.analysis.runs import load_runs
+from fl_research.gini import gini
 from fl_research.registry import UsageError
 from tests.analysis.fabricate import write_run
 
@@ -17,7 +18,7 @@ from tests.analysis.fabricate import write_run
     ([1, 2, 3, 4], 0.25),
     ([3], 0.0),
     ([], np.nan),
-    ([0, 0], np.nan),
+    ([0, 0], 0.0),
     ([-1, 2], np.nan),
   ],
 )

@@ -128,3 +128,15 @@ def test_measure_of_runs(runs):
   np.testing.assert_allclose(value('eval/accuracy rounds to 0.5'), [2.5, np.nan, np.nan])
   with pytest.raises(UsageError, match=r'eval/f1: no column of metrics\.csv'):
     value('eval/f1 final')
+
+
+def test_a_diverged_run_has_no_result_but_a_target_reached_before(tmp_path):
+  curves = {'eval/accuracy': [0.1, 0.6, 0.2]}
+  write_run(tmp_path / 'a', curves, manifest={'diverged': True})
+  write_run(tmp_path / 'b', curves)
+  found = load_runs(tmp_path)
+  for text in ('eval/accuracy final', 'eval/accuracy last 2'):
+    values = measures.parse_measure(text).of(found)
+    assert np.isnan(values['a'])
+    assert not np.isnan(values['b'])
+  assert measures.parse_measure('eval/accuracy rounds to 0.6').of(found).tolist() == [1.0, 1.0]

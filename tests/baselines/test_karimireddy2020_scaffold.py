@@ -2,9 +2,13 @@
 
 import fl_research.environment  # noqa: F401, I001  before TensorFlow
 import numpy as np
+import pandas as pd
 import pytest
 
+from baselines import reproduce
 from baselines.karimireddy2020_scaffold import quadratics
+
+FOLDER = reproduce.HERE / 'karimireddy2020_scaffold'
 
 
 def _local_steps(x, gradients, steps):
@@ -26,6 +30,16 @@ def _gradients(dissimilarity, corrections):
 def test_sgd_shrinks_x_by_a_tenth_a_round():
   expected = quadratics.START * 0.9 ** np.arange(21)
   np.testing.assert_allclose(quadratics.path('fedsgd', 10.0, 1, 20), expected, rtol=1e-5)
+
+
+def test_figure_against_the_step_is_of_these_functions():
+  table = pd.read_csv(FOLDER / 'results' / 'step.csv')
+  found = table.set_index(['line', 'step'])['speedup']
+  assert list(found['K = 10'].index) == list(quadratics.STEPS)
+  assert found['K = 10', 0.3] == pytest.approx(quadratics.speedup(10, 1.0, 0.3), rel=1e-3)
+  rows = {claim.claim: claim for claim in reproduce.ledger(FOLDER)}
+  for name, steps in (('figure3_k2_g1', 'K = 2'), ('figure3_k10_g1', 'K = 10')):
+    assert found[steps, quadratics.STEP] == float(rows[name].ours)
 
 
 @pytest.mark.parametrize('steps', [2, 10])

@@ -26,14 +26,14 @@ def test_competitors_see_the_same_batches(tmp_path):
   works.save(works.WORKS['tiny'], tmp_path / 'data.npz')
   job = works.Job.load('tiny', tmp_path / 'data.npz')
   client = int(job.cohort(2)[0])
-  data = job.client_data(2, client)
+  [data] = job.cohort_data(2, [client])
   order = job.order(2, client)
   batches = np.asarray(data['batches'])
   first, last = batches[0], batches[-1]
   np.testing.assert_array_equal(order[:4], first)
   np.testing.assert_array_equal(order[-np.count_nonzero(last >= 0) :], last[last >= 0])
   assert sorted(order) == list(range(job.clients.sizes[client]))
-  again = client_data.batch_order(len(order), 4, 1, np.random.default_rng(0))
+  again = client_data.batch_order([order], 4, 1)
   assert again.shape == batches.shape
 
 

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from fl_research.datasets.federated_data import ContiguousClients
+from fl_research.datasets.federated_data import Clients, ContiguousClients, NumberedIds
 
 _CLIENTS = 100_000
 _PER_CLIENT = 4
@@ -42,3 +42,40 @@ def test_opens_and_samples_without_loading_the_rest(tmp_path):
   assert [own['y'].tolist() for own in examples] == [[int(p)] * _PER_CLIENT for p in cohort]
   assert seconds < 2
   assert _resident_bytes() - before < 100e6
+
+
+class _CountedIds(NumberedIds):
+  """Counts how often it is asked."""
+
+  asked = 0
+
+  def __getitem__(self, position):
+    self.asked += 1
+    return super().__getitem__(position)
+
+
+class _Nobody(Clients):
+  """A population without examples."""
+
+  def __init__(self, count):
+    self.counted = _CountedIds(count)
+
+  @property
+  def ids(self):
+    return self.counted
+
+  @property
+  def sizes(self):
+    return np.ones(len(self.counted), np.int64)
+
+  def examples(self, position):
+    raise NotImplementedError
+
+
+def test_an_id_of_a_selection_costs_one_id():
+  everybody = _Nobody(_CLIENTS)
+  held_out = everybody.select(np.arange(0, _CLIENTS, 5))
+  nested = held_out.select([7, 3])
+  assert (len(held_out), held_out.ids[7], nested.ids[1]) == (20_000, 'client_00035', 'client_00015')
+  assert list(nested.ids[:1]) == ['client_00035']
+  assert everybody.counted.asked == 3

@@ -9,7 +9,8 @@ import scipy.spatial.distance
 
 from fl_research.datasets import passport as passport_lib
 from fl_research.datasets.federated_data import Clients, ContiguousClients, Problem
-from fl_research.datasets.passport import gini, partition_hash, passport
+from fl_research.datasets.passport import partition_hash, passport
+from fl_research.gini import gini
 
 
 def _clients(y, offsets, x=None, ids=None) -> ContiguousClients:

@@ -89,7 +89,7 @@ FLAGS = {
   # Files.
   '--task=mnist --data_dir={here}/empty': 'train-images-idx3-ubyte.gz: not in',
   '--task=mnist --data_dir={here}/other': 'train-images-idx3-ubyte.gz: SHA-256',
-  '--task=fashion_mnist --data_dir={here}/torn': 'train-images-idx3-ubyte.gz: SHA-256',
+  '--task=fashion_mnist --data_dir={here}/torn': 'train-images-idx3-ubyte.gz: damaged, truncated',
   '--task=tabular --data_file={here}/no.csv --client_column=c --label_column=y': 'no.csv',
   '--task=tabular --data_file={here}/junk.csv --client_column=c --label_column=y': 'junk.csv',
   '--task=tabular --data_file={here}/good.csv --client_column=d --label_column=y': '=d',
@@ -178,7 +178,7 @@ SAME = ('--experiment_name=run',)
 
 # What is changed in the command of a run that is there, and what the line must say.
 CHANGES = {
-  '--total_rounds=3': '--total_rounds=3: the run in {run} was started with --total_rounds=2',
+  '--total_rounds=1': '--total_rounds=1: the run in {run} was started with --total_rounds=2; rounds',
   '--seed=5': '--seed=5: the run in {run} was started with --seed=0',
   '--model=mlp': '--model=mlp: the run in {run} was started with --model=; give',
   '--partition=dirichlet': '--partition=dirichlet: the run in {run} was started with --partition=;',

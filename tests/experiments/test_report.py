@@ -72,6 +72,16 @@ def test_page_stands_alone_and_holds_the_numbers(folder, tmp_path):
   assert best and best[1] == '1'
 
 
+def test_diverged_runs_are_marked(tmp_path):
+  write_run(tmp_path / 'runs' / 'a', {'eval/accuracy': [0.1, 0.9]}, manifest={'diverged': True})
+  write_run(tmp_path / 'runs' / 'b', {'eval/accuracy': [0.1, 0.8]}, seed=1)
+  out = tmp_path / 'page.html'
+  assert run(tmp_path / 'runs', '--out', out, '--measure=eval/accuracy final') == 0
+  page = out.read_text()
+  assert 'Diverged, and so without a result: 1 run' in page
+  assert '>diverged<' in page
+
+
 def test_names_are_escaped(folder, tmp_path):
   write_run(folder / '<b>bold', {'eval/accuracy': [0.1, 0.2]}, algorithm='<script>', seed=5)
   assert run(folder, '--out', tmp_path / 'page.html', '--measure=eval/accuracy final') == 0

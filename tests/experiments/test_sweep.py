@@ -96,12 +96,53 @@ def test_best_at_the_edge_and_one_seed_are_told(folder, capsys):
   assert 'Warning: one seed per cell' in out
 
 
+def test_grid_is_extended_while_the_best_is_at_its_edge(folder, capsys):
+  """0.3 is best: 0.09 and 0.27 go on with 0.01 and 0.03, and 0.81 shows that 0.27 is the best."""
+  given = ['--grid=client_learning_rate=0.01,0.03', '--grid=seed=0,1']
+  assert run(folder, *given, '--extend_grid=9') == 0
+  out = capsys.readouterr().out
+  tried = [row['client_learning_rate'] for row in summary(folder) if row['seed'] == '0']
+  assert tried == ['0.01', '0.03', '0.09', '0.27', '0.81']
+  assert [row['client_learning_rate'] for row in summary(folder) if row['best'] == 'True'] == [
+    '0.27'
+  ] * 2
+  assert 'Extended: --grid=client_learning_rate=0.01,0.03,0.09 --grid=seed=0,1' in out
+  assert 'Extended' not in out.rpartition('0.81')[2]
+
+
+def test_grid_is_extended_to_a_limit_and_not_at_all_unless_told(folder, capsys):
+  given = '--grid=client_learning_rate=0.9,0.8,0.7'
+  assert run(folder, given) == 0
+  assert len(summary(folder)) == 3
+  assert run(folder, given, '--extend_grid=1') == 0
+  assert [row['client_learning_rate'] for row in summary(folder)] == ['0.6', '0.9', '0.8', '0.7']
+  assert 'Warning: the best client_learning_rate, 0.6, is the smallest' in capsys.readouterr().out
+
+
+def test_extension_that_is_refused_ends_the_sweep_well(folder, capsys):
+  """Half an example comes before one and two; fake_train takes no notice: the first is best."""
+  given = ['--client_learning_rate=0.3', '--grid=client_batch_size=1,2']
+  assert run(folder, *given, '--extend_grid=3') == 0
+  out = capsys.readouterr().out
+  assert 'The grid cannot be extended further: --client_batch_size=0.5: accepted' in out
+  assert len(summary(folder)) == 2
+
+
 def test_failed_and_diverged_runs_are_passed_over(folder, capsys):
   assert run(folder, '--grid=client_learning_rate=6,9,0.01', '--grid=seed=0,1') == 1
   captured = capsys.readouterr()
   assert 'failed: fake_train.py: something went wrong' in captured.err
   assert '2 of 3 cells lack a value of a run and were passed over' in captured.out
   assert [row['best'] for row in summary(folder)] == ['False'] * 4 + ['True'] * 2
+
+
+def test_a_diverged_run_is_marked_never_best_and_no_failure(folder, capsys):
+  assert run(folder, '--grid=client_learning_rate=0.1,5') == 0
+  output = capsys.readouterr().out
+  assert 'client_learning_rate=5: diverged' in output
+  kept, diverged = summary(folder)
+  assert (kept['status'], kept['best']) == ('finished', 'True')
+  assert (diverged['status'], diverged['value'], diverged['best']) == ('diverged', '', 'False')
 
 
 def test_list_and_random(folder, capsys):
@@ -247,6 +288,9 @@ MISTAKES = {
   '--random=seed=1,2 --samples=0': '--samples=0: accepted is an integer of at least 1',
   '--random=seed=1,2 --sweep_seed=-1': '--sweep_seed=-1: accepted is',
   '--grid=seed=0 --parallel=-1': '--parallel=-1: accepted is an integer of at least 0',
+  '--grid=seed=0 --extend_grid=-1': '--extend_grid=-1: accepted is an integer of at least 0',
+  '--list=seed=1 --extend_grid=1': '--extend_grid=1: there is no --grid that could be extended',
+  '--grid=seed=0 --extend_grid=1 --launch=print': '--extend_grid=1: needs results to go by',
   '--grid=seed=0 --launch=k8s': '--launch=k8s: accepted are local, print, slurm, ray',
   '--grid=seed=0 --experiment_name=': '--experiment_name: must be given',
   '--grid=seed=0 --select=train/accuracy': "'train/accuracy': is not a measure",

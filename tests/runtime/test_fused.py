@@ -1,6 +1,8 @@
 """What TFF computations give on the fused runtime: the same as on TFF's own."""
 
+import asyncio
 import collections
+import types
 
 import attrs
 import numpy as np
@@ -9,11 +11,13 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import runtime  # before TensorFlow
-from fl_research.runtime import client_loop, expressions, program
+from fl_research.runtime import client_loop, expressions, invocation, python_values
+from fl_research.runtime import program as programs
 from tests.runtime import rounds
 
 FLOAT, INT = np.float32, np.int32
 AT_CLIENTS = tff.FederatedType(FLOAT, tff.CLIENTS)
+INTS_AT_CLIENTS = tff.FederatedType(INT, tff.CLIENTS)
 VECTOR = tff.TensorType(FLOAT, (3,))
 
 
@@ -127,6 +131,41 @@ def sequences(x):
   return tff.federated_sum(tff.federated_map(total, x))
 
 
+def _add(a, b):
+  return a + b
+
+
+def _total(dataset):
+  return dataset.reduce(np.int32(0), _add)
+
+
+@tf.function
+def _reductions(dataset, variable):
+  """Of what was mapped, of an endless set's beginning, of sets in a set, of none; and a loop."""
+
+  def also_assigns(count, value):
+    variable.assign(2 * variable + value)
+    return count + 1
+
+  endless = dataset.repeat().map(lambda x: x + 1).take(7)
+  squares = dataset.window(2).map(lambda window: _total(window) ** 2)
+  count = dataset.filter(lambda x: x > 1).reduce(0, also_assigns)
+  pairs = dataset.batch(2).reduce(
+    (tf.zeros([0], tf.int32), 0.5), lambda state, x: (tf.concat([state[0], x], 0), state[1] * 2)
+  )
+  looped = tf.constant(0)
+  for element in dataset.batch(3):
+    looped += tf.size(element) * looped + 1
+  none = _total(dataset.take(0))
+  return _total(endless), _total(squares), count, variable.read_value(), pairs, looped, none
+
+
+@tff.federated_computation(tff.FederatedType(tff.SequenceType(INT), tff.CLIENTS))
+def reductions(x):
+  reduce = lambda dataset: _reductions(dataset, tf.Variable(1))
+  return tff.federated_map(tensorflow(reduce, tff.SequenceType(INT)), x)
+
+
 @tff.federated_computation(AT_CLIENTS)
 def sampled(x):
   sampler = tff.aggregators.UnweightedReservoirSamplingFactory(sample_size=10)
@@ -166,6 +205,7 @@ CASES = {
   'variables': (variables, [[1.0, 2.0, 4.0]]),
   'tables': (tables, [['a', 'b', 'c']]),
   'sequences': (sequences, [[[1, 2], [3], INTS]]),
+  'reductions': (reductions, [[[1, 2], [3], INTS]]),
   'sampled': (sampled, [[1.0, 2.0, 3.0]]),
   'at_server': (at_server, []),
   'without_placement': (without_placement, [1.0]),
@@ -298,6 +338,14 @@ def test_a_failing_client_is_named(chunks, position):
   assert '\n' not in str(error.value)
 
 
+def test_a_failure_that_does_not_repeat_is_nobodys():
+  failure = tf.errors.InternalError(None, None, 'out of luck')
+  inputs = types.SimpleNamespace(count=4, share=[0, 2, 4, 6])
+  fine = types.SimpleNamespace(run=lambda inputs, count: [])
+  error = invocation._client_error(fine, inputs, failure)
+  assert (error.client, str(error)) == (None, 'out of luck')
+
+
 def test_native_fails_with_the_same_error():
   with pytest.raises(runtime.ComputationError, match='did not hold'):
     run('native', None, sum_below_ten, [[1.0, 11.0]])
@@ -305,11 +353,34 @@ def test_native_fails_with_the_same_error():
 
 @pytest.mark.parametrize('name', ['native', 'fused'])
 @pytest.mark.parametrize(
-  'values', [[np.int64(1)], [np.float64(1)], [np.zeros(3, FLOAT)], (1.0, 2.0), ['a']]
+  'values', [[np.int64(1)], [np.float64(1)], [np.zeros(3, FLOAT)], (1.0, 2.0), ['a'], [1e300], 3.0]
 )
 def test_values_of_another_type_are_refused(name, values):
   with pytest.raises(TypeError):
     run(name, 1, only_a_sum, [values])
+
+
+@pytest.mark.parametrize('name', ['native', 'fused'])
+def test_numbers_too_large_for_their_type_are_refused(name):
+  identity = tensorflow(lambda x: x, tff.TensorType(np.int8, (2,)))
+  with pytest.raises(TypeError, match='int8'):
+    run(name, 1, identity, [[300, -1]])
+
+
+@pytest.mark.parametrize(
+  ('value', 'dtype'),
+  [
+    ([], np.str_),
+    (['a'], np.str_),
+    ([1, 2], np.int8),
+    ([], INT),
+    ([float('inf')], FLOAT),
+    ([1j], np.complex64),
+  ],
+)
+def test_numbers_that_fit_are_taken(value, dtype):
+  array = python_values.as_array(value, tff.TensorType(dtype, (len(value),)))
+  assert array.tolist() == value
 
 
 @pytest.mark.parametrize('name', ['native', 'fused'])
@@ -332,6 +403,44 @@ def test_what_is_not_reducible_runs_natively_and_says_why(caplog, monkeypatch):
     (reason,) = context.report()['fallbacks']
   assert 'it uses federated_select' in reason
   assert len([r for r in caplog.records if 'not the fused one' in r.message]) == 1
+
+
+@tff.federated_computation(tff.FunctionType(FLOAT, FLOAT), AT_CLIENTS)
+def mapped_by_argument(function, x):
+  return tff.federated_sum(tff.federated_map(function, x))
+
+
+def test_a_function_as_parameter_runs_natively(caplog):
+  square = tensorflow(lambda x: x * x, FLOAT)
+  result, report = run('fused', 1, mapped_by_argument, [square, [1.0, 2.0]])
+  assert result == 5.0
+  assert 'a function is among its parameters' in report['fallbacks'][0]
+
+
+@tff.federated_computation(tff.SequenceType(INT))
+def sum_of_a_sequence(x):
+  return tff.sequence_sum(x)
+
+
+def test_what_no_runtime_runs_is_refused_with_the_reason():
+  in_jax = tff.jax.computation(lambda x: x + 1, INT)
+  in_parts = tff.federated_computation(lambda x: tff.federated_map(in_jax, x), INTS_AT_CLIENTS)
+  for computation, argument in ((in_jax, 1), (in_parts, [1, 2])):
+    with pytest.raises(runtime.ComputationError, match='written in JAX'):
+      run('fused', 1, computation, [argument])
+  with pytest.raises(runtime.ComputationError, match='use sequence_reduce'):
+    run('fused', 1, sum_of_a_sequence, [[1, 2]])
+
+
+@pytest.mark.parametrize('name', ['native', 'fused'])
+def test_federated_programs_await_a_runtime(name):
+  async def program():
+    total = only_a_sum([1.0, 2.0])
+    return await tff.program.materialize_value((total, only_a_sum([3.0])))
+
+  context = tff.program.NativeFederatedContext(runtime.async_context(name, 1))
+  with tff.framework.get_context_stack().install(context):
+    assert asyncio.run(program()) == (3.0, 3.0)
 
 
 def test_what_is_left_at_the_clients_comes_in_their_order():
@@ -395,7 +504,7 @@ ROWS = tff.TensorType(FLOAT, (2, 3))
 )
 def test_appended_rows_are_collected_and_joined_once(accumulate, value_type, zero_rows, grows):
   computation = _rows_aggregation(accumulate, value_type, zero_rows)
-  (step,) = [step for step in program.program_of(computation).steps if step.at_clients]
+  (step,) = [step for step in programs.program_of(computation).steps if step.at_clients]
   assert [client_loop.only_grows(aggregation) for aggregation in step.aggregations] == [grows]
   values = [np.full(value_type.shape, n, FLOAT) for n in (1, 4, 3)]
   native, _ = run('native', None, computation, [values])

@@ -1,10 +1,13 @@
 """Whole runs: what they compute, when they end, what they leave behind, how they go on."""
 
 import fl_research.environment  # noqa: F401, I001  before TensorFlow
+import contextlib
 import errno
 import fcntl
 import json
 import os
+import re
+import shutil
 
 from absl import logging
 import numpy as np
@@ -12,10 +15,11 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from experiments import command_line, evaluate
+from experiments import command_line, evaluate, train
 from fl_research import client_data, runtime
+from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
-from fl_research.training import experiment, run_data
+from fl_research.training import experiment, run_data, run_folder
 from tests.oracles import softmax_regression
 from tests.training import runs
 
@@ -317,15 +321,23 @@ def test_a_target_ends_the_run(tmp_path):
   assert runs.manifest(folder)['stopped'] == 'eval/loss reached 2.2'
 
 
-def test_updates_that_are_not_finite_and_patience(tmp_path):
+def test_patience(tmp_path):
   folder = tmp_path / 'run'
-  flags = ('--client_learning_rate=1e38', '--total_rounds=50', '--rounds_per_evaluation=1')
+  flags = ('--client_learning_rate=0', '--total_rounds=50', '--rounds_per_evaluation=1')
   patience = ('--target_metric=eval/accuracy', '--patience=3')
   assert runs.start(folder, *SOFTMAX, *flags, *patience) == 0
   table = runs.rows(folder / 'metrics.csv')
   # The first evaluation is the best; three more without a better one end the run.
   assert [row['round'] for row in table] == ['0', '1', '2', '3', '4']
   assert runs.manifest(folder)['stopped'] == 'eval/accuracy has not improved for 3 evaluations'
+
+
+def test_updates_that_are_not_finite(tmp_path):
+  folder = tmp_path / 'run'
+  flags = ('--client_learning_rate=1e38', '--total_rounds=50', '--rounds_per_evaluation=1')
+  assert runs.start(folder, *SOFTMAX, *flags) == train.EXIT_DIVERGED
+  table = runs.rows(folder / 'metrics.csv')
+  assert [row['round'] for row in table] == ['0', '1', '2', '3']
   assert {row['eval/loss'] for row in table} == {table[0]['eval/loss']}
   for row in table[1:]:
     assert row['rejected'] == '3' and len(row['rejected_clients'].split()) == 3
@@ -406,3 +418,53 @@ def test_every_sampling_trains(sampling, tmp_path):
   assert runs.start(tmp_path / 'run', *flags) == 0
   table = runs.rows(tmp_path / 'run' / 'metrics.csv')
   assert float(table[-1]['eval/loss']) < float(table[0]['eval/loss'])
+
+
+def test_a_finished_run_made_longer_is_the_longer_run(done, tmp_path):
+  flags = (*SOFTMAX, '--held_out_clients_fraction=0.2')
+  folder = tmp_path / 'run'
+  shutil.copytree(done, folder)
+  assert runs.start(folder, *flags, '--total_rounds=8') == 0
+  assert runs.start(tmp_path / 'whole', *flags, '--total_rounds=8') == 0
+  runs.assert_same_results(folder, tmp_path / 'whole')
+  manifest = runs.manifest(folder)
+  assert manifest['identity']['total_rounds'] == manifest['flags']['total_rounds'] == 8
+  assert (manifest['finished'], manifest['rounds'], len(manifest['sessions'])) == (True, 8, 2)
+
+
+@pytest.mark.parametrize(
+  'flags, reason',
+  [
+    (('--total_rounds=5',), 'rounds can be added, not taken away'),
+    (('--total_rounds=9', '--seed=6'), 'give the same flags'),
+  ],
+)
+def test_rounds_that_cannot_be_added(done, flags, reason, capsys):
+  before = {path: path.read_bytes() for path in done.glob('*.*')}
+  assert runs.start(done, *SOFTMAX, '--held_out_clients_fraction=0.2', *flags) == 2
+  assert reason in capsys.readouterr().err
+  assert {path: path.read_bytes() for path in done.glob('*.*')} == before
+
+
+@pytest.mark.parametrize(
+  'settings, reason',
+  [
+    ({'dp_clip_norm': 1.0, 'target_epsilon': 8.0}, '(--target_epsilon)'),
+    ({'patience': 3, 'target_metric': 'eval/loss', 'rounds_per_evaluation': 4}, '--patience has'),
+    ({'patience': 3, 'target_metric': 'eval/loss', 'rounds_per_evaluation': 3}, ''),
+  ],
+)
+def test_what_depends_on_the_number_of_rounds_is_not_made_longer(settings, reason, tmp_path):
+  common = {'task': 'digits', 'experiment_name': 'run', 'output_dir': str(tmp_path), **settings}
+  folder = run_folder.RunFolder(settings_lib.Settings(**common, total_rounds=6))
+  with contextlib.closing(folder):
+    folder.start({'sources': {}, 'passport': {}})
+    folder.finish({'finished': True, 'rounds': 6, 'stopped': ''})
+    assert folder.finished
+  longer = run_folder.RunFolder(settings_lib.Settings(**common, total_rounds=7))
+  assert not longer.finished
+  if not reason:
+    longer.check()
+    return
+  with pytest.raises(UsageError, match=re.escape(reason)):
+    longer.check()

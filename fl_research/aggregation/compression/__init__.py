@@ -90,7 +90,7 @@ COMPRESSORS: dict[str, StageEntry] = {
     'fl_research.aggregation.compression.top_k',
     'send the largest numbers, remember the others (Seide et al. 2014, Stich et al. 2018)',
     {'fraction': Hyperparameter(0.01, 'share of the numbers sent', _is_share, _SHARE)},
-    requires=(_NO_XLA,),
+    requires=(_NO_XLA, registry.ONE_STATE_PER_CLIENT),
     kind=SKETCH,
     feeds_back=True,
     contracts=_always,

@@ -15,12 +15,10 @@ class Compressor(Encoder, abc.ABC):
 
   Attributes:
     unbiased: whether E[decoded] = update.
-    keeps_client_state: whether clients carry a state (error feedback) from round to round.
   """
 
   lossy = True
   unbiased = False
-  keeps_client_state = False
 
   @abc.abstractmethod
   def encode(self, update, seed, client_state):
