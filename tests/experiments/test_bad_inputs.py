@@ -178,7 +178,7 @@ SAME = ('--experiment_name=run',)
 
 # What is changed in the command of a run that is there, and what the line must say.
 CHANGES = {
-  '--total_rounds=1': '--total_rounds=1: the run in {run} was started with --total_rounds=2; rounds',
+  '--total_rounds=1': '--total_rounds=1: the run in {run} was started with --total_rounds=2; round',
   '--seed=5': '--seed=5: the run in {run} was started with --seed=0',
   '--model=mlp': '--model=mlp: the run in {run} was started with --model=; give',
   '--partition=dirichlet': '--partition=dirichlet: the run in {run} was started with --partition=;',
@@ -375,6 +375,7 @@ SEEN_IN_DATA = {
   '--task=digits --model=char_lstm': '--model=char_lstm: does not fit this data',
   '--task=tabular --data_file={here}/good.csv --client_column=d --label_column=y': '=d',
   '--task=digits --cohort_sampling=availability --availability_trace={here}/trace.csv': 'nobody',
+  '--task=digits --target_metric=eval/acuracy --patience=3': 'did you mean eval/accuracy?',
   '--task=digits --compressor=top_k --total_rounds=2': 'error feedback needs clients that come',
 }
 
