@@ -178,7 +178,7 @@ SAME = ('--experiment_name=run',)
 
 # What is changed in the command of a run that is there, and what the line must say.
 CHANGES = {
-  '--total_rounds=1': '--total_rounds=1: the run in {run} was started with --total_rounds=2; round',
+  '--total_rounds=1': '--total_rounds=1: the run in {run} was started with --total_rounds=2',
   '--seed=5': '--seed=5: the run in {run} was started with --seed=0',
   '--model=mlp': '--model=mlp: the run in {run} was started with --model=; give',
   '--partition=dirichlet': '--partition=dirichlet: the run in {run} was started with --partition=;',
