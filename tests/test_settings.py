@@ -100,6 +100,7 @@ def test_good_settings(changes):
     ({'client_learning_rate': float('inf')}, '--client_learning_rate=inf'),
     ({'target_value': float('nan'), 'target_metric': 'x'}, '--target_value=nan: accepted is a fin'),
     ({'algorithm': ''}, '--algorithm=: unknown'),
+    ({'aggregator': 'krum', 'clients_per_round': 4}, '--krum_f=1: needs more than 2f + 2 clients'),
     ({'hyperparameters': {'partition_alpha': 0.1}}, '--partition_alpha=0.1: not read'),
     ({'hyperparameters': {'partition_beta': 0.1}}, '--flag=partition_beta: unknown'),
     ({'hyperparameters': {'client_beta_1': 0.1}}, '--client_beta_1=0.1: not read'),

@@ -5,7 +5,7 @@ from typing import Optional
 
 import numpy as np
 
-from fl_research import metrics, models, random_streams, registry, tasks
+from fl_research import aggregation, metrics, models, random_streams, registry, tasks
 from fl_research import settings as settings_lib
 from fl_research.datasets import federated_data, files, partition, passport, relabelled, splits
 from fl_research.datasets.federated_data import (
@@ -80,6 +80,8 @@ def load(settings: Settings) -> RunData:
   spec = ModelSpec.from_data(data, settings.hyperparameters_of(model))
   models.check(model, spec)
   cohort_size = _cohort_size(train, settings)
+  own = settings.hyperparameters_of(settings.aggregator)
+  aggregation.check_cohort(settings.aggregator, own, cohort_size)
   _check_returning(train, cohort_size, settings)
   return RunData(
     train=train,
