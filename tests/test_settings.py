@@ -187,15 +187,17 @@ def test_text_that_is_no_value(name, text, accepted):
     settings_lib.from_flags({name: text})
 
 
-def test_checking_imports_no_tensorflow():
+def test_checking_imports_neither_tensorflow_nor_what_draws():
   program = (
     'import sys; from fl_research import settings as s; '
     'from fl_research.soundness import validation as v; '
     'v.validate(s.Settings(task="mnist", experiment_name="x")); '
-    'print([m for m in ("tensorflow", "sklearn", "matplotlib") if m in sys.modules])'
+    'heavy = [m for m in ("tensorflow", "sklearn", "matplotlib", "pandas") if m in sys.modules]; '
+    'from experiments import compare, sweep; '
+    'print(heavy, [m for m in ("tensorflow", "matplotlib") if m in sys.modules])'
   )
   output = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
-  assert output.stdout.strip() == '[]', output.stderr
+  assert output.stdout.strip() == '[] []', output.stderr
 
 
 def test_names_of_other_frameworks_stand_for_flags_that_there_are():
