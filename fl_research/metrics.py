@@ -7,7 +7,7 @@ accuracy). Nothing here imports TensorFlow.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -77,18 +77,32 @@ def ratios(columns: Iterable[str]) -> OrderedDict[str, str]:
   names = list(columns)
   skipped = {'num', 'score', *_DENOMINATORS.values()}
   return OrderedDict(
-    (name, _DENOMINATORS.get(name, 'num')) for name in names if name not in skipped
+    (name, _DENOMINATORS.get(name, 'num'))
+    for name in names
+    if name not in skipped and not name.startswith('score_')
   )
 
 
-def names(problem: Problem, num_classes: int) -> tuple[str, ...]:
-  """Names of the metrics that `summarise` gives, in its order."""
+def names(problem: Problem, num_classes: int, class_scores: bool = False) -> tuple[str, ...]:
+  """Names of the metrics that `summarise` gives, in its order.
+
+  Args:
+    problem: what is predicted.
+    num_classes: number of classes.
+    class_scores: whether the columns hold the probability of every class.
+  """
   derived = {
     Problem.BINARY: ('auc', 'balanced_accuracy'),
     Problem.NEXT_TOKEN: ('perplexity',),
     Problem.REGRESSION: ('rmse',),
+    Problem.CLASSIFICATION: ('auc',) if class_scores else (),
   }
   return (*ratios(sum_names(problem, num_classes)), *derived.get(problem, ()))
+
+
+def score_names(num_classes: int) -> tuple[str, ...]:
+  """Names of the columns with the probability of every class."""
+  return tuple(f'score_{number}' for number in range(num_classes))
 
 
 def distributed(problem: Problem) -> list[str]:
@@ -130,7 +144,7 @@ def summarise(
   Args:
     problem: what is predicted.
     columns: float [n] by name, as `objectives.example_columns` gives them.
-    labels: the n labels; read for binary problems only.
+    labels: the n labels; read for binary problems, and where there are `score_names`.
 
   Returns:
     Metric by name. NaN where it is not defined: every metric without examples; `auc` and
@@ -141,7 +155,18 @@ def summarise(
   if problem is Problem.BINARY:
     assert labels is not None, 'binary metrics need the labels'
     values.update(_ranking(np.asarray(columns['score']), np.asarray(labels)))
+  scores = [np.asarray(column) for name, column in columns.items() if name.startswith('score_')]
+  if scores:
+    assert labels is not None, 'ranking classes needs the labels'
+    values['auc'] = _one_against_rest(scores, np.asarray(labels))
   return values
+
+
+def _one_against_rest(scores: Sequence[np.ndarray], labels: np.ndarray) -> float:
+  """The mean area under the ROC curve of each class that occurs against the rest."""
+  occurring = [number for number in range(len(scores)) if np.any(labels == number)]
+  areas = [_ranking(scores[number], labels == number)['auc'] for number in occurring]
+  return float(np.mean(areas)) if areas else np.nan
 
 
 def per_client(

@@ -92,6 +92,8 @@ class Entry:
       then be secure ones.
     needs_server_examples: for an aggregator: whether it compares updates with one from examples
       that the server has itself.
+    check_cohort: for an aggregator: `(name, hyperparameters, cohort_size)`, which raises
+      `UsageError` when cohorts of this size are too small for it; None when none is.
   """
 
   module: str
@@ -102,6 +104,7 @@ class Entry:
   not_private: str = ''
   is_sum: bool = False
   needs_server_examples: bool = False
+  check_cohort: Optional[Callable[[str, Mapping[str, Any], int], None]] = None
 
   def load(self) -> Any:
     """Imports the module."""

@@ -1,5 +1,6 @@
 """docs/extending.md is true: its files and registry lines, added as it says, run from flags."""
 
+import dataclasses
 import pathlib
 import re
 import subprocess
@@ -87,6 +88,17 @@ def test_algorithm(tmp_path):
   table = _train(tmp_path, task='digits', algorithm='directionavg', directionavg_radius=0.5)
   assert table['eval/loss'].iloc[-1] < table['eval/loss'].iloc[0]
   assert (table['method/norm'].iloc[1:] > 0).all()
+
+
+def test_a_method_that_keeps_states_need_not_ask_for_cohorts_without_repetition(
+  monkeypatch, tmp_path
+):
+  silent = dataclasses.replace(algorithms.ALGORITHMS['ditto'], requires=())
+  monkeypatch.setitem(algorithms.ALGORITHMS, 'ditto', silent)
+  with pytest.raises(
+    registry.UsageError, match='--cohort_sampling=with_replacement: not with --alg'
+  ):
+    _train(tmp_path, task='digits', algorithm='ditto', cohort_sampling='with_replacement')
 
 
 def test_a_rule_on_the_page_counts_clients_as_it_says():

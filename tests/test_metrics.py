@@ -188,3 +188,29 @@ def test_binary_problems_have_the_accuracy_of_clients_too():
 )
 def test_what_lies_between_0_and_1(column, share):
   assert metrics.is_share(column) == share
+
+
+def test_auc_of_classes_is_each_against_the_rest():
+  generator = np.random.default_rng(5)
+  labels = generator.integers(0, 4, 60)
+  scores = generator.dirichlet(np.ones(4), 60) + 0.3 * np.eye(4)[labels]
+  scores = np.round(scores / scores.sum(axis=1, keepdims=True), 2)  # with ties
+  scores /= scores.sum(axis=1, keepdims=True)
+  ones = np.ones(60)
+  columns = {'num': ones, 'loss': ones, 'accuracy': ones}
+  columns.update(zip(metrics.score_names(4), scores.T))
+  summary = metrics.summarise(Problem.CLASSIFICATION, columns, labels)
+  expected = sklearn_metrics.roc_auc_score(labels, scores, multi_class='ovr')
+  assert summary['auc'] == pytest.approx(expected, rel=1e-12)
+  assert tuple(summary) == metrics.names(Problem.CLASSIFICATION, 4, class_scores=True)
+  table = metrics.per_client(Problem.CLASSIFICATION, columns, labels, np.array([20, 40]))
+  assert list(table) == ['num_examples', 'loss', 'accuracy']
+
+
+def test_auc_of_classes_of_which_some_do_not_occur():
+  scores = np.array([[0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1]])
+  columns = {name: np.ones(3) for name in ('num', 'loss', 'accuracy')}
+  columns.update(zip(metrics.score_names(3), scores.T))
+  auc = lambda labels: metrics.summarise(Problem.CLASSIFICATION, columns, np.array(labels))['auc']
+  assert auc([0, 1, 0]) == 1.0
+  assert np.isnan(auc([0, 0, 0]))

@@ -100,6 +100,7 @@ def test_good_settings(changes):
     ({'client_learning_rate': float('inf')}, '--client_learning_rate=inf'),
     ({'target_value': float('nan'), 'target_metric': 'x'}, '--target_value=nan: accepted is a fin'),
     ({'algorithm': ''}, '--algorithm=: unknown'),
+    ({'aggregator': 'krum', 'clients_per_round': 4}, '--krum_f=1: needs more than 2f + 2 clients'),
     ({'hyperparameters': {'partition_alpha': 0.1}}, '--partition_alpha=0.1: not read'),
     ({'hyperparameters': {'partition_beta': 0.1}}, '--flag=partition_beta: unknown'),
     ({'hyperparameters': {'client_beta_1': 0.1}}, '--client_beta_1=0.1: not read'),
@@ -186,15 +187,17 @@ def test_text_that_is_no_value(name, text, accepted):
     settings_lib.from_flags({name: text})
 
 
-def test_checking_imports_no_tensorflow():
+def test_checking_imports_neither_tensorflow_nor_what_draws():
   program = (
     'import sys; from fl_research import settings as s; '
     'from fl_research.soundness import validation as v; '
     'v.validate(s.Settings(task="mnist", experiment_name="x")); '
-    'print([m for m in ("tensorflow", "sklearn", "matplotlib") if m in sys.modules])'
+    'heavy = [m for m in ("tensorflow", "sklearn", "matplotlib", "pandas") if m in sys.modules]; '
+    'from experiments import compare, sweep; '
+    'print(heavy, [m for m in ("tensorflow", "matplotlib") if m in sys.modules])'
   )
   output = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True)
-  assert output.stdout.strip() == '[]', output.stderr
+  assert output.stdout.strip() == '[] []', output.stderr
 
 
 def test_names_of_other_frameworks_stand_for_flags_that_there_are():

@@ -11,6 +11,23 @@ from fl_research.registry import Hyperparameter
 _QUANTILE_RATE = Hyperparameter(0.2, 'how fast the estimated quantile moves', **domains.POSITIVE)
 _F = Hyperparameter(1, 'f: attackers a round may have; 2f + 2 < clients', **domains.COUNT_OR_0)
 
+
+def _more_than_krum_needs(name: str, settings: Mapping[str, Any], cohort_size: int) -> None:
+  """2f + 2 < n and, of Multi-Krum, m ≤ n."""
+  most = (cohort_size - 3) // 2
+  if settings['f'] > most:
+    accepted = f'0 to {most}' if most >= 0 else 'none'
+    raise registry.UsageError(
+      f'--{name}_f={settings["f"]}: needs more than 2f + 2 clients, and --clients_per_round is '
+      f'{cohort_size}; accepted is {accepted}'
+    )
+  if settings.get('m', 1) > cohort_size:
+    raise registry.UsageError(
+      f'--{name}_m={settings["m"]}: more updates than a round has; accepted is 1 to {cohort_size} '
+      '(--clients_per_round)'
+    )
+
+
 AGGREGATORS = {
   'mean': registry.Entry('fl_research.aggregation.mean', 'the weighted mean', is_sum=True),
   'median': registry.Entry(
@@ -29,6 +46,7 @@ AGGREGATORS = {
     'fl_research.aggregation.krum',
     'the update nearest to the others (Blanchard et al. 2017)',
     {'f': _F},
+    check_cohort=_more_than_krum_needs,
   ),
   'multi_krum': registry.Entry(
     'fl_research.aggregation.multi_krum',
@@ -37,6 +55,7 @@ AGGREGATORS = {
       'f': _F,
       'm': Hyperparameter(5, 'm: updates that are averaged', **domains.COUNT),
     },
+    check_cohort=_more_than_krum_needs,
   ),
   'geometric_median': registry.Entry(
     'fl_research.aggregation.geometric_median',
@@ -103,6 +122,13 @@ The module has `build(**hyperparameters)`, which returns a `fl_research.aggregat
 factory. The `build` of an entry that `is_sum` also takes `sums`, a `fl_research.aggregation.sums
 .Sums`: sums in the clear when it is left out.
 """
+
+
+def check_cohort(name: str, hyperparameters: Mapping[str, Any], cohort_size: int) -> None:
+  """Raises `UsageError` when cohorts of this size are too small for an aggregator's settings."""
+  entry = registry.lookup('aggregator', name, AGGREGATORS)
+  if entry.check_cohort is not None:
+    entry.check_cohort(name, entry.settings(name, hyperparameters), cohort_size)
 
 
 def build(name: str, hyperparameters: Mapping[str, Any], sums: Any = None):

@@ -138,10 +138,6 @@ class Combiner(abc.ABC):
   encoder = Encoder()
   expected_participants: Optional[float] = None
 
-  def check_cohort(self, cohort_size: int) -> None:
-    """Raises `UsageError` when cohorts of this size are too small for the rule's settings."""
-    del cohort_size
-
   def sent_by(self, encoder: Encoder) -> 'Combiner':
     """The same rule, of updates that are sent in another way."""
     combiner = copy.copy(self)

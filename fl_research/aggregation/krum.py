@@ -10,7 +10,7 @@ where i → j are the n - f - 2 updates closest to Δ_i, itself not counted. The
 update with the lowest score, of equal ones that of the first client ("the smallest identifier").
 
 Clients count the same whatever their weights, as in the paper; their weights only decide, by being
-zero, who is left out. Domain: f ≥ 0 and 2f + 2 < n, which `check_cohort` demands of the cohorts
+zero, who is left out. Domain: f ≥ 0 and 2f + 2 < n, which the registry demands of the cohorts
 that are to be drawn. Should some round have fewer clients all the same (who drop out, or send
 numbers that are not finite), at least one neighbour is looked at; a single client's aggregate is
 its own update.
@@ -23,7 +23,6 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research import registry
 from fl_research.aggregation import stacked
 
 
@@ -43,7 +42,6 @@ class Krum(stacked.StackedRule):
   Args:
     attackers: f.
     selected: m, how many of the best updates are averaged: 1 for Krum.
-    name: the registry's name, for messages.
 
   Raises:
     ValueError: f < 0 or m < 1.
@@ -51,26 +49,11 @@ class Krum(stacked.StackedRule):
 
   uses_weights = False
 
-  def __init__(self, attackers: int, selected: int = 1, name: str = 'krum'):
+  def __init__(self, attackers: int, selected: int = 1):
     if attackers < 0 or selected < 1:
       raise ValueError(f'f must be at least 0 and m at least 1, are {attackers} and {selected}')
     self._attackers = attackers
     self._selected = selected
-    self._name = name
-
-  def check_cohort(self, cohort_size: int) -> None:
-    most = (cohort_size - 3) // 2
-    if self._attackers > most:
-      accepted = f'0 to {most}' if most >= 0 else 'none'
-      raise registry.UsageError(
-        f'--{self._name}_f={self._attackers}: needs more than 2f + 2 clients, and '
-        f'--clients_per_round is {cohort_size}; accepted is {accepted}'
-      )
-    if self._selected > cohort_size:
-      raise registry.UsageError(
-        f'--{self._name}_m={self._selected}: more updates than a round has; accepted is 1 to '
-        f'{cohort_size} (--clients_per_round)'
-      )
 
   def combine(self, updates, weights):
     count = tf.shape(weights)[0]

@@ -16,4 +16,4 @@ from fl_research.aggregation import krum, stacked
 
 def build(f: int, m: int) -> stacked.StackedRule:
   """The registry's entry point."""
-  return krum.Krum(f, m, 'multi_krum')
+  return krum.Krum(f, m)

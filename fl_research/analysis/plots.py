@@ -5,11 +5,11 @@ differ in their seed only) are told apart by colour (Okabe and Ito's palette), l
 at the same time.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Optional
+from __future__ import annotations
 
-from matplotlib import axes as axes_lib
-from matplotlib import figure as figure_lib
+from collections.abc import Iterator, Sequence
+from typing import Any, Optional, TYPE_CHECKING
+
 import numpy as np
 
 from fl_research import metrics
@@ -17,6 +17,11 @@ from fl_research.analysis import intervals
 from fl_research.analysis.measures import Measure, rounds_to_target
 from fl_research.analysis.runs import Runs
 from fl_research.registry import UsageError
+
+if TYPE_CHECKING:
+  # Drawing is imported by those who draw: sweeps and comparisons do not.
+  from matplotlib import axes as axes_lib
+  from matplotlib import figure as figure_lib
 
 COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#8C6D1F', '#6F6F6F')
 _LINES = ('-', '--', '-.', ':', (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)), (0, (8, 2, 2, 2)))
@@ -237,6 +242,8 @@ def _axes(axes: Optional[axes_lib.Axes]) -> axes_lib.Axes:
 
 def new_figure(width: float = 6.0, height: float = 3.8) -> tuple[figure_lib.Figure, axes_lib.Axes]:
   """A figure that no notebook shows and nobody has to close; sizes in inches."""
+  from matplotlib import figure as figure_lib
+
   figure = figure_lib.Figure(figsize=(width, height), layout='constrained')
   return figure, figure.add_subplot()
 

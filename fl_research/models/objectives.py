@@ -33,6 +33,13 @@ from fl_research.datasets.federated_data import Problem
 Columns = OrderedDict[str, tf.Tensor]
 
 
+def class_scores(output: tf.Tensor) -> Columns:
+  """The probability of every class, for logits [n, classes]: `score_0`, `score_1`, …."""
+  probabilities = tf.unstack(tf.nn.softmax(output), axis=1)
+  names = metrics.score_names(len(probabilities))
+  return OrderedDict(zip(names, probabilities, strict=True))
+
+
 def _largest_is(output: tf.Tensor, label: tf.Tensor) -> tf.Tensor:
   """1.0 where the largest of the last axis is the label's, else 0.0; the shape of the label."""
   largest = tf.math.argmax(output, axis=-1, output_type=tf.int32)

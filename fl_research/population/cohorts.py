@@ -10,7 +10,6 @@ import functools
 from typing import Optional
 
 import numpy as np
-import pandas as pd
 
 from fl_research import random_streams, registry
 from fl_research.registry import UsageError
@@ -96,6 +95,9 @@ class AvailabilityTrace:
   """
 
   def __init__(self, path: str, ids: Sequence[str], others: Sequence[str] = ()):
+    # Half of the time that checking flags would take, and few runs have a trace.
+    import pandas as pd
+
     flag = f'--availability_trace={path}'
     try:
       table = pd.read_csv(path, dtype={'client_id': str})

@@ -18,6 +18,11 @@ class Evaluation:
   evaluate_train: bool = _setting(
     False, 'also evaluate on the training examples of all clients: train_set/...'
   )
+  evaluate_auc: bool = _setting(
+    False,
+    'of more than two classes also the area under the ROC curve, the mean over classes of each '
+    'against the rest; binary problems always have it',
+  )
   clients_csv: bool = _setting(False, 'write clients.csv: metrics of every client', identity=False)
   max_evaluation_clients: int = _setting(
     1000,

@@ -151,6 +151,9 @@ def _check_together(settings: Settings) -> None:
       f'--patience={settings.patience}: needs --target_metric, a column of metrics.csv'
     )
   _check_server_examples(settings)
+  if settings.clients_per_round is not None:
+    own = settings.hyperparameters_of(settings.aggregator)
+    aggregation.check_cohort(settings.aggregator, own, settings.clients_per_round)
   if settings.cohort_sampling == 'availability' and not settings.availability_trace:
     raise UsageError('--cohort_sampling=availability: needs --availability_trace, a CSV file')
   if settings.availability_trace and settings.cohort_sampling != 'availability':

@@ -23,6 +23,7 @@ from fl_research import client_data, runtime
 from fl_research.aggregation import stacking
 from fl_research.datasets import federated_data
 from fl_research.models import model as model_lib
+from fl_research.models import objectives
 from fl_research.round import client as client_lib
 from fl_research.round import method as method_lib
 from fl_research.round import process as process_lib
@@ -36,6 +37,7 @@ def build_evaluation(
   model: model_lib.Model,
   context_type: tff.Type,
   predictor_of: Callable[[Any], method_lib.Predictor],
+  class_scores: bool = False,
 ) -> tuple[tff.Computation, list[str]]:
   """The computation of the module's docstring, and the names of its k columns.
 
@@ -43,6 +45,7 @@ def build_evaluation(
     model: the model, whose input and metrics it takes.
     context_type: C.
     predictor_of: from a C to what predicts.
+    class_scores: whether the columns hold the probability of every class as well.
   """
   x, y = model.input_spec
   tensor = lambda spec: tff.TensorType(spec.dtype.as_numpy_dtype, spec.shape)
@@ -51,7 +54,10 @@ def build_evaluation(
 
   @tff.tensorflow.computation(context_type, slice_type)
   def columns_of(context, examples):
-    columns = model.example_metrics(predictor_of(context)(examples['x']), examples['y'])
+    output = predictor_of(context)(examples['x'])
+    columns = model.example_metrics(output, examples['y'])
+    if class_scores:
+      columns.update(objectives.class_scores(output))
     names[:] = list(columns)
     rows = examples['first_row'] + tf.range(tf.shape(examples['x'])[0])
     return collections.OrderedDict(row=rows, columns=tf.stack(list(columns.values()), axis=1))
@@ -86,12 +92,16 @@ class Evaluator:
 
   Args:
     model: the model.
+    class_scores: whether the columns hold the probability of every class as well.
   """
 
-  def __init__(self, model: model_lib.Model):
+  def __init__(self, model: model_lib.Model, class_scores: bool = False):
+    self.class_scores = class_scores
     weights = [tff.TensorType(w.dtype, w.shape) for w in model.initial_weights[0]]
     predict = lambda weights: lambda x: model.predict_on_batch((tuple(weights), ()), x, False)
-    self._evaluator = _SliceEvaluator(build_evaluation(model, tff.to_type(weights), predict))
+    self._evaluator = _SliceEvaluator(
+      build_evaluation(model, tff.to_type(weights), predict, class_scores)
+    )
 
   def columns(self, weights: Sequence[Any], examples: 'ExampleSet') -> dict[str, np.ndarray]:
     """Numbers per example, float32 [n] by name, in the order of the examples."""
@@ -130,7 +140,7 @@ class PersonalEvaluator:
       return process.method.predictor(server_half.server_of(person['server']), client)
 
     self._evaluator = _SliceEvaluator(
-      build_evaluation(model, tff.to_type(person_type), predictor_of)
+      build_evaluation(model, tff.to_type(person_type), predictor_of, settings.evaluate_auc)
     )
 
   def at(self, state: Any, client_states: Optional[process_lib.ClientStates]) -> PersonalColumns:

@@ -92,7 +92,7 @@ def build_process(
   server_optimizer = optimizers.build(
     settings.server_optimizer, settings.server_rate, settings.hyperparameters_of('server')
   )
-  return composition.build_process(
+  process = composition.build_process(
     Parts(
       model=model,
       method=algorithms.build(algorithm, settings.hyperparameters_of(settings.algorithm)),
@@ -119,6 +119,9 @@ def build_process(
       seed=settings.seed,
     )
   )
+  if process.keeps_client_state and not (settings.local_only or settings.centralized):
+    registry.ONE_STATE_PER_CLIENT.check('algorithm', algorithm, settings.cohort_sampling)
+  return process
 
 
 def _server_data(settings: Settings, data: run_data.RunData):
@@ -153,18 +156,16 @@ def build_sums(settings: Settings, data: run_data.RunData) -> sums_lib.Sums:
 
 
 def build_aggregator(settings: Settings, data: run_data.RunData):
-  """The aggregator that the settings name, checked against the size of the cohorts."""
+  """The aggregator that the settings name."""
   sums = build_sums(settings, data)
   guarantee = build_guarantee(settings, data)
   if guarantee is not None:
     return guarantee.aggregator(sums)
-  aggregator = aggregation.build(
+  return aggregation.build(
     settings.aggregator,
     settings.hyperparameters_of(settings.aggregator),
     sums if sums.are_secure else None,
   )
-  aggregator.check_cohort(data.cohort_size)
-  return aggregator
 
 
 def build_compressor(settings: Settings, data: run_data.RunData):
@@ -189,7 +190,7 @@ def build_evaluation(
   if settings.evaluate_train:
     further['train_set'] = data.train.pooled()
   return model_evaluation.ModelEvaluation(
-    evaluation.Evaluator(process.parts.model),
+    evaluation.Evaluator(process.parts.model, settings.evaluate_auc),
     data,
     further,
     fine_tuning.build(settings, process.parts.model, data),

@@ -100,7 +100,8 @@ class ModelEvaluation:
   def _names_of(self, group: str) -> list[str]:
     """What stands after the `/`."""
     if not group.endswith('_clients'):
-      return list(metrics.names(self._data.problem, self._data.num_classes))
+      data = self._data
+      return list(metrics.names(data.problem, data.num_classes, self._evaluator.class_scores))
     worsened = [fine_tuning_lib.WORSENED] if group.startswith(fine_tuning_lib.AFTER) else []
     return [f'{m}_{s}' for m in self._distributed() for s in [*_STATISTICS, *worsened]]
 

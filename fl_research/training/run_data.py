@@ -5,7 +5,7 @@ from typing import Optional
 
 import numpy as np
 
-from fl_research import models, random_streams, tasks
+from fl_research import aggregation, metrics, models, random_streams, registry, tasks
 from fl_research import settings as settings_lib
 from fl_research.datasets import federated_data, files, partition, passport, relabelled, splits
 from fl_research.datasets.federated_data import (
@@ -23,6 +23,7 @@ from fl_research.soundness import chains
 from fl_research.training import terminal
 
 _DEFAULT_NUM_CLIENTS = 100
+_PHASES = ('train', 'eval', 'held_out', 'train_set')
 _LABELLED = (Problem.CLASSIFICATION, Problem.BINARY)
 
 
@@ -68,6 +69,8 @@ def load(settings: Settings) -> RunData:
   """
   task = tasks.get_task(settings.task)
   data = tasks.load(settings.task, _options(settings))
+  _check_auc(data, settings)
+  _check_target(data, settings)
   clients = _rename_labels(_test_on_own(_deal_out(data, settings), settings), settings)
   train, held_out = _hold_out(clients.train, settings)
   passport_of_split = passport.passport(train, data.problem)
@@ -77,6 +80,8 @@ def load(settings: Settings) -> RunData:
   spec = ModelSpec.from_data(data, settings.hyperparameters_of(model))
   models.check(model, spec)
   cohort_size = _cohort_size(train, settings)
+  own = settings.hyperparameters_of(settings.aggregator)
+  aggregation.check_cohort(settings.aggregator, own, cohort_size)
   _check_returning(train, cohort_size, settings)
   return RunData(
     train=train,
@@ -188,6 +193,25 @@ def _rename_labels(data: FederatedData, settings: Settings) -> FederatedData:
     test=test_clients.pooled(),
     test_clients=test_clients,
   )
+
+
+def _check_target(data: tasks.Data, settings: Settings) -> None:
+  """Refuses misspelt metrics; columns of methods and of clients are known with the process only."""
+  name = settings.target_metric
+  if not name or ('/' in name and name.partition('/')[0] not in _PHASES):
+    return
+  of_problem = metrics.names(data.problem, data.num_classes, settings.evaluate_auc)
+  columns = [f'{phase}/{metric}' for phase in _PHASES for metric in of_problem]
+  registry.lookup('target_metric', name, dict.fromkeys(columns))
+
+
+def _check_auc(data: tasks.Data, settings: Settings) -> None:
+  if settings.evaluate_auc and data.problem is not Problem.CLASSIFICATION:
+    always = ', which always has it' if data.problem is Problem.BINARY else ''
+    raise UsageError(
+      f'--evaluate_auc=true: only read for more than two classes, and {settings.task} is a '
+      f'{data.problem.value} problem{always}'
+    )
 
 
 def _hold_out(clients: Clients, settings: Settings) -> tuple[Clients, Optional[Clients]]:

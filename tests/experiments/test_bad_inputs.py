@@ -375,6 +375,8 @@ SEEN_IN_DATA = {
   '--task=digits --model=char_lstm': '--model=char_lstm: does not fit this data',
   '--task=tabular --data_file={here}/good.csv --client_column=d --label_column=y': '=d',
   '--task=digits --cohort_sampling=availability --availability_trace={here}/trace.csv': 'nobody',
+  '--task=digits --num_clients=4 --aggregator=krum': '--krum_f=1: needs more than 2f + 2 clients',
+  '--task=digits --target_metric=eval/acuracy --patience=3': 'did you mean eval/accuracy?',
   '--task=digits --compressor=top_k --total_rounds=2': 'error feedback needs clients that come',
 }
 

@@ -121,3 +121,11 @@ def test_clients_that_are_dealt_out_anew_are_told(make_task, capsys):
   told = capsys.readouterr().err
   assert '--partition=iid: people has 2 clients of its own, whose examples are pooled' in told
   assert 'anew to 60 (--num_clients)' in told
+
+
+def test_auc_is_asked_for_where_it_is_read(make_task):
+  people = make_task({'a': np.array([0, 1] * 3)}, {'a': np.array([0, 1])}, Problem.BINARY)
+  with pytest.raises(
+    UsageError, match=r'--evaluate_auc=true: only read for more than two .* always'
+  ):
+    _load(**people, evaluate_auc=True)
