@@ -40,6 +40,7 @@ from fl_research.training import (
   learning_curve,
   model_evaluation,
   observer,
+  personal_evaluation,
   run_data,
   run_folder,
   tables,
@@ -193,6 +194,7 @@ def build_evaluation(
     data,
     further,
     fine_tuning.build(settings, process.parts.model, data),
+    personal_evaluation.plan(settings, process.method, data),
   )
 
 
@@ -255,6 +257,11 @@ def run(
   process = build_process(settings, model, data)
   plans = build_participation(settings, data, process)
   scored = build_evaluation(settings, process, data)
+  if process.method.personal and scored.headline != personal_evaluation.PERSONAL:
+    terminal.note(
+      'no client that trains is tested on examples of its own, so nothing says how good its model '
+      'is to it; --own_test_fraction gives it some (and --max_evaluation_clients above 0 tests it)'
+    )
   guarantee = build_guarantee(settings, data)
   loop = loop_lib.Loop(
     settings, process, data, plans, scored, guarantee.columns() if guarantee else None

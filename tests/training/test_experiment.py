@@ -383,6 +383,9 @@ def test_local_only_is_each_client_alone(tmp_path):
   clients = data.test_clients
   own = [loss_and_accuracy(alone[p], clients.examples(p))[0] for p in range(6) if clients.sizes[p]]
   np.testing.assert_allclose(float(row['eval_clients/loss_mean']), np.mean(own), rtol=1e-4)
+  weighted = np.average(own, weights=[size for size in clients.sizes if size])
+  np.testing.assert_allclose(float(row['personal/loss']), weighted, rtol=1e-4)
+  assert not any(name.startswith('global') for name in row)
   assert command_line.run(evaluate.main, ['evaluate.py', f'--run={folder}']) == 0
   (again,) = runs.rows(folder / 'evaluation.csv')
   assert again == {name: row[name] for name in again}
