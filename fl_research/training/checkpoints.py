@@ -145,14 +145,19 @@ def _encode(checkpoint: Checkpoint, states: Optional[str]) -> bytes:
 
 
 def _decode(content: bytes) -> tuple[Checkpoint, _States]:
+  # `np.load` looks for each name among all: quadratic where clients' states are in it.
   with zipfile.ZipFile(io.BytesIO(content)) as archive:
-    names = sorted(name.removesuffix('.npy') for name in archive.namelist())
-  arrays = np.load(io.BytesIO(content), allow_pickle=False)
+    arrays = {name.removesuffix('.npy'): _array(archive, name) for name in archive.namelist()}
   facts = json.loads(arrays[_PROGRESS].tobytes())
-  state = [arrays[name] for name in names if name.startswith(_STATE)]
+  state = [arrays[name] for name in sorted(arrays) if name.startswith(_STATE)]
   clients: dict[int, list[np.ndarray]] = {}
-  for name in names:
+  for name in sorted(arrays):
     if name.startswith(_CLIENT):
       clients.setdefault(int(name.split('/')[1]), []).append(arrays[name])
   states = facts.pop(_CLIENT_STATES, clients)
   return Checkpoint(facts.pop('round_num'), state, facts), states
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+  with archive.open(name) as file:
+    return np.lib.format.read_array(file, allow_pickle=False)
