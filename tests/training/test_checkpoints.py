@@ -156,7 +156,7 @@ def test_what_a_killed_process_left_is_removed(store, monkeypatch):
 
 
 def test_reading_many_states_of_an_old_checkpoint_takes_linear_time(monkeypatch):
-  """Four times as many members, less than nine times the processor's time; was sixteen."""
+  """Eight times as many members, less than twenty times the processor's time; was nearly sixty."""
 
   def seconds(clients):
     held = {f'client/{client}/0': np.zeros(1) for client in range(clients)}
@@ -170,4 +170,4 @@ def test_reading_many_states_of_an_old_checkpoint_takes_linear_time(monkeypatch)
     return time.process_time() - begin
 
   few = min(seconds(2000) for _ in range(2))
-  assert seconds(8000) < 9 * few
+  assert seconds(16000) < 20 * few
