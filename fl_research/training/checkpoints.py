@@ -61,7 +61,11 @@ class CheckpointStore:
     self._client_states = client_states
 
   def save(self, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint, then removes the oldest ones beyond those to keep."""
+    """Writes a checkpoint, then removes the oldest ones beyond those to keep.
+
+    Those of later rounds are removed first: they were passed over when the run resumed, where its
+    tables end, and it has gone another way since; kept, they would count as the newest.
+    """
     # First the states: a crash in between leaves states that the checkpoint before does not have.
     states = self._client_states.commit() if self._client_states else None
     content = _encode(checkpoint, states)
@@ -69,6 +73,9 @@ class CheckpointStore:
     self._folder.mkdir(parents=True, exist_ok=True)
     target = self._folder / f'round_{checkpoint.round_num:08d}-{digest}.npz'
     atomic_files.write_atomically(target, content)
+    for round_num, _, passed_over in self._files():
+      if round_num >= checkpoint.round_num and passed_over != target:
+        passed_over.unlink()
     files = self._files()
     for _, _, old in files[self._keep :]:
       old.unlink()

@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import io
 import math
-import os
 import time
 from typing import Any, Optional
 
@@ -402,4 +401,4 @@ def _save_model(folder: run_folder.RunFolder, name: str, model, weights) -> None
   atomic_files.write_atomically(folder.path / f'{name}.npz', buffer.getvalue())
   temporary = folder.path / f'{name}.tmp.keras'
   model.keras_model((weights, ())).save(temporary)
-  os.replace(temporary, folder.path / f'{name}.keras')
+  atomic_files.rename(temporary, folder.path / f'{name}.keras')

@@ -15,7 +15,7 @@ import tensorflow as tf
 from experiments import command_line, evaluate, train
 from fl_research import client_data, runtime
 from fl_research.registry import UsageError
-from fl_research.training import experiment, run_data
+from fl_research.training import atomic_files, experiment, run_data
 from tests.oracles import softmax_regression
 from tests.training import runs
 
@@ -299,6 +299,33 @@ def test_only_one_process_in_a_folder(done, tmp_path):
   assert (folder / 'metrics.csv').read_bytes() == before
   os.close(descriptor)
   experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
+
+
+def test_resuming_under_other_software_says_so_and_keeps_both(tmp_path, capsys):
+  folder = tmp_path / 'run'
+  experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
+  manifest = runs.manifest(folder)
+  now = manifest['sessions'][0]['versions']
+  assert now == manifest['versions']
+  manifest['sessions'][0]['versions'] = {**now, 'numpy': '1.0'}
+  (folder / 'manifest.json').write_text(json.dumps(manifest))
+  capsys.readouterr()
+  experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
+  said = [line for line in capsys.readouterr().err.splitlines() if 'other software' in line]
+  assert len(said) == 1 and f'numpy 1.0 -> {now["numpy"]}' in said[0]
+  assert 'tensorflow' not in said[0]
+  kept = [session['versions']['numpy'] for session in runs.manifest(folder)['sessions']]
+  assert kept == ['1.0', now['numpy']]
+  experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
+  assert 'other software' not in capsys.readouterr().err
+
+
+def test_the_keras_model_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+  named = []
+  rename = atomic_files.rename
+  monkeypatch.setattr(atomic_files, 'rename', lambda a, b: (named.append(b.name), rename(a, b))[1])
+  experiment.run(runs.settings(tmp_path / 'run', *SOFTMAX), Pause(1))
+  assert 'model.keras' in named
 
 
 def test_a_target_ends_the_run(tmp_path):
