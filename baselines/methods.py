@@ -342,7 +342,8 @@ not which one is best.
   *Test accuracy* is on all test examples; for methods with personal models it is the mean over
   clients of what each one's model makes of everybody's examples. *Mean over clients* and *worst
   tenth* are over each client's own test examples, for personal models each with its own; for
-  fine-tuning after it.
+  fine-tuning after it. Runs of personal models also fill `personal/…`, and `global/…` where the
+  global model is of use by itself ([what they mean](../README.md#what-a-run-leaves-behind)).
 - *MB up* is what the whole cohort sends in a round, in millions of bytes as encoded.
 - *Core-seconds* are processor time on one core for a whole run, building and evaluating included,
   over its rounds; the wall time of a round is less, as clients train on all cores.

@@ -22,7 +22,8 @@ seeds or more.
 """
 _FLAGS = {
   'measure': '  --measure: "COLUMN last N", "COLUMN final" or "COLUMN rounds to TARGET"; when '
-  'empty, how\n      the problem is scored (eval/accuracy, ...) over the last tenth of the rounds',
+  'empty, how\n      the problem is scored (eval/accuracy, ...; personal/... of personal models) '
+  'over the last tenth of the rounds',
   'confidence': '  --confidence [0.95]: of the intervals',
   'bootstrap_seed': '  --bootstrap_seed [0]: fixes the resampling',
 }

@@ -12,7 +12,8 @@ personal models follow the global one.
 `--ditto_personal_epochs` is the number of passes of the personal steps, 0 for the same batches that
 the global model is trained on.
 
-What is reported as training loss is the personal model's, as is the evaluation.
+What is reported as training loss is the personal model's, as is the evaluation; the global model is
+evaluated beside it, as `global/`.
 
 Differences from the paper:
 1. The paper counts personal steps (s); here they are passes over the client's examples.

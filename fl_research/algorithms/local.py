@@ -17,6 +17,7 @@ class Local(Method):
   """Local training without federation (see the module's docstring). State: the client's model."""
 
   personal = True
+  global_model = False
 
   def shares(self, weight_names):
     return (False,) * len(weight_names)

@@ -59,6 +59,7 @@ class PrivateLayers(Method):
   """
 
   personal = True
+  global_model = False
 
   def __init__(self, name: str, private_layers: str):
     self._name = name

@@ -255,7 +255,9 @@ def _beyond(found: pd.DataFrame) -> str:
 
 
 def _clients(runs: Runs, shown: Runs, by: Sequence[str], column: str) -> str:
-  metric = column.partition('/')[2]
+  phase, _, metric = column.partition('/')
+  if phase.endswith('_clients'):
+    metric = metric.rpartition('_')[0]
   try:
     table = fairness(runs, metric)
     figure = _figure(

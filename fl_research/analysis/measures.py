@@ -104,14 +104,31 @@ def choose_measure(text: str, runs: Runs) -> Measure:
 def usual_measure(runs: Runs) -> Measure:
   """What runs are compared by when nobody says: how their problem is scored, at their end.
 
+  Runs whose clients have models of their own are scored by `personal/`; beside others, which have
+  no such column, all are by what clients get on their own test examples, every client counting the
+  same.
+
   Raises:
     UsageError: they have no column of evaluation or training.
   """
   scores = dict.fromkeys([*metrics_lib.PRIMARY.values(), 'loss'])
+  for score in scores:
+    if _have(runs, f'personal/{score}').any():
+      evaluated = _have(runs, f'eval/{score}')
+      for column in (f'personal/{score}', f'eval_clients/{score}_mean'):
+        if _have(runs, column)[evaluated].all():
+          return Measure(column, LAST, window(_rounds(runs)))
   for column in (f'{phase}/{score}' for phase in ('eval', 'train') for score in scores):
-    if column in runs.metrics and runs.metrics[column].notna().any():
+    if _have(runs, column).any():
       return Measure(column, LAST, window(_rounds(runs)))
   raise UsageError('the runs have neither eval/... nor train/...; choose a column by --measure')
+
+
+def _have(runs: Runs, column: str) -> pd.Series:
+  """For every run whether it has values of a column."""
+  table = runs.metrics
+  known = table['run'][table[column].notna()] if column in table else []
+  return pd.Series(runs.settings.index.isin(known), runs.settings.index)
 
 
 def check_rounds(measure: Measure, runs: Runs) -> None:

@@ -146,10 +146,13 @@ class Method(Exchange):
 
   Attributes:
     personal: whether what a client would predict (`predictor`) differs from client to client.
+    global_model: of personal methods, whether the global model is of use by itself, and so is
+      evaluated beside the clients' own.
     federation: what the method is bound to.
   """
 
   personal = False
+  global_model = True
   federation: Federation
 
   def bind(self, federation: Federation) -> 'Method':

@@ -29,6 +29,12 @@ class Evaluation:
     'evaluate at most so many clients one by one (a fixed draw); 0: none',
     **domains.COUNT_OR_0,
   )
+  max_evaluation_models: int = _setting(
+    100,
+    'of methods with personal models: try at most so many of these (a fixed draw) on all test '
+    'examples, for eval/...',
+    **domains.COUNT,
+  )
   fine_tune_epochs: int = _setting(
     0,
     'also evaluate what held-out (else test) clients make of the model in so many passes over a '

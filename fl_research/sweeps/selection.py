@@ -24,7 +24,7 @@ def check_measure(measure: Measure, allow_test_target: bool) -> None:
   """
   if measure.column.partition('/')[0] in _ALLOWED and '/' in measure.column:
     return
-  if measure.kind == ROUNDS_TO and measure.column.startswith('eval/'):
+  if measure.kind == ROUNDS_TO and measure.column.startswith(('eval/', 'personal/')):
     if allow_test_target:
       return
     raise UsageError(

@@ -22,20 +22,28 @@ def write_atomically(target: pathlib.Path, content: bytes) -> None:
   try:
     with open(temporary, 'wb') as file:
       file.write(content)
-      file.flush()
-      os.fsync(file.fileno())
-    os.replace(temporary, target)
+    rename(temporary, target)
   except OSError as error:
     with contextlib.suppress(OSError):
       temporary.unlink()
     error.filename = str(target)
     raise
+
+
+def rename(temporary: pathlib.Path, target: pathlib.Path) -> None:
+  """Gives a whole file its name, in the place of what had it, so that it outlasts a loss of power.
+
+  Raises:
+    OSError: it cannot be brought to the disk; what was there is untouched.
+  """
+  _bring_to_disk(temporary)
+  os.replace(temporary, target)
   _bring_to_disk(target.parent)
 
 
-def _bring_to_disk(folder: pathlib.Path) -> None:
-  """Makes the names in a folder, a rename for one, outlast a loss of power."""
-  descriptor = os.open(folder, os.O_RDONLY)
+def _bring_to_disk(path: pathlib.Path) -> None:
+  """Makes the content of a file, or the names in a folder, outlast a loss of power."""
+  descriptor = os.open(path, os.O_RDONLY)
   try:
     os.fsync(descriptor)
   finally:

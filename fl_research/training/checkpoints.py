@@ -61,7 +61,11 @@ class CheckpointStore:
     self._client_states = client_states
 
   def save(self, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint, then removes the oldest ones beyond those to keep."""
+    """Writes a checkpoint, then removes the oldest ones beyond those to keep.
+
+    Those of later rounds are removed first: they were passed over when the run resumed, where its
+    tables end, and it has gone another way since; kept, they would count as the newest.
+    """
     # First the states: a crash in between leaves states that the checkpoint before does not have.
     states = self._client_states.commit() if self._client_states else None
     content = _encode(checkpoint, states)
@@ -69,6 +73,9 @@ class CheckpointStore:
     self._folder.mkdir(parents=True, exist_ok=True)
     target = self._folder / f'round_{checkpoint.round_num:08d}-{digest}.npz'
     atomic_files.write_atomically(target, content)
+    for round_num, _, passed_over in self._files():
+      if round_num >= checkpoint.round_num and passed_over != target:
+        passed_over.unlink()
     files = self._files()
     for _, _, old in files[self._keep :]:
       old.unlink()
@@ -145,14 +152,19 @@ def _encode(checkpoint: Checkpoint, states: Optional[str]) -> bytes:
 
 
 def _decode(content: bytes) -> tuple[Checkpoint, _States]:
+  # `np.load` looks for each name among all: quadratic where clients' states are in it.
   with zipfile.ZipFile(io.BytesIO(content)) as archive:
-    names = sorted(name.removesuffix('.npy') for name in archive.namelist())
-  arrays = np.load(io.BytesIO(content), allow_pickle=False)
+    arrays = {name.removesuffix('.npy'): _array(archive, name) for name in archive.namelist()}
   facts = json.loads(arrays[_PROGRESS].tobytes())
-  state = [arrays[name] for name in names if name.startswith(_STATE)]
+  state = [arrays[name] for name in sorted(arrays) if name.startswith(_STATE)]
   clients: dict[int, list[np.ndarray]] = {}
-  for name in names:
+  for name in sorted(arrays):
     if name.startswith(_CLIENT):
       clients.setdefault(int(name.split('/')[1]), []).append(arrays[name])
   states = facts.pop(_CLIENT_STATES, clients)
   return Checkpoint(facts.pop('round_num'), state, facts), states
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+  with archive.open(name) as file:
+    return np.lib.format.read_array(file, allow_pickle=False)

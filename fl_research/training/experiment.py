@@ -5,7 +5,6 @@ import contextlib
 import dataclasses
 import io
 import math
-import os
 import time
 from typing import Any, Optional
 
@@ -40,6 +39,7 @@ from fl_research.training import (
   learning_curve,
   model_evaluation,
   observer,
+  personal_evaluation,
   run_data,
   run_folder,
   tables,
@@ -194,6 +194,7 @@ def build_evaluation(
     data,
     further,
     fine_tuning.build(settings, process.parts.model, data),
+    personal_evaluation.plan(settings, process.method, data),
   )
 
 
@@ -256,6 +257,11 @@ def run(
   process = build_process(settings, model, data)
   plans = build_participation(settings, data, process)
   scored = build_evaluation(settings, process, data)
+  if process.method.personal and scored.headline != personal_evaluation.PERSONAL:
+    terminal.note(
+      'no client that trains is tested on examples of its own, so nothing says how good its model '
+      'is to it; --own_test_fraction gives it some (and --max_evaluation_clients above 0 tests it)'
+    )
   guarantee = build_guarantee(settings, data)
   loop = loop_lib.Loop(
     settings, process, data, plans, scored, guarantee.columns() if guarantee else None
@@ -396,4 +402,4 @@ def _save_model(folder: run_folder.RunFolder, name: str, model, weights) -> None
   atomic_files.write_atomically(folder.path / f'{name}.npz', buffer.getvalue())
   temporary = folder.path / f'{name}.tmp.keras'
   model.keras_model((weights, ())).save(temporary)
-  os.replace(temporary, folder.path / f'{name}.keras')
+  atomic_files.rename(temporary, folder.path / f'{name}.keras')

@@ -14,10 +14,12 @@ from fl_research import metrics
 from fl_research.datasets.federated_data import Problem
 from fl_research.training import atomic_files
 
-# Okabe and Ito's blue and vermilion, told apart by all readers, and by line style in print.
+# Okabe and Ito's blue, vermilion and green, told apart by all readers, and by line style in print.
 _STYLES = {
   'train': {'color': '#0072B2', 'linestyle': '--', 'label': 'training (cohort, before the step)'},
   'eval': {'color': '#D55E00', 'linestyle': '-', 'label': 'test'},
+  'personal': {'color': '#D55E00', 'linestyle': '-', 'label': 'own models, own test examples'},
+  'global': {'color': '#009E73', 'linestyle': '-.', 'label': 'global model, test'},
 }
 
 
@@ -31,6 +33,8 @@ def save(metrics_csv: pathlib.Path, picture: pathlib.Path, problem: Problem) -> 
   """
   table = pd.read_csv(metrics_csv)
   names = list(dict.fromkeys(('loss', metrics.PRIMARY[problem])))
+  if 'personal/loss' in table:
+    table = table.drop(columns=[f'eval/{name}' for name in names])
   figure, panels = plt.subplots(1, len(names), figsize=(5 * len(names), 3.6), squeeze=False)
   for panel, name in zip(panels[0], names):
     for phase, style in _STYLES.items():

@@ -29,8 +29,6 @@ from fl_research.training.model_evaluation import Rows
 from fl_research.training.observer import Observer
 from fl_research.training.run_data import RunData
 
-_LOSS = 'eval/loss'
-
 
 @dataclasses.dataclass
 class Progress:
@@ -45,7 +43,8 @@ class Progress:
     stopped: why training has ended before its last round; empty while it has not.
     interrupted: why it only pauses after this round; not part of a checkpoint.
     lost_rounds: how many rounds in a row, up to the last, had no finite update.
-    first_loss: the test loss of round 0; None before it, and where there is none.
+    first_loss: the test loss of round 0, of clients' own models where they have some; None before
+      it, and where there is none.
   """
 
   round_num: int
@@ -124,6 +123,7 @@ class Loop:
     self._data = data
     self._plans = plans
     self._evaluation = evaluation
+    self._loss = f'{evaluation.headline}/loss'
     self._personal = evaluation_lib.personal_evaluator(process, data.train, settings)
     tables = columns_lib.contributors(process, data, evaluation.columns(), by_round_number or {})
     self._columns = {name: value for table in tables for name, value in table.items()}
@@ -135,7 +135,7 @@ class Loop:
       begin = time.monotonic()
       evaluation, client_rows = self._evaluate(progress)
       seconds = time.monotonic() - begin
-      progress.first_loss = evaluation.get(_LOSS)
+      progress.first_loss = evaluation.get(self._loss)
       self._tell(observers, columns_lib.Record(0, None, evaluation, None, seconds), client_rows)
     progress.interrupted = _reason_to_pause(observers)
     with concurrent.futures.ThreadPoolExecutor(1, 'next cohort') as preparing:
@@ -178,7 +178,7 @@ class Loop:
     if evaluated:
       evaluation, evaluation_clients = self._evaluate(progress)
       client_rows += evaluation_clients
-      self._watch_loss(progress, evaluation.get(_LOSS), observers)
+      self._watch_loss(progress, evaluation.get(self._loss), observers)
     hours = progress.simulated_seconds / 3600
     record = columns_lib.Record(progress.round_num, trained, evaluation, hours, seconds)
     if evaluated and not progress.stopped:

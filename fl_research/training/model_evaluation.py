@@ -2,6 +2,8 @@
 
 - `eval/<metric>`: the central test set.
 - `eval_clients/<metric>_<statistic>`: over the clients that have test examples of their own.
+- `personal/…`, `global/…`, `global_clients/…`: for methods whose clients have models of their own,
+  whose `eval/` is another number too (see `fl_research.training.personal_evaluation`).
 - `held_out/<metric>`, `held_out_clients/…`: the clients that never train, for validation.
 - `before_fine_tuning_clients/…`, `fine_tuned_clients/…`: clients that adapt the model (see
   `fl_research.training.fine_tuning`).
@@ -22,6 +24,7 @@ from fl_research import metrics
 from fl_research.datasets.federated_data import Clients, Examples
 from fl_research.training import evaluation as evaluation_lib
 from fl_research.training import fine_tuning as fine_tuning_lib
+from fl_research.training import personal_evaluation
 from fl_research.training.run_data import RunData
 
 Rows = list[dict[str, Any]]
@@ -54,6 +57,10 @@ class ModelEvaluation:
     data: the run's data.
     further: example sets to evaluate besides, by the name that heads their columns.
     fine_tuning: evaluates clients that adapt the global model; none do when None.
+    personal: which of the clients' own models are evaluated; None where clients have none.
+
+  Attributes:
+    headline: what stands before the `/` of the columns that say how good the outcome is.
   """
 
   def __init__(
@@ -62,13 +69,16 @@ class ModelEvaluation:
     data: RunData,
     further: Optional[Mapping[str, Examples]] = None,
     fine_tuning: Optional[fine_tuning_lib.FineTuning] = None,
+    personal: Optional[personal_evaluation.Plan] = None,
   ):
     self._evaluator = evaluator
     self._data = data
     self._fine_tuning = fine_tuning
+    self._personal = personal
     sets = (further or {}).items()
     self._further = {name: evaluation_lib.ExampleSet(examples) for name, examples in sets}
-    self._test_clients = _with_examples(data.test_clients)
+    tested = data.test_clients if personal is None else personal.tested
+    self._test_clients = _with_examples(tested)
     self._held_out = _with_examples(data.held_out)
     # Where the clients' test examples are the central ones, one pass serves both.
     self._shared = self._test_clients is not None and int(self._test_clients.sizes.sum()) == len(
@@ -77,7 +87,8 @@ class ModelEvaluation:
     self._test = None if self._shared else evaluation_lib.ExampleSet(data.test)
     self._by_client = _pool(self._test_clients)
     self._held_out_set = _pool(self._held_out)
-
+    has_own = personal is not None and self._test_clients is not None
+    self.headline = personal_evaluation.PERSONAL if has_own else 'eval'
     self._names = {group: self._names_of(group) for group in self._groups()}
 
   def columns(self) -> list[str]:
@@ -86,9 +97,15 @@ class ModelEvaluation:
 
   def _groups(self) -> Iterator[str]:
     """What stands before the `/` of columns that are filled together, in the order of the file."""
+    if self.headline != 'eval':
+      yield self.headline
     yield 'eval'
     if self._test_clients is not None:
       yield 'eval_clients'
+    if self._personal is not None and self._personal.global_model:
+      yield personal_evaluation.GLOBAL
+      if self._test_clients is not None:
+        yield f'{personal_evaluation.GLOBAL}_clients'
     if self._held_out is not None:
       yield 'held_out'
       yield 'held_out_clients'
@@ -120,10 +137,8 @@ class ModelEvaluation:
 
     Args:
       weights: the global model.
-      personal: for methods in which clients have models of their own. `eval/` is then the mean
-        over training clients of each one's model on the whole central test set, and so are the
-        columns of further sets; `eval_clients/` is each one's on its own test examples; held-out
-        clients have the global model.
+      personal: what each client would use, for methods in which that differs; held-out clients
+        have the global model.
 
     Returns:
       Values by column, and the rows of clients.csv.
@@ -132,8 +147,10 @@ class ModelEvaluation:
     rows: Rows = []
     if personal is not None:
       row.update(self._evaluate_personal(personal, rows))
+      if personal_evaluation.GLOBAL in self._names:
+        row.update(self._evaluate_global(weights, rows, personal_evaluation.GLOBAL))
     else:
-      row.update(self._evaluate_global(weights, rows))
+      row.update(self._evaluate_global(weights, rows, 'eval'))
     for prefix, examples in self._further.items():
       if personal is not None:
         row.update(self._mean_over_models(prefix, personal, examples))
@@ -160,17 +177,17 @@ class ModelEvaluation:
       row.update(self._clients(phase, table, fine_tuning.ids, rows, worsened))
     return row
 
-  def _evaluate_global(self, weights: Sequence[Any], rows: Rows) -> dict[str, Any]:
+  def _evaluate_global(self, weights: Sequence[Any], rows: Rows, phase: str) -> dict[str, Any]:
     row: dict[str, Any] = {}
     if self._test is not None:
       columns = self._evaluator.columns(weights, self._test)
-      row.update(self._metrics('eval', columns, self._test.labels))
+      row.update(self._metrics(phase, columns, self._test.labels))
     if self._test_clients is not None and self._by_client is not None:
       columns = self._evaluator.columns(weights, self._by_client)
       if self._shared:
-        row.update(self._metrics('eval', columns, self._by_client.labels))
+        row.update(self._metrics(phase, columns, self._by_client.labels))
       table = self._table(columns, self._by_client.labels, self._test_clients)
-      row.update(self._clients('eval', table, self._test_clients.ids, rows))
+      row.update(self._clients(phase, table, self._test_clients.ids, rows))
     return row
 
   def _evaluate_personal(
@@ -178,31 +195,34 @@ class ModelEvaluation:
   ) -> dict[str, Any]:
     test = self._test or self._by_client
     assert test is not None
-    position = {client_id: p for p, client_id in enumerate(self._data.train.ids)}
     row = self._mean_over_models('eval', personal, test)
-    if self._test_clients is not None:
-      own = []
-      for index, client_id in enumerate(self._test_clients.ids):
-        if client_id not in position:
-          continue
-        examples = evaluation_lib.ExampleSet(self._test_clients.examples(index))
-        columns = personal(position[client_id], examples)
-        summary = metrics.summarise(self._data.problem, columns, examples.labels)
-        own.append({'client_id': client_id, 'num_examples': examples.size, **summary})
-      table = pd.DataFrame(own)
-      if len(table):
-        row.update(self._distributions('eval', table))
-        values = {n: table[n] for n in metrics.names(self._data.problem, self._data.num_classes)}
-        rows += long_rows('eval', list(table['client_id']), table['num_examples'], values)
+    if self._test_clients is not None and self._by_client is not None:
+      clients, labels = self._test_clients, self._by_client.labels
+      columns = self._on_own_examples(personal, clients)
+      row.update(self._metrics(self.headline, columns, labels))
+      table = self._table(columns, labels, clients)
+      row.update(self._clients('eval', table, clients.ids, rows))
     return row
+
+  def _on_own_examples(
+    self, personal: evaluation_lib.PersonalColumns, clients: Clients
+  ) -> dict[str, np.ndarray]:
+    """Numbers per example of all clients, each with its own model, examples ordered by client."""
+    assert self._personal is not None
+    parts = [
+      personal(self._personal.positions[client_id], evaluation_lib.ExampleSet(examples))
+      for client_id, examples in zip(clients.ids, map(clients.examples, range(len(clients))))
+    ]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
   def _mean_over_models(
     self, prefix: str, personal: evaluation_lib.PersonalColumns, examples: evaluation_lib.ExampleSet
   ) -> dict[str, Any]:
-    """The mean over training clients of each one's model on the same examples."""
+    """The mean over (some of the) training clients of each one's model on the same examples."""
+    assert self._personal is not None
     by_model = []
-    for position in range(len(self._data.train)):
-      columns = personal(position, examples)
+    for position in self._personal.drawn:
+      columns = personal(int(position), examples)
       by_model.append(metrics.summarise(self._data.problem, columns, examples.labels))
     means = pd.DataFrame(by_model).mean()
     return self._row(prefix, {str(name): float(value) for name, value in means.items()})

@@ -3,12 +3,12 @@
 <output_dir>/<experiment_name>/
   metrics.csv  clients.csv  hparams.csv  manifest.json
   checkpoints/  logdir/  model.npz  model.keras  learning_curve.png
+  run.lock  while a process is at work in it
 """
 
 from collections.abc import Mapping
 import csv
 import datetime
-import fcntl
 import importlib.metadata
 import io
 import json
@@ -21,12 +21,14 @@ from fl_research import random_streams, registry
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
-from fl_research.training import atomic_files, provenance
+from fl_research.training import atomic_files, folder_lock, provenance, terminal
 
 MANIFEST = 'manifest.json'
 STREAMS = 'streams'
 ROUNDS = 'total_rounds'
 _LONGEST_NAME = 255
+_DECIDING = ('tensorflow-federated', 'tensorflow', 'numpy')
+"""The packages whose versions decide the last digits of a run."""
 _VERSIONS = ('tensorflow-federated', 'tensorflow', 'numpy', 'scikit-learn', 'pandas', 'scipy')
 
 
@@ -40,7 +42,7 @@ class RunFolder:
   def __init__(self, settings: Settings):
     self.path = pathlib.Path(settings.output_dir) / settings.experiment_name
     self._settings = settings
-    self._lock: Optional[int] = None
+    self._lock: Optional[folder_lock.FolderLock] = None
 
   @property
   def metrics(self) -> pathlib.Path:
@@ -165,12 +167,14 @@ class RunFolder:
     """
     self.check_data(facts)
     self.path.mkdir(parents=True, exist_ok=True)
-    self._take_lock()
+    flag = f'--experiment_name={self._settings.experiment_name}'
+    self._lock = folder_lock.FolderLock(self.path, flag)
     manifest = self.manifest()
     for partial in self.path.glob('*.tmp*'):
       partial.unlink()
     flags = self._settings.flag_values()
-    sessions = [*manifest.get('sessions', []), _session()]
+    session = _session()
+    _note_other_software(self.path, manifest, session)
     self._write(
       {
         'flags': flags,
@@ -178,10 +182,10 @@ class RunFolder:
         # Named as in the manifests that there are already.
         'method_flags': dict(self._settings.hyperparameters),
         STREAMS: random_streams.VERSION,
-        'versions': {name: importlib.metadata.version(name) for name in _VERSIONS},
+        'versions': session['versions'],
         'machine': provenance.machine(),
         **facts,
-        'sessions': sessions,
+        'sessions': [*manifest.get('sessions', []), session],
         'finished': False,
       }
     )
@@ -195,19 +199,8 @@ class RunFolder:
   def close(self) -> None:
     """Lets other processes start in the folder; the end of this process does so too."""
     if self._lock is not None:
-      os.close(self._lock)
+      self._lock.release()
       self._lock = None
-
-  def _take_lock(self) -> None:
-    self._lock = os.open(self.path, os.O_RDONLY)
-    try:
-      fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-      self.close()
-      raise UsageError(
-        f'--experiment_name={self._settings.experiment_name}: another process is at work in '
-        f'{self.path}; wait until it has ended'
-      ) from error
 
   def check_data(self, facts: Mapping[str, Any]) -> None:
     """Sees that the data are those of the sessions before, where there were any.
@@ -300,8 +293,8 @@ def settings_of(manifest: Mapping[str, Any], path: pathlib.Path) -> Settings:
 
 
 def _has_files(folder: pathlib.Path) -> bool:
-  """Whether it holds more than the half-written manifest of a run that was killed at its start."""
-  return any(not entry.name.startswith(MANIFEST) for entry in folder.iterdir())
+  """Whether it holds more than what a run that was killed at its start has left."""
+  return any(not entry.name.startswith((MANIFEST, folder_lock.FILE)) for entry in folder.iterdir())
 
 
 def _session() -> dict[str, Any]:
@@ -309,4 +302,28 @@ def _session() -> dict[str, Any]:
     'started': datetime.datetime.now(datetime.UTC).isoformat(timespec='seconds'),
     'command': [pathlib.Path(sys.argv[0]).name, *sys.argv[1:]],
     'commit': provenance.commit(),
+    'versions': {name: importlib.metadata.version(name) for name in _VERSIONS},
   }
+
+
+def _note_other_software(
+  path: pathlib.Path, manifest: Mapping[str, Any], session: Mapping[str, Any]
+) -> None:
+  """Says so when a run resumes under other software than its session before."""
+  if not manifest.get('sessions'):
+    return
+  before = manifest['sessions'][-1]
+  # Sessions did not always have versions of their own.
+  versions = before.get('versions', manifest.get('versions', {}))
+  changes = [
+    f'{name} {versions[name]} -> {session["versions"][name]}'
+    for name in _DECIDING
+    if versions.get(name, session['versions'][name]) != session['versions'][name]
+  ]
+  if before.get('commit') and session['commit'] and before['commit'] != session['commit']:
+    changes.append(f'commit {before["commit"]} -> {session["commit"]}')
+  if changes:
+    terminal.note(
+      f'{path}: resumes under other software ({", ".join(changes)}), so results may differ from '
+      f'those of one session; {MANIFEST} keeps both'
+    )

@@ -18,8 +18,11 @@ def print_outcome(outcome: experiment.Outcome) -> None:
   """Prints how a run ended, its last figures, and where its files are."""
   row = outcome.last_row
   figures = {'rounds': row['round']}
+  # `eval/` of clients' own models, each on everybody's examples, is not how good they are.
+  personal = any(name.startswith('personal/') for name in row)
+  phases = ('train/', 'personal/', 'global/') if personal else ('train/', 'eval/', 'global/')
   for name, value in row.items():
-    if name.startswith(('train/', 'eval/')) and value:
+    if name.startswith(phases) and value:
       figures[name] = f'{float(value):.4f}'
     if name.startswith('privacy/') and value:
       figures[name] = f'{float(value):.4g}'

@@ -51,13 +51,14 @@ class ProgressBar(Observer):
 
   def row(self, row: dict[str, Any]) -> None:
     """Shows a row of metrics.csv."""
-    for phase, word in (('train', 'training'), ('eval', 'test')):
+    words = {'train': 'training', 'eval': 'test', 'personal': 'own models, own test'}
+    for phase, word in words.items():
       names = dict.fromkeys(('loss', self._primary))
       values = {name: row.get(f'{phase}/{name}') for name in names}
       if all(isinstance(value, float) for value in values.values()):
         figures = ', '.join(f'{name} {value:.4f}' for name, value in values.items())
         self._figures[phase] = f'{word} {figures}'
-    figures = self._figures.get('eval') or self._figures.get('train', '')
+    figures = next((self._figures[p] for p in reversed(words) if p in self._figures), '')
     self._progress.update(self._task, completed=row['round'], figures=figures)
 
 

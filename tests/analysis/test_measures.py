@@ -140,3 +140,16 @@ def test_a_diverged_run_has_no_result_but_a_target_reached_before(tmp_path):
     assert np.isnan(values['a'])
     assert not np.isnan(values['b'])
   assert measures.parse_measure('eval/accuracy rounds to 0.6').of(found).tolist() == [1.0, 1.0]
+
+
+def test_runs_of_personal_models_are_measured_by_them(tmp_path):
+  own = {'personal/accuracy': [0.1, 0.9], 'eval_clients/accuracy_mean': [0.1, 0.8]}
+  write_run(tmp_path / 'own' / 'a', {'eval/accuracy': [0.1, 0.3], **own}, algorithm='fedper')
+  usual = lambda: str(measures.choose_measure('', load_runs(tmp_path / '*')))
+  assert usual() == 'personal/accuracy last 1'
+  # Beside a run that has no such models: what both have, and means the same for both.
+  shared = {'eval/accuracy': [0.1, 0.7], 'eval_clients/accuracy_mean': [0.1, 0.6]}
+  write_run(tmp_path / 'shared' / 'b', shared)
+  assert usual() == 'eval_clients/accuracy_mean last 1'
+  write_run(tmp_path / 'central' / 'c', {'eval/accuracy': [0.1, 0.7]})
+  assert usual() == 'eval/accuracy last 1'

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from fl_research.training.atomic_files import write_atomically
+from fl_research.training.atomic_files import rename, write_atomically
 
 
 @pytest.mark.parametrize('function', ['fsync', 'replace'])
@@ -36,3 +36,16 @@ def test_writers_of_one_file_do_not_meet(tmp_path):
   with futures.ThreadPoolExecutor(len(contents)) as pool:
     list(pool.map(write, contents))
   assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(monkeypatch, tmp_path):
+  """So that a loss of power leaves the old content or the new, and no empty file."""
+  events = []
+  fsync, replace = os.fsync, os.replace
+  inode = lambda descriptor: os.fstat(descriptor).st_ino
+  monkeypatch.setattr(os, 'fsync', lambda d: (events.append(inode(d)), fsync(d))[1])
+  monkeypatch.setattr(os, 'replace', lambda a, b: (events.append('rename'), replace(a, b))[1])
+  temporary, target = tmp_path / 'model.tmp.keras', tmp_path / 'model.keras'
+  temporary.write_bytes(b'weights')
+  rename(temporary, target)
+  assert events == [target.stat().st_ino, 'rename', tmp_path.stat().st_ino]

@@ -21,7 +21,7 @@ from experiments import command_line, evaluate, train
 from fl_research import client_data, runtime
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
-from fl_research.training import experiment, run_data, run_folder, tensorboard
+from fl_research.training import atomic_files, experiment, run_data, run_folder, tensorboard
 from tests.oracles import softmax_regression
 from tests.training import runs
 
@@ -313,6 +313,33 @@ def test_only_one_process_in_a_folder(done, tmp_path):
   experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
 
 
+def test_resuming_under_other_software_says_so_and_keeps_both(tmp_path, capsys):
+  folder = tmp_path / 'run'
+  experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
+  manifest = runs.manifest(folder)
+  now = manifest['sessions'][0]['versions']
+  assert now == manifest['versions']
+  manifest['sessions'][0]['versions'] = {**now, 'numpy': '1.0'}
+  (folder / 'manifest.json').write_text(json.dumps(manifest))
+  capsys.readouterr()
+  experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
+  said = [line for line in capsys.readouterr().err.splitlines() if 'other software' in line]
+  assert len(said) == 1 and f'numpy 1.0 -> {now["numpy"]}' in said[0]
+  assert 'tensorflow' not in said[0]
+  kept = [session['versions']['numpy'] for session in runs.manifest(folder)['sessions']]
+  assert kept == ['1.0', now['numpy']]
+  experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
+  assert 'other software' not in capsys.readouterr().err
+
+
+def test_the_keras_model_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+  named = []
+  rename = atomic_files.rename
+  monkeypatch.setattr(atomic_files, 'rename', lambda a, b: (named.append(b.name), rename(a, b))[1])
+  experiment.run(runs.settings(tmp_path / 'run', *SOFTMAX), Pause(1))
+  assert 'model.keras' in named
+
+
 def test_a_target_ends_the_run(tmp_path):
   folder = tmp_path / 'run'
   target = ('--target_metric=eval/loss', '--target_value=2.2', '--total_rounds=50')
@@ -395,6 +422,9 @@ def test_local_only_is_each_client_alone(tmp_path):
   clients = data.test_clients
   own = [loss_and_accuracy(alone[p], clients.examples(p))[0] for p in range(6) if clients.sizes[p]]
   np.testing.assert_allclose(float(row['eval_clients/loss_mean']), np.mean(own), rtol=1e-4)
+  weighted = np.average(own, weights=[size for size in clients.sizes if size])
+  np.testing.assert_allclose(float(row['personal/loss']), weighted, rtol=1e-4)
+  assert not any(name.startswith('global') for name in row)
   assert command_line.run(evaluate.main, ['evaluate.py', f'--run={folder}']) == 0
   (again,) = runs.rows(folder / 'evaluation.csv')
   assert again == {name: row[name] for name in again}
