@@ -26,6 +26,12 @@ Source = Callable[[int], bytes]
 LARGEST_SCALE = 2**20
 """With this σ all numbers fit."""
 
+SMALLEST_MULTIPLIER = 1e-3
+"""The smallest z that this σ serves: the squares of what it hides fit too."""
+
+LARGEST_COUNT_NOISE = 1e5
+"""The largest noise on a count: under more, little of the count would be left in whole numbers."""
+
 _MOST_SCALES = 2**10
 _WORD = 2**64
 

@@ -48,11 +48,6 @@ from fl_research.aggregation.privacy import discrete_gaussian
 from fl_research.aggregation.privacy.dp_mean import AdaptiveClipping
 
 _SCALE = discrete_gaussian.LARGEST_SCALE
-SMALLEST_MULTIPLIER = 0.001
-"""The smallest z: below it the squares of integers would not fit."""
-
-LARGEST_COUNT_NOISE = float(_SCALE // 2)
-"""The largest σ_b: above it nothing of the count would be left."""
 
 
 class DiscreteMean(combiner.Combiner):
@@ -77,8 +72,8 @@ class DiscreteMean(combiner.Combiner):
   ):
     if not 0 < clip_norm < math.inf or not expected_participants > 0:
       raise ValueError('clip_norm must be positive and finite, expected_participants above 0')
-    if noise_multiplier < SMALLEST_MULTIPLIER:
-      raise ValueError(f'noise_multiplier must be at least {SMALLEST_MULTIPLIER}')
+    if noise_multiplier < discrete_gaussian.SMALLEST_MULTIPLIER:
+      raise ValueError(f'noise_multiplier must be at least {discrete_gaussian.SMALLEST_MULTIPLIER}')
     self.expected_participants = self._expected = float(expected_participants)
     self._clip_norm = clip_norm
     self._adaptive = adaptive
