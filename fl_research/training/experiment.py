@@ -233,6 +233,19 @@ def build_participation(
   )
 
 
+def set_runtime(settings: Settings, jit: str):
+  """Makes the runtime that the settings name the one of this thread; gives its context."""
+  # By the settings alone: the same flags are to give the same CSV.
+  clients = 1 if settings.centralized else settings.clients_per_round or runtime.CHUNKS
+  return runtime.set_context(
+    settings.runtime,
+    settings.client_chunks,
+    jit,
+    settings.client_parallelism or None,
+    runtime.kernel_threads(clients),
+  )
+
+
 def run(
   settings: Settings, interrupted: Callable[[], str], data: Optional[run_data.RunData] = None
 ) -> Outcome:
@@ -250,9 +263,7 @@ def run(
   begin = time.monotonic()
   folder = run_folder.RunFolder(settings)
   folder.check()
-  context = runtime.set_context(
-    settings.runtime, settings.client_parallelism or None, _jit(settings, folder)
-  )
+  context = set_runtime(settings, _jit(settings, folder))
   data = data or run_data.load(settings)
   model = build_model(settings, data)
   process = build_process(settings, model, data)
