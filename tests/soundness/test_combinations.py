@@ -1,24 +1,54 @@
 """docs/combinations.md says what the checks say, and what it says runs does run."""
 
-import itertools
-
 import numpy as np
 
-from fl_research import client_data, runtime
+from fl_research import aggregation, client_data, runtime
+from fl_research.aggregation import compression
 from fl_research.soundness import combinations
 from fl_research.training import experiment, run_data
 
 _ROUNDS = 2
 
 
+def _kind_of_aggregator(name):
+  """All that a method can notice of it."""
+  entry = aggregation.AGGREGATORS[name]
+  return entry.is_sum, entry.needs_server_examples
+
+
+def _kind_of_compressor(chain):
+  """All that a method or an aggregator can notice of it."""
+  entries = [compression.COMPRESSORS[part.partition(':')[0]] for part in chain.split(',') if part]
+  return tuple(sorted({(entry.kind, entry.feeds_back) for entry in entries}))
+
+
+def _pairs(cell):
+  """Choices that must meet: each with the kinds of the others, and with privacy itself.
+
+  A method and an aggregator, or one of them and a compressor, know of each other only what the
+  interfaces show, so that one of each kind stands for the others.
+  """
+  aggregator, compressor = (
+    _kind_of_aggregator(cell.aggregator),
+    _kind_of_compressor(cell.compressor),
+  )
+  yield from (
+    ('algorithm, aggregator', cell.algorithm, aggregator),
+    ('algorithm, compressor', cell.algorithm, compressor),
+    ('aggregator, compressor', cell.aggregator, compressor),
+    ('compressor, aggregator', cell.compressor, aggregator),
+  )
+  for choice in (cell.algorithm, cell.aggregator, cell.compressor):
+    yield choice, cell.privacy
+
+
 def _covering(cells):
-  """Few cells in which every pair of choices occurs that occurs in any cell, found greedily."""
+  """Few cells in which every pair occurs that occurs in any cell, found greedily."""
   numbers: dict[tuple, int] = {}
-  masks = {}
-  for cell in cells:
-    choices = (cell.algorithm, cell.aggregator, cell.compressor, cell.privacy)
-    pairs = itertools.combinations(enumerate(choices), 2)
-    masks[cell] = sum(1 << numbers.setdefault(pair, len(numbers)) for pair in pairs)
+  masks = {
+    cell: sum(1 << numbers.setdefault(pair, len(numbers)) for pair in set(_pairs(cell)))
+    for cell in cells
+  }
   left, chosen = (1 << len(numbers)) - 1, []
   while left:
     best = max(cells, key=lambda cell, left=left: (masks[cell] & left).bit_count())
