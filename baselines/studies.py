@@ -11,6 +11,7 @@ import json
 import pathlib
 import sys
 
+import numpy as np
 import pandas as pd
 
 from experiments import command_line, sweep
@@ -226,6 +227,7 @@ def _export_facts(study: Study, runs: analysis.Runs) -> None:
       'seconds': runs.facts['seconds'].round(1).to_numpy(),
       'machine': [_machine(path) for path in runs.facts['path']],
       'commit': [commit[:12] for commit in runs.facts['commit']],
+      'diverged': np.where(runs.diverged, 'yes', ''),
     }
   )
   add_facts(study.folder, rows)
@@ -278,7 +280,15 @@ def load(study: Study) -> analysis.Runs:
   settings['seed'] = keys['seed']
   last = metrics.groupby('run', observed=True)['round'].max().reindex(keys.index)
   facts = pd.DataFrame({'last_round': last, 'finished': True}, index=keys.index)
+  facts['diverged'] = facts.index.isin(_diverged(study))
   return analysis.Runs(settings, facts.reindex(columns=analysis.run_files.FACTS), metrics)
+
+
+def _diverged(study: Study) -> list[str]:
+  """The names of a study's runs that diverged; rows from before this was noted do not say."""
+  table = load_facts(study.folder, study.name)
+  rows = table[table['diverged'] == 'yes'] if 'diverged' in table else table[:0]
+  return [f'{row.cell},seed={row.seed}'.lstrip(',') for row in rows.itertuples()]
 
 
 def _settings(cell: str) -> dict[str, str]:

@@ -6,8 +6,9 @@ import pathlib
 import pandas as pd
 import pytest
 
-from baselines import claims, protocols, reproduce
+from baselines import claims, protocols, reproduce, studies
 from experiments import command_line, sweep
+from fl_research import analysis
 
 # fake_train: train/accuracy is 0.9 + seed / 1000 at rate 0.3, a tenth less per factor of ten.
 HEAD = ['claim', 'kind', 'study', 'grid', 'select', 'seeds', 'measure', 'expected']
@@ -187,6 +188,18 @@ def test_runs_that_are_not_made_again_stay(paper):
   pd.testing.assert_frame_equal(both[both['study'] == 'arm'].reset_index(drop=True), runs)
   assert set(both['study']) == {'arm', 'other'}
   assert ledger(paper)['rate']['verdict'] == 'reproduced'
+
+
+def test_runs_that_diverged_have_no_value_in_the_ledger_either(paper):
+  assert run(paper, '--claim=rate', '--write') == 0
+  path = paper / 'results' / 'runs.csv'
+  runs = pd.read_csv(path, keep_default_na=False)
+  assert set(runs['diverged']) == {''}
+  runs.loc[(runs['cell'] == 'client_learning_rate=0.3') & (runs['seed'] == 1), 'diverged'] = 'yes'
+  runs.to_csv(path, index=False)
+  arm = studies.load(studies.Study(paper, 'arm'))
+  values = analysis.parse_measure(MEASURE).of(arm)
+  assert list(values.index[values.isna()]) == ['client_learning_rate=0.3,seed=1']
 
 
 def test_changed_results_change_the_verdict(paper, capsys):
