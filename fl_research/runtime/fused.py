@@ -29,6 +29,7 @@ from typing import Any
 import weakref
 
 from absl import logging
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research.runtime import errors, expressions, invocation, native
@@ -119,6 +120,7 @@ class FusedContext(tff.framework.SyncContext):
       'runtime': self.name,
       'fallbacks': list(self._fallbacks),
       'chunks': self.client_parallelism,
+      'kernel_threads': tf.config.threading.get_intra_op_parallelism_threads(),
       'jit': self.jit,
       'jit_choices': [dataclasses.asdict(s.choice) for s in client_steps if s.choice],
       'compilations': sum(step.compilations for step in client_steps),

@@ -237,6 +237,13 @@ def build_participation(
   )
 
 
+def clients_per_round(settings: Settings) -> Optional[int]:
+  """How many clients a round wants, where the settings tell."""
+  if settings.centralized:
+    return 1
+  return None if settings.local_only else settings.clients_per_round
+
+
 def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
   """Runs, or resumes, the experiment that the settings describe.
 
@@ -252,7 +259,10 @@ def run(settings: Settings, interrupted: Callable[[], str]) -> Outcome:
   folder = run_folder.RunFolder(settings)
   folder.check()
   context = runtime.set_context(
-    settings.runtime, settings.client_parallelism or None, _jit(settings, folder)
+    settings.runtime,
+    settings.client_parallelism or None,
+    _jit(settings, folder),
+    clients_per_round(settings),
   )
   data = run_data.load(settings)
   model = build_model(settings, data)

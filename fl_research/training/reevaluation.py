@@ -65,7 +65,12 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
     **changes,
   )
   validation.validate(settings)
-  runtime.set_context(settings.runtime, settings.client_parallelism or None, settings.jit)
+  runtime.set_context(
+    settings.runtime,
+    settings.client_parallelism or None,
+    settings.jit,
+    experiment.clients_per_round(settings),
+  )
   data = run_data.load(settings)
   run_folder.RunFolder(settings).check_data({'sources': data.sources, 'passport': data.passport})
   model = experiment.build_model(settings, data)

@@ -176,6 +176,28 @@ def test_wrong_settings_are_refused(arguments, message):
   assert str(error.value) == message
 
 
+@pytest.mark.parametrize(
+  ('parallelism', 'clients', 'threads'),
+  [(None, 1, 4), (None, 2, 2), (None, 10, 1), (None, None, 1), (1, 10, 6), (4, 1, 1), (9, 1, 1)],
+)
+def test_kernels_share_more_threads_the_fewer_clients_there_are(
+  monkeypatch, parallelism, clients, threads
+):
+  from fl_research import runtime
+
+  monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(6)))
+  assert runtime.kernel_threads(parallelism, clients) == threads
+
+
+def test_a_run_without_federation_has_threads_for_one_client():
+  from fl_research.settings import Settings
+  from fl_research.training import experiment
+
+  assert experiment.clients_per_round(Settings(centralized=True)) == 1
+  assert experiment.clients_per_round(Settings(clients_per_round=7)) == 7
+  assert experiment.clients_per_round(Settings(local_only=True)) is None
+
+
 def test_set_late_it_warns_once_and_works(mark):
   code = """
 from fl_research import runtime
