@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import competitors, processes, round_time, scaling, works
+from benchmarks import competitors, foreign_programs, processes, round_time, scaling, works
 from fl_research import client_data, registry
 
 # The loss of `tiny` before training.
@@ -57,6 +57,12 @@ def test_programs_end_at_the_same_loss():
   assert all(seconds > 0 for seconds in result['seconds_per_round'].values())
   assert result['peak_mib']['tff_tutorial'] > 100
   json.dumps(result)
+
+
+def test_a_foreign_program_is_timed_on_both_runtimes():
+  result = foreign_programs.measure(foreign_programs.PROGRAMS['empty_client'](), 1)
+  assert set(result) == {'native', 'fused'}
+  assert all(own['seconds'] > 0 and own['first_seconds'] > 0 for own in result.values())
 
 
 def test_no_process_is_left_when_one_fails():

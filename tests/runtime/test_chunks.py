@@ -137,3 +137,22 @@ def test_a_prepared_cohort_may_have_its_keys_in_any_order():
 
 def test_kernels_have_threads_where_clients_leave_cores_idle():
   assert [runtime.kernel_threads(clients) for clients in (0, 1, 2, 3, 4, 100)] == [4, 4, 2, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+  ('given', 'threads'),
+  [
+    ({'centralized': True}, 4),
+    ({'clients_per_round': 2}, 2),
+    ({'clients_per_round': 7}, 1),
+    ({}, 1),
+  ],
+)
+def test_a_runs_kernel_threads_are_a_matter_of_its_flags(monkeypatch, given, threads):
+  from fl_research.settings import Settings
+  from fl_research.training import experiment
+
+  found = []
+  monkeypatch.setattr(runtime, 'set_context', lambda *arguments: found.append(arguments[-1]))
+  experiment.set_runtime(Settings(**given), 'off')
+  assert found == [threads]
