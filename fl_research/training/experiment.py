@@ -273,6 +273,8 @@ def run(
     facts['privacy'] = guarantee.facts()
     resolved.update(guarantee.resolved())
   folder.start(facts, resolved)
+  if guarantee is not None:
+    terminal.note(guarantee.words())
   with contextlib.closing(folder):
     remember = lambda: folder.finish({'runtime': context.report()})
     progress = _train(settings, folder, process, data, loop, interrupted, remember, guarantee)

@@ -56,6 +56,25 @@ def test_every_row_states_the_guarantee(tmp_path):
   assert manifest['privacy']['epsilon_after_all_rounds'] == float(rows[-1]['privacy/epsilon'])
 
 
+@pytest.mark.parametrize(
+  ('noise', 'word'), [('simulation', 'float32 from --seed'), ('cryptographic', 'same flags do not')]
+)
+def test_what_epsilon_does_not_cover_is_said_at_the_start_and_in_the_manifest(
+  tmp_path, capfd, noise, word
+):
+  _, _, manifest = run(tmp_path, 'said', **{**SPARSE, 'total_rounds': 1, 'dp_noise': noise})
+  (line,) = [each for each in capfd.readouterr().err.splitlines() if 'differential privacy' in each]
+  for part in (word, 'clipped_fraction', 'cohort sizes', 'delta = 0.0063 is 0.63 / N'):
+    assert part in line
+  said = manifest['privacy']
+  for part in ('train/', 'participants', 'clipped_fraction', 'clients.csv', 'eval_clients/'):
+    assert part in ' '.join(said['does_not_cover'])
+  assert said['covers'].startswith('the global models')
+  assert said['same_flags_same_run'] is (noise == 'simulation')
+  assert ('--seed gives back' in said['noise']) is (noise == 'simulation')
+  assert said['cautions'][0] in line
+
+
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path):
   through, _, _ = run(tmp_path, 'through', **SPARSE)
   assert '0' in {row['participants'] for row in through[1:]}
