@@ -158,7 +158,7 @@ _PRIVACY = (
     'differential privacy',
     'fl_research.aggregation.privacy.dp_mean',
     'a noisy mean of clipped updates (McMahan et al. 2018, Andrew et al. 2021)',
-    ('dp_', 'target_epsilon'),
+    ('dp_', 'target_epsilon', 'private_'),
     notes=_privacy_notes(),
   ),
   _of_settings(

@@ -90,6 +90,8 @@ class Guarantee:
     settings = self.settings
     epsilon, delta = self.epsilon(settings.total_rounds), self.accountant.delta
     shown = 'training metrics, cohort sizes, clipped_fraction and evaluations on clients are not'
+    if settings.withholds:
+      shown = 'what it does not cover is withheld, but for the manifest and the checkpoints'
     noise = 'float32 from --seed, which gives it back, so for simulation only'
     if settings.is_fresh:
       noise = "exact and the system's, so that the same flags do not give the same CSV"

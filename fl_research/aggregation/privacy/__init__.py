@@ -33,6 +33,9 @@ NOISES: Mapping[str, registry.Entry] = {
 COVERED = 'the global models of all rounds, and the clipping norms'
 """What epsilon is about, with one client and all its data as the unit."""
 
+COVERED_COLUMNS = ('aggregation/clip_norm', 'aggregation/noise_stddev')
+"""The aggregator's measurements that are functions of what has been released."""
+
 NOT_COVERED = (
   'metrics of training: train/..., and what a method measures at its clients',
   'who and how many took part: cohort_size, participants, dropouts, rejected clients, bytes, times',
