@@ -17,7 +17,8 @@ from baselines import method_rows
 from experiments import command_line
 from fl_research import aggregation, algorithms, analysis
 from fl_research import settings as settings_lib
-from fl_research.aggregation import compression
+from fl_research.aggregation import compression, privacy
+from fl_research.aggregation.privacy import accountant
 from fl_research.analysis import run_files
 from fl_research.population import attacks
 from fl_research.registry import UsageError
@@ -65,6 +66,7 @@ class Method:
     flags: its flags, each as (name, default, domain, help).
     columns: the columns of every metrics.csv that are about it.
     defaults: what flags that are left open mean with it.
+    notes: what a user must know besides, in paragraphs.
   """
 
   name: str
@@ -74,6 +76,7 @@ class Method:
   flags: tuple[tuple[str, Any, str, str], ...]
   columns: tuple[str, ...] = ()
   defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  notes: tuple[str, ...] = ()
 
 
 def places() -> dict[str, list[Method]]:
@@ -98,7 +101,12 @@ def _registered(flag: str, table: Mapping[str, Any]) -> Iterator[Method]:
 
 
 def _of_settings(
-  name: str, module: str, summary: str, prefixes: tuple[str, ...], columns: tuple[str, ...] = ()
+  name: str,
+  module: str,
+  summary: str,
+  prefixes: tuple[str, ...],
+  columns: tuple[str, ...] = (),
+  notes: tuple[str, ...] = (),
 ) -> Method:
   """A method that is asked for by settings, those whose names begin with one of the prefixes."""
   own = tuple(
@@ -106,12 +114,37 @@ def _of_settings(
     for field in settings_lib.fields()
     if field.name.startswith(prefixes)
   )
-  return Method(name, module, summary, '', own, columns)
+  return Method(name, module, summary, '', own, columns, notes=notes)
 
 
 def _domain(metadata: Mapping[str, Any]) -> str:
   choices = metadata['choices']
   return ', '.join(choices()) if choices else metadata['domain']
+
+
+def source(module: str) -> pathlib.Path:
+  """A module's file."""
+  spec = importlib.util.find_spec(module)
+  if spec is None or spec.origin is None:
+    raise ModuleNotFoundError(module)
+  return pathlib.Path(spec.origin)
+
+
+def _place(module: str) -> str:
+  """Where a module is, as seen from the page."""
+  return os.path.relpath(source(module), PAGE.parent)
+
+
+def _privacy_notes() -> tuple[str, ...]:
+  """What ε is about and what not, and the two kinds of noise."""
+  return (
+    f'ε covers {privacy.COVERED}; the unit is one client with all its data. It does not cover:',
+    '\n'.join(f'- {each};' for each in privacy.NOT_COVERED)[:-1] + '.',
+    *(
+      f'`--dp_noise={name}`: {entry.summary} ([maths and code]({_place(entry.module)})).'
+      for name, entry in privacy.NOISES.items()
+    ),
+  )
 
 
 _FINE_TUNING = _of_settings(
@@ -125,7 +158,8 @@ _PRIVACY = (
     'differential privacy',
     'fl_research.aggregation.privacy.dp_mean',
     'a noisy mean of clipped updates (McMahan et al. 2018, Andrew et al. 2021)',
-    ('dp_', 'target_epsilon'),
+    ('dp_', 'target_epsilon', 'private_'),
+    notes=_privacy_notes(),
   ),
   _of_settings(
     'secure aggregation',
@@ -176,14 +210,7 @@ _TASKS = {
   'mnist': 'MNIST, two shards of digits per client, 2NN',
   'uci_har': 'UCI HAR by subject, MLP',
 }
-
-
-def source(module: str) -> pathlib.Path:
-  """A module's file."""
-  spec = importlib.util.find_spec(module)
-  if spec is None or spec.origin is None:
-    raise ModuleNotFoundError(module)
-  return pathlib.Path(spec.origin)
+_CLIENTS = {'mnist': 100, 'uci_har': 21}
 
 
 def docstring(module: str) -> str:
@@ -243,6 +270,19 @@ def _tables(place: str, table: pd.DataFrame) -> Iterator[str]:
       cells = [_cell(found, column) for column in (*_COLUMNS, *extra)]
       lines.append(f'| {" | ".join((row.method, flags_given, *cells))} |')
     yield '\n'.join(lines) + '\n'
+    yield from _cautions(task, measured)
+
+
+def _cautions(task: str, measured: Sequence[pd.DataFrame]) -> Iterator[str]:
+  """What to bear in mind of the ε of a table's rows."""
+  clients = _CLIENTS[task]
+  delta = accountant.default_delta(clients)
+  epsilons = [values.max() for found in measured if (values := _numbers(found, 'epsilon')).size]
+  said = [accountant.cautions(epsilon, delta, clients) for epsilon in sorted(set(epsilons))]
+  for words in dict.fromkeys(word for each in said for word in each):
+    yield f'- {words}'
+  if any(said):
+    yield ''
 
 
 def _of(table: pd.DataFrame, task: str, own: str) -> pd.DataFrame:
@@ -272,9 +312,8 @@ def _cell(found: pd.DataFrame, column: str) -> str:
 
 def _method(method: Method, table: pd.DataFrame) -> str:
   """A method's part of the page."""
-  place = os.path.relpath(source(method.module), PAGE.parent)
   summary = method.summary[0].upper() + method.summary[1:]
-  lines = [f'### {method.name}\n', f'{summary}: [maths and code]({place}).']
+  lines = [f'### {method.name}\n', f'{summary}: [maths and code]({_place(method.module)}).']
   lines += [f'{paper}.' for paper in papers(method.module)]
   if method.choice:
     lines.append(f'\n`{method.choice}`')
@@ -284,6 +323,7 @@ def _method(method: Method, table: pd.DataFrame) -> str:
   if method.flags:
     lines.append('\n| flag | default | accepted | meaning |\n|---|---|---|---|')
     lines += [_flag(*one) for one in method.flags]
+  lines += [f'\n{note}' for note in method.notes]
   columns = [*method.columns, *_added_columns(method, table)]
   if columns:
     lines.append(f'\nIn `metrics.csv`: {", ".join(f"`{name}`" for name in columns)}.')

@@ -146,6 +146,8 @@ def _explain(runs: list[Runs]) -> tuple[_Rows, _Rows]:
   commits = [(m.get('sessions') or [{}])[-1].get('commit', '') for m in manifests]
   if commits[0] != commits[1]:
     causes.append(('commit', *commits))
+  if all((m.get('privacy') or {}).get('same_flags_same_run') is False for m in manifests):
+    causes.append(('--dp_noise=cryptographic', *('draws anew in every run',) * 2))
   chunks = [(m.get('runtime') or {}) for m in manifests]
   keys = ('runtime', 'chunks', 'kernel_threads', 'jit')
   causes += [

@@ -82,6 +82,13 @@ class DifferentialPrivacy:
     'rdp', 'how rounds are composed', choices=lambda: privacy.ACCOUNTANTS
   )
 
+  private_metrics: str = _setting(
+    'report',
+    'differential privacy: report, or withhold from metrics.csv, clients.csv, TensorBoard and the '
+    'screen, what epsilon does not cover',
+    choices=lambda: ('report', 'withhold'),
+  )
+
   @property
   def is_private(self) -> bool:
     """Whether updates are clipped and noised (with z = 0: clipped alone)."""
@@ -91,3 +98,8 @@ class DifferentialPrivacy:
   def is_fresh(self) -> bool:
     """Whether noise and cohorts are drawn anew in every run, so that no seed gives them back."""
     return self.is_private and self.dp_noise == 'cryptographic'
+
+  @property
+  def withholds(self) -> bool:
+    """Whether metrics are left out that epsilon does not cover."""
+    return self.is_private and self.private_metrics == 'withhold'

@@ -25,7 +25,7 @@ def check(settings: Settings) -> None:
   if not settings.is_private:
     for field in dataclasses.fields(settings):
       value = getattr(settings, field.name)
-      if field.name.startswith('dp_') and value != field.default:
+      if field.name.startswith(('dp_', 'private_')) and value != field.default:
         raise UsageError(
           f'--{field.name}={value}: only read with --dp_noise_multiplier or --target_epsilon'
         )
@@ -37,6 +37,7 @@ def check(settings: Settings) -> None:
     )
   _check_clipping(settings)
   _check_noise(settings)
+  _check_withheld(settings)
   _check_method(settings)
   _check_population(settings)
 
@@ -87,6 +88,18 @@ def _check_noise(settings: Settings) -> None:
       f'--dp_accountant={settings.dp_accountant}: not with {exact}, as privacy loss distributions '
       'are known for continuous noise only; accepted is rdp'
     )
+
+
+def _check_withheld(settings: Settings) -> None:
+  """Nobody asks for what is withheld."""
+  if not settings.withholds:
+    return
+  for flag in ('clients_csv', 'evaluate_train', 'fine_tune_epochs', 'held_out_clients_fraction'):
+    if value := getattr(settings, flag):
+      raise UsageError(
+        f'--{flag}={str(value).lower()}: not with --private_metrics=withhold, as it reports on '
+        "clients' data, which epsilon does not cover; leave it out"
+      )
 
 
 def count_noise(settings: Settings, noise_multiplier: float, cohort_size: float) -> float:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Optional
 import numpy as np
 
 from fl_research import metrics
+from fl_research.aggregation import privacy
 from fl_research.population import devices as devices_lib
 from fl_research.population import participation
 from fl_research.round import process as process_lib
@@ -128,6 +129,7 @@ def contributors(
   data: RunData,
   evaluation: Sequence[str],
   by_round_number: ByRoundNumber,
+  withholds: bool = False,
 ) -> list[Columns]:
   """The tables of all columns after `round`, in the order of the file.
 
@@ -136,14 +138,21 @@ def contributors(
     data: the run's data.
     evaluation: names of the columns that evaluation fills.
     by_round_number: further columns.
+    withholds: whether to leave out what differential privacy does not cover.
   """
   evaluated = lambda name: lambda record: record.evaluation.get(name)
   by_number = lambda value: lambda record: value(record.round_num)
+  measurements = _measurements(process)
+  of_evaluation = {name: evaluated(name) for name in evaluation}
+  of_number = {name: by_number(value) for name, value in by_round_number.items()}
+  if withholds:
+    covered = {n: value for n, value in measurements.items() if n in privacy.COVERED_COLUMNS}
+    return [of_evaluation, _once_trained(covered), of_number]
   return [
     _once_trained(_training(data)),
-    {name: evaluated(name) for name in evaluation},
-    _once_trained(_measurements(process)),
-    {name: by_number(value) for name, value in by_round_number.items()},
+    of_evaluation,
+    _once_trained(measurements),
+    of_number,
     _once_trained(_costs(process)),
     {
       'simulated_hours': lambda record: record.simulated_hours,

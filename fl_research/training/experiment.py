@@ -184,7 +184,15 @@ def build_attack(settings: Settings, data: run_data.RunData):
 def build_evaluation(
   settings: Settings, process: process_lib.FederatedProcess, data: run_data.RunData
 ) -> model_evaluation.ModelEvaluation:
-  """How the model is evaluated; attacks may bring example sets of their own."""
+  """How the model is evaluated; attacks may bring example sets of their own.
+
+  Where a private run withholds what ε does not cover, only on test examples that are no client's,
+  and only a model that is the same for all.
+  """
+  if settings.withholds:
+    if data.tests_clients or process.method.personal:
+      return model_evaluation.NoEvaluation()
+    data = dataclasses.replace(data, test_clients=None, held_out=None)
   attack = process.parts.attack
   further = dict(attack.evaluation_sets(data.test)) if attack else {}
   if settings.evaluate_train:
@@ -291,6 +299,8 @@ def run(
     facts['privacy'] = guarantee.facts()
     resolved.update(guarantee.resolved())
   folder.start(facts, resolved)
+  if guarantee is not None:
+    terminal.note(guarantee.words())
   with contextlib.closing(folder):
     remember = lambda: folder.finish({'runtime': context.report()})
     progress = _train(settings, folder, process, data, loop, interrupted, remember, guarantee)

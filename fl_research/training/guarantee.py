@@ -1,10 +1,7 @@
 """A run's differential privacy: which noise it draws, and what it may say about it.
 
-The guarantee covers the global models of all rounds, for clients as the protected unit. It does not
-cover what a simulation also shows: reports of single clients (training metrics, numbers of
-examples, clients.csv), the sizes of cohorts, `clipped_fraction`, and evaluations on the clients'
-own data. Hyperparameters tuned on the same clients are not covered either, nor is a round at which
-training stopped because of such figures.
+What the guarantee covers and what it does not, with clients as the protected unit, is said in
+`fl_research.aggregation.privacy`, and from there to whoever starts a run or reads its manifest.
 
 Rounds whose noise comes from the system's generator are other rounds when they are made again.
 Where a run died after rounds that its checkpoints do not have, whoever read its tables has seen
@@ -17,9 +14,10 @@ from typing import Any, Optional
 
 from fl_research import random_streams
 from fl_research.aggregation import combiner
+from fl_research.aggregation import privacy as privacy_words
 from fl_research.aggregation import sums as sums_lib
 from fl_research.aggregation.privacy import accountant as accountant_lib
-from fl_research.aggregation.privacy import discrete_mean, dp_mean, NOISES
+from fl_research.aggregation.privacy import discrete_mean, dp_mean
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
 from fl_research.soundness import privacy
@@ -74,10 +72,34 @@ class Guarantee:
       'expected_cohort': self.sampling.expected_cohort,
       'amplified_by_sampling': self.sampling.amplifies,
       'epsilon_after_all_rounds': self.epsilon(self.settings.total_rounds),
-      'noise': NOISES[self.settings.dp_noise].summary,
+      'covers': privacy_words.COVERED,
+      'does_not_cover': privacy_words.NOT_COVERED,
+      'cautions': self.cautions(),
+      'noise': privacy_words.NOISES[self.settings.dp_noise].summary,
       'same_flags_same_run': not self.settings.is_fresh,
       'rounds_drawn_again': self.drawn_again,
     }
+
+  def cautions(self) -> tuple[str, ...]:
+    """What to bear in mind of ε after all rounds."""
+    epsilon, clients = self.epsilon(self.settings.total_rounds), self.sampling.num_clients
+    return accountant_lib.cautions(epsilon, self.accountant.delta, clients)
+
+  def words(self) -> str:
+    """What a person should know who starts the run, in one line."""
+    settings = self.settings
+    epsilon, delta = self.epsilon(settings.total_rounds), self.accountant.delta
+    shown = 'training metrics, cohort sizes, clipped_fraction and evaluations on clients are not'
+    if settings.withholds:
+      shown = 'what it does not cover is withheld, but for the manifest and the checkpoints'
+    noise = 'float32 from --seed, which gives it back, so for simulation only'
+    if settings.is_fresh:
+      noise = "exact and the system's, so that the same flags do not give the same CSV"
+    line = (
+      f'epsilon = {epsilon:.3g} (delta = {delta:.2g}) after {settings.total_rounds} rounds covers '
+      f'{privacy_words.COVERED}; {shown}; the noise is {noise}'
+    )
+    return ' '.join([f'differential privacy: {line}.', *self.cautions()])
 
   def _count_noise(self) -> float:
     cohort = self.sampling.expected_cohort

@@ -45,7 +45,8 @@ def save(metrics_csv: pathlib.Path, picture: pathlib.Path, problem: Problem) -> 
     panel.set_xlabel('round')
     panel.set_ylabel(name)
     panel.grid(alpha=0.3)
-  panels[0][0].legend(frameon=False)
+  if panels[0][0].lines:
+    panels[0][0].legend(frameon=False)
   figure.tight_layout()
   content = io.BytesIO()
   figure.savefig(content, dpi=150, format='png')

@@ -125,7 +125,9 @@ class Loop:
     self._evaluation = evaluation
     self._loss = f'{evaluation.headline}/loss'
     self._personal = evaluation_lib.personal_evaluator(process, data.train, settings)
-    tables = columns_lib.contributors(process, data, evaluation.columns(), by_round_number or {})
+    tables = columns_lib.contributors(
+      process, data, evaluation.columns(), by_round_number or {}, settings.withholds
+    )
     self._columns = {name: value for table in tables for name, value in table.items()}
     self._complained_of_loss = False
 
@@ -169,8 +171,11 @@ class Loop:
     progress.round_num += 1
     trained = columns_lib.TrainedRound(self._process, self._data, plan, result.measured)
     progress.simulated_seconds += trained.simulated_seconds(self._plans.devices)
-    client_rows = model_evaluation.long_rows('train', *trained.by_client())
-    self._watch_updates(progress, trained, observers)
+    client_rows: Rows = []
+    # That no update was finite is the clients' secret too, where theirs are kept.
+    if not self._settings.withholds:
+      client_rows += model_evaluation.long_rows('train', *trained.by_client())
+      self._watch_updates(progress, trained, observers)
     due = progress.round_num % self._settings.rounds_per_evaluation == 0
     evaluated = due or self.ended(progress)
     seconds = time.monotonic() - begin

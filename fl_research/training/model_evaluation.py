@@ -256,6 +256,19 @@ class ModelEvaluation:
     return self._row(f'{phase}_clients', {**values, **(further or {})})
 
 
+class NoEvaluation(ModelEvaluation):
+  """Where nothing may be evaluated."""
+
+  def __init__(self):
+    pass
+
+  def columns(self) -> list[str]:
+    return []
+
+  def evaluate(self, weights, personal=None):
+    return {}, []
+
+
 def _with_examples(clients: Optional[Clients]) -> Optional[Clients]:
   """The clients that have any examples; None without any."""
   if clients is None or not np.any(clients.sizes):

@@ -43,6 +43,8 @@ class RunData:
     spec: what a model must accept.
     sources: checksums of the files read.
     passport: measures of how unequal the training clients are.
+    tests_clients: whether the central test examples are clients' own, and not only dealt out to
+      them.
   """
 
   train: Clients
@@ -57,6 +59,7 @@ class RunData:
   spec: ModelSpec
   sources: dict[str, str]
   passport: passport.Passport
+  tests_clients: bool = False
 
 
 def load(settings: Settings) -> RunData:
@@ -96,7 +99,14 @@ def load(settings: Settings) -> RunData:
     spec=spec,
     sources=dict(data.sources),
     passport=passport_of_split,
+    tests_clients=bool(settings.own_test_fraction) or _keeps_clients(data, settings),
   )
+
+
+def _keeps_clients(data: tasks.Data, settings: Settings) -> bool:
+  """Whether the data came with clients who have test examples, and stay with them."""
+  natural = (settings.partition or settings_lib.NATURAL) == settings_lib.NATURAL
+  return isinstance(data, FederatedData) and natural and data.test_clients is not None
 
 
 def _options(settings: Settings) -> federated_data.DatasetOptions:

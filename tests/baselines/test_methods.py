@@ -8,7 +8,7 @@ import pytest
 
 from baselines import method_rows, methods
 from fl_research import aggregation, algorithms
-from fl_research.aggregation import compression
+from fl_research.aggregation import compression, privacy
 from fl_research.population import attacks
 from fl_research.registry import UsageError
 
@@ -41,6 +41,13 @@ def test_every_flag_of_a_method_is_on_the_page_with_its_domain():
   text = methods.page()
   assert '| `--fedprox_mu` | 0.1 | a number from 0 on | mu, strength of the proximal term |' in text
   assert '| `--dp_accountant` | rdp | rdp, pld | how rounds are composed |' in text
+
+
+def test_the_page_says_what_epsilon_does_not_cover_and_when_it_says_little():
+  text = methods.page()
+  assert all(f'- {each}' in text for each in privacy.NOT_COVERED)
+  assert '- delta = 0.035 is 0.74 / N at N = 21 clients' in text
+  assert '- epsilon = 16.8 lets' in text and '- epsilon = 60.1 lets' in text
 
 
 def test_every_method_that_trains_has_a_row_on_a_task():

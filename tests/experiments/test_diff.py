@@ -57,6 +57,14 @@ def test_value_against_none(tmp_path, capsys):
   assert 'Nothing in their flags, data, versions or machines explains it.' in out
 
 
+def test_draws_that_no_seed_gives_back_explain_it(tmp_path, capsys):
+  fresh = {'manifest': {'privacy': {'same_flags_same_run': False}}}
+  a = write(tmp_path / 'a', **fresh)
+  b = write(tmp_path / 'b', {'eval/loss': [2.5, 1.4, 1.0]}, **fresh)
+  assert run(a, b) == 1
+  assert '--dp_noise=cryptographic: A draws anew in every run' in capsys.readouterr().out
+
+
 def test_tolerance(tmp_path, capsys):
   a, b = write(tmp_path / 'a'), write(tmp_path / 'b', {'eval/loss': [2.5, 1.5 * (1 + 1e-9), 1.0]})
   assert run(a, b) == 1

@@ -32,6 +32,7 @@ def settings(**given):
     {**FIXED, 'algorithm': 'feddyn'},
     {**FIXED, 'dropout_probability': 0.1},
     {**FIXED, 'dp_noise': 'cryptographic'},
+    {**FIXED, 'private_metrics': 'withhold'},
     {**ADAPTIVE, 'dp_noise': 'cryptographic', 'cohort_sampling': 'poisson'},
     {**FIXED, 'dp_noise': 'cryptographic', 'secure_aggregation': True},
   ],
@@ -80,6 +81,20 @@ def test_accepted(given):
     ({**FIXED, 'straggler_fraction': 0.5}, '--dp_noise_multiplier=1.0: not with --straggler_fra'),
     ({'dp_noise': 'cryptographic'}, '--dp_noise=cryptographic: only read with --dp_noise_multi'),
     ({**FIXED, 'dp_noise': 'secure'}, '--dp_noise=secure: unknown'),
+    ({'private_metrics': 'withhold'}, '--private_metrics=withhold: only read with --dp_noise_mul'),
+    ({**FIXED, 'private_metrics': 'hide'}, '--private_metrics=hide: unknown'),
+    *(
+      (
+        {**FIXED, 'private_metrics': 'withhold', flag: value},
+        f'--{flag}={shown}: not with --private_metrics=withhold',
+      )
+      for flag, value, shown in (
+        ('clients_csv', True, 'true'),
+        ('evaluate_train', True, 'true'),
+        ('fine_tune_epochs', 2, '2'),
+        ('held_out_clients_fraction', 0.1, '0.1'),
+      )
+    ),
     (
       {**FIXED, 'dp_noise': 'cryptographic', 'dp_accountant': 'pld'},
       '--dp_accountant=pld: not with --dp_noise=cryptographic, as',

@@ -30,6 +30,24 @@ NOISES: Mapping[str, registry.Entry] = {
 }
 """Where noise comes from: each has a mean of its own."""
 
+COVERED = 'the global models of all rounds, and the clipping norms'
+"""What epsilon is about, with one client and all its data as the unit."""
+
+COVERED_COLUMNS = ('aggregation/clip_norm', 'aggregation/noise_stddev')
+"""The aggregator's measurements that are functions of what has been released."""
+
+NOT_COVERED = (
+  'metrics of training: train/..., and what a method measures at its clients',
+  'who and how many took part: cohort_size, participants, dropouts, rejected clients, bytes, times',
+  'aggregation/clipped_fraction',
+  "clients.csv, and evaluations on clients' data: eval_clients/..., held_out/..., and eval/... "
+  'where the test examples are those of clients',
+  "what the manifest says of the data, and clients' states in checkpoints",
+  'settings chosen by looking at the same clients, several runs on them, and a round at which '
+  'training was stopped because of such figures',
+)
+"""What a run shows of its clients besides, exactly and at no cost that epsilon would know."""
+
 ACCOUNTANTS: Mapping[str, registry.Entry] = {
   'rdp': registry.Entry(_ACCOUNTANT, 'Renyi differential privacy'),
   'pld': registry.Entry(

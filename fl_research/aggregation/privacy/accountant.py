@@ -47,6 +47,7 @@ ACCOUNTED = ('poisson', 'uniform', 'availability')
 _STEPS_PER_UNIT = 10_000
 _FEWEST_STEPS = 500
 _SMALLEST_INTERVAL, _LARGEST_INTERVAL = 1e-4, 1e-3
+_NEAR, _WEAK = 0.5, 10.0
 _PAPER_ORDERS = range(2, 34)
 
 
@@ -212,6 +213,27 @@ def default_delta(num_clients: int) -> float:
   if num_clients < 2:
     raise UsageError('--dp_delta: must be given when there is one client only')
   return num_clients**-1.1
+
+
+def cautions(epsilon: float, delta: float, num_clients: int) -> tuple[str, ...]:
+  """What to bear in mind of a guarantee that says little, each as a sentence."""
+  said = []
+  if delta * num_clients >= _NEAR:
+    said.append(
+      f'delta = {delta:.2g} is {delta * num_clients:.2g} / N at N = {num_clients} clients, where '
+      'publishing one client drawn at random would have epsilon = 0 and delta = 1 / N.'
+    )
+  if epsilon >= _WEAK:
+    said.append(
+      f'epsilon = {epsilon:.3g} lets the odds of a guess about one client change by a factor of '
+      f'{_power_of_ten(epsilon)}: it is a figure to compare runs by, hardly protection.'
+    )
+  return tuple(said)
+
+
+def _power_of_ten(epsilon: float) -> str:
+  """exp(epsilon), which may be too large for a float, roughly."""
+  return 'any size' if math.isinf(epsilon) else f'10^{math.floor(epsilon / math.log(10))}'
 
 
 @functools.cache

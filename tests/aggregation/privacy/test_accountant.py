@@ -229,6 +229,22 @@ def test_discrete_noise_is_accounted_at_whole_orders_where_clients_are_sampled()
     accountant.Accountant('pld', POISSON, 1.0, DELTA, True)
 
 
+@pytest.mark.parametrize(
+  ('epsilon', 'clients', 'said'),
+  [
+    (60.1, 21, ['delta = 0.035 is 0.74 / N at N = 21 clients', 'epsilon = 60.1 ', '10^26']),
+    (9.9, 100, ['delta = 0.0063 is 0.63 / N']),
+    (10.0, 10_000, ['epsilon = 10 ', '10^4']),
+    (math.inf, 10_000, ['epsilon = inf ', 'any size']),
+    (1.0, 10_000, []),
+  ],
+)
+def test_a_guarantee_that_says_little_is_said_to(epsilon, clients, said):
+  words = accountant.cautions(epsilon, accountant.default_delta(clients), clients)
+  assert len(words) == sum(each.startswith(('delta', 'epsilon')) for each in said)
+  assert all(each in ' '.join(words) for each in said)
+
+
 def test_default_delta():
   assert accountant.default_delta(1000) == pytest.approx(1000**-1.1)
   with pytest.raises(registry.UsageError, match=r'^--dp_delta: '):

@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from fl_research import registry
+from fl_research import analysis, registry
 from fl_research import settings as settings_lib
 from fl_research.aggregation.privacy import accountant
 from fl_research.soundness import validation
-from fl_research.training import experiment
+from fl_research.training import experiment, reevaluation, tensorboard
 
 # One client of 100 is expected: more than a third of all cohorts are empty.
 SPARSE = {
@@ -27,10 +27,8 @@ def run(folder, name, interrupted=lambda: '', **given):
     model='softmax',
     experiment_name=name,
     output_dir=str(folder),
-    tensorboard=False,
-    rounds_per_evaluation=6,
     runtime='fused',
-    **{'total_rounds': 6, **given},
+    **{'tensorboard': False, 'total_rounds': 6, 'rounds_per_evaluation': 6, **given},
   )
   validation.validate(settings)
   experiment.run(settings, interrupted)
@@ -54,6 +52,25 @@ def test_every_row_states_the_guarantee(tmp_path):
   assert hparams['client_weighting'] == 'uniform' and float(hparams['dp_delta']) == delta
   assert manifest['privacy']['neighbors'] == 'add_or_remove_one'
   assert manifest['privacy']['epsilon_after_all_rounds'] == float(rows[-1]['privacy/epsilon'])
+
+
+@pytest.mark.parametrize(
+  ('noise', 'word'), [('simulation', 'float32 from --seed'), ('cryptographic', 'same flags do not')]
+)
+def test_what_epsilon_does_not_cover_is_said_at_the_start_and_in_the_manifest(
+  tmp_path, capfd, noise, word
+):
+  _, _, manifest = run(tmp_path, 'said', **{**SPARSE, 'total_rounds': 1, 'dp_noise': noise})
+  (line,) = [each for each in capfd.readouterr().err.splitlines() if 'differential privacy' in each]
+  for part in (word, 'clipped_fraction', 'cohort sizes', 'delta = 0.0063 is 0.63 / N'):
+    assert part in line
+  said = manifest['privacy']
+  for part in ('train/', 'participants', 'clipped_fraction', 'clients.csv', 'eval_clients/'):
+    assert part in ' '.join(said['does_not_cover'])
+  assert said['covers'].startswith('the global models')
+  assert said['same_flags_same_run'] is (noise == 'simulation')
+  assert ('--seed gives back' in said['noise']) is (noise == 'simulation')
+  assert said['cautions'][0] in line
 
 
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path):
@@ -101,6 +118,60 @@ def test_pld_for_a_fixed_size_cohort_is_refused_before_anything_is_written(tmp_p
   with pytest.raises(registry.UsageError, match=r'^--dp_accountant=pld: '):
     run(tmp_path, 'refused', dp_noise_multiplier=1.0, dp_clip_norm=0.5, dp_accountant='pld')
   assert not (tmp_path / 'refused').exists()
+
+
+WITHHELD = {**SPARSE, 'private_metrics': 'withhold'}
+COVERED = ('aggregation/clip_norm', 'aggregation/noise_stddev', 'privacy/epsilon', 'privacy/delta')
+EVALUATED = ('eval/loss', 'eval/accuracy')
+
+
+def numbers(rows, columns):
+  return [[row[column] for column in columns] for row in rows]
+
+
+def test_withheld_is_all_that_epsilon_does_not_cover(tmp_path, capfd):
+  given = {'clients_per_round': 5, 'rounds_per_evaluation': 2}
+  reported, _, _ = run(tmp_path, 'reported', **{**SPARSE, **given})
+  capfd.readouterr()
+  rows, _, manifest = run(tmp_path, 'withheld', **{**WITHHELD, **given, 'tensorboard': True})
+  assert 'is withheld' in capfd.readouterr().err
+  assert set(rows[0]) == {'round', *EVALUATED, *COVERED}
+  assert {'train/loss', 'participants', 'eval_clients/accuracy_mean'} < set(reported[0])
+  assert numbers(rows, rows[0]) == numbers(reported, rows[0])
+  assert not (tmp_path / 'withheld' / 'clients.csv').exists()
+  folder = tmp_path / 'withheld'
+  (events,) = (folder / 'logdir').iterdir()
+  shown = {value.tag for event in tensorboard._events(events) for value in event.summary.value}
+  assert shown == {*EVALUATED, *COVERED}
+  assert manifest['finished'] and manifest['flags']['private_metrics'] == 'withhold'
+  loaded = analysis.load_runs(str(folder)).metrics
+  assert set(loaded) == {'run', *rows[0]}
+  again = reevaluation.evaluate(folder, {})
+  assert set(again.row) == {'round', *EVALUATED}
+  assert [path.read_text().count('\n') for path in again.files] == [2, 1]
+
+
+@pytest.mark.parametrize(
+  'given', [{'own_test_fraction': 0.2}, {'algorithm': 'ditto'}], ids=['own tests', 'personal']
+)
+def test_withheld_is_the_evaluation_too_where_it_looks_at_clients(tmp_path, given):
+  rows, _, _ = run(tmp_path, 'withheld', **WITHHELD, **given, total_rounds=1)
+  assert set(rows[0]) == {'round', *COVERED}
+  assert (tmp_path / 'withheld' / 'model.npz').exists()
+
+
+def test_withheld_is_that_no_update_was_finite(tmp_path, capfd):
+  given = {'clients_per_round': 20, 'client_learning_rate': 1e38, 'client_batch_size': '1'}
+  _, _, manifest = run(tmp_path, 'reported', **{**SPARSE, **given})
+  assert manifest['diverged'] and 'infinite or NaN' in capfd.readouterr().err
+  rows, _, manifest = run(tmp_path, 'withheld', **{**WITHHELD, **given})
+  assert len(rows) == 7 and not manifest['diverged']
+  assert 'infinite or NaN' not in capfd.readouterr().err
+
+
+def test_what_is_withheld_is_no_target(tmp_path):
+  with pytest.raises(registry.UsageError, match=r'^--target_metric=train/accuracy: unknown'):
+    run(tmp_path, 'target', **WITHHELD, target_metric='train/accuracy', target_value=0.9)
 
 
 FRESH = {**SPARSE, 'clients_per_round': 5, 'dp_noise': 'cryptographic'}
