@@ -11,6 +11,8 @@ do not.
 
 from collections.abc import Sequence
 import hashlib
+import os
+import random
 
 import numpy as np
 
@@ -37,6 +39,25 @@ def generator(seed: int, purpose: str, *keys: int) -> np.random.Generator:
   """
   entropy = int.from_bytes(_digest(seed, purpose, keys), 'little')
   return np.random.Generator(np.random.PCG64(entropy))
+
+
+class SystemGenerator:
+  """The operating system's generator, by the names that NumPy's has: no seed gives its draws back.
+
+  For what must stay secret, and only for that: no run that draws from it can be made again.
+  """
+
+  def random(self, size: int) -> np.ndarray:
+    """Multiples of 2^-53 from [0, 1), all equally likely: float64 [size]."""
+    words = np.frombuffer(os.urandom(8 * size), '<u8')
+    return (words >> np.uint64(11)) * 2.0**-53
+
+  def choice(self, a: int, size: int, replace: bool = True, shuffle: bool = True) -> np.ndarray:
+    """Different numbers from 0 to a - 1, every set equally likely: int64 [size]."""
+    del shuffle
+    if replace:
+      raise ValueError('only different numbers can be drawn')
+    return np.array(random.SystemRandom().sample(range(a), size), np.int64)
 
 
 def stateless_seed(seed: int, purpose: str, *keys: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from fl_research import runtime
 
 @functools.cache
 def _made(chunks):
-  with runtime.use_context('fused', client_parallelism=chunks) as context:
+  with runtime.use_context('fused', chunks=chunks) as context:
     return context
 
 

@@ -39,7 +39,7 @@ VARIANTS = {
 
 _COMMON = [
   '--total_rounds=5', '--clients_per_round=4', '--client_epochs_per_round=2', '--clients_csv',
-  '--client_parallelism=2', '--tensorboard=false', '--seed=3',
+  '--client_chunks=2', '--tensorboard=false', '--seed=3',
 ]  # fmt: skip
 _TASKS = {
   'digits': [

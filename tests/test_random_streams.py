@@ -4,6 +4,7 @@ import collections
 import itertools
 
 import numpy as np
+import pytest
 
 from fl_research import random_streams
 
@@ -88,3 +89,14 @@ def test_stateless_seeds():
 
 def test_large_seeds():
   assert random_streams.generator(2**70, 'a').random() != random_streams.generator(1, 'a').random()
+
+
+def test_the_systems_generator_draws_as_numpys_and_never_the_same():
+  system = random_streams.SystemGenerator()
+  numbers = system.random(1000)
+  assert np.all((numbers >= 0) & (numbers < 1)) and abs(numbers.mean() - 0.5) < 0.06
+  assert np.any(numbers != system.random(1000))
+  chosen = system.choice(40, 40, replace=False, shuffle=False)
+  assert sorted(chosen) == list(range(40))
+  with pytest.raises(ValueError, match='different'):
+    system.choice(40, 2)

@@ -105,7 +105,7 @@ def path(
     step: size of the clients' steps, or of FedSGD's.
   """
   sgd = tff.learning.optimizers.build_sgdm
-  with runtime.use_context('fused', client_parallelism=1):
+  with runtime.use_context('fused', chunks=1):
     process = composition.build_process(
       Parts(
         model=model(),

@@ -39,8 +39,7 @@ class Ours:
     cohort: Optional[Callable[[int], np.ndarray]] = None,
   ):
     defaults: dict[str, Any] = {field.name: field.default for field in settings.fields()}
-    parallelism = defaults['client_parallelism'] or None
-    self._context = runtime.set_context(runtime_name, parallelism, 'auto')
+    self._context = runtime.set_context(runtime_name, defaults['client_chunks'], 'auto')
     self._job = job
     self._cohort = cohort or job.cohort
     self._process = build_process(job)

@@ -44,13 +44,26 @@ class Combining(NamedTuple):
 
   Attributes:
     initialize: `( -> S@SERVER)`.
-    next: (S@SERVER, arrivals@CLIENTS, reference@SERVER) -> `MeasuredProcessOutput` of the new S,
-      the combined update and measurements. Arrivals are <update, weight=float32, client=int32>; the
-      reference is shaped like an update, or empty for combiners that need none.
+    next: (S@SERVER, arrivals@CLIENTS, further@SERVER) -> `MeasuredProcessOutput` of the new S, the
+      combined update and measurements. Arrivals are <update, weight=float32, client=int32>; what is
+      further is the reference, shaped like an update, or what was drawn for this round, or empty
+      for combiners that need neither.
   """
 
   initialize: tff.Computation
   next: Callable[[tff.Value, Any, tff.Value], tff.templates.MeasuredProcessOutput]
+
+
+class Draw(NamedTuple):
+  """What is drawn outside TFF for each round, since no seed may give it back.
+
+  Attributes:
+    type: its type.
+    sample: draws it anew.
+  """
+
+  type: tff.Type
+  sample: Callable[[], Any]
 
 
 class Encoded(NamedTuple):
@@ -143,6 +156,11 @@ class Combiner(abc.ABC):
     combiner = copy.copy(self)
     combiner.encoder = encoder
     return combiner
+
+  def draw(self, update_type: tff.Type) -> Optional[Draw]:
+    """What the rule is given of chance in each round; None for what a seed is enough for."""
+    del update_type
+    return None
 
   @abc.abstractmethod
   def create(self, update_type: tff.Type) -> Combining:

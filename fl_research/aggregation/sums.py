@@ -56,6 +56,11 @@ class Sums:
     """The sum of floats T in [-1, 1]: `next: (<S@SERVER, {T}@CLIENTS> -> <S, T, M>@SERVER)`."""
     return tff.aggregators.SumFactory()
 
+  def whole_sum(self, bound: int) -> tff.aggregators.UnweightedAggregationFactory:
+    """The sum of integers T in [-bound, bound], bound < 2^31; the types are those of `count`."""
+    del bound
+    return tff.aggregators.SumFactory()
+
   def num_bytes(self, numbers: int) -> int:
     """What so many float32 numbers of one client take on the wire."""
     return 4 * numbers
@@ -93,6 +98,9 @@ class SecureSums(Sums):
 
   def unit_sum(self):
     return tff.aggregators.SecureSumFactory(1.0, -1.0)
+
+  def whole_sum(self, bound):
+    return tff.aggregators.SecureSumFactory(bound, -bound)
 
   def num_bytes(self, numbers):
     return math.ceil(numbers * (_BITS + math.ceil(math.log2(self.clients))) / 8)

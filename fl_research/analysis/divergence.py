@@ -147,7 +147,7 @@ def _explain(runs: list[Runs]) -> tuple[_Rows, _Rows]:
   if commits[0] != commits[1]:
     causes.append(('commit', *commits))
   chunks = [(m.get('runtime') or {}) for m in manifests]
-  keys = ('runtime', 'chunks', 'jit')
+  keys = ('runtime', 'chunks', 'kernel_threads', 'jit')
   causes += [
     (f'runtime: {what}', x, y)
     for what, x, y in _unequal(*({k: c[k] for k in keys if k in c} for c in chunks))

@@ -1,4 +1,4 @@
-"""Who takes part in a round: cohorts as pure functions of (seed, round).
+"""Who takes part in a round: cohorts as pure functions of (seed, round), or as nobody can tell.
 
 Differences from the paper:
 1. There is none; papers differ in how they draw, and each way here is one of theirs.
@@ -7,7 +7,7 @@ Differences from the paper:
 from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -53,6 +53,8 @@ class CohortSampler:
     sizes: number of examples of every client. Clients without examples are never drawn.
     seed: the run's seed.
     availability: for `availability`: the trace.
+    fresh: whether the system's generator draws in place of the seed, for runs whose privacy counts
+      on it that nobody knows who took part.
   """
 
   sampling: str
@@ -60,9 +62,15 @@ class CohortSampler:
   sizes: np.ndarray
   seed: int
   availability: Optional['AvailabilityTrace'] = None
+  fresh: bool = False
 
   def cohort(self, round_num: int) -> np.ndarray:
-    """Positions of the clients of a round, ascending; the same for the same seed and round."""
+    """Positions of the clients of a round, ascending; the same for the same seed and round.
+
+    A `fresh` one is another one whenever it is asked for.
+    """
+    if self.fresh:
+      return np.sort(self._draw(random_streams.SystemGenerator(), round_num))
     generator = random_streams.generator(self.seed, f'cohort {self.sampling}', round_num)
     return np.sort(self._draw(generator, round_num))
 
@@ -70,7 +78,7 @@ class CohortSampler:
   def _with_examples(self) -> np.ndarray:
     return np.flatnonzero(self.sizes)
 
-  def _draw(self, generator: np.random.Generator, round_num: int) -> np.ndarray:
+  def _draw(self, generator: Any, round_num: int) -> np.ndarray:
     eligible = self._with_examples
     if self.availability is not None:
       eligible = eligible[self.availability.available(round_num)[eligible]]

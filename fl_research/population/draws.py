@@ -1,10 +1,16 @@
 """Ways of drawing a cohort from the clients that are eligible; see `cohorts.SAMPLINGS`."""
 
+from typing import Union
+
 import numpy as np
+
+from fl_research import random_streams
+
+Generator = Union[np.random.Generator, random_streams.SystemGenerator]
 
 
 def uniform(
-  generator: np.random.Generator, eligible: np.ndarray, sizes: np.ndarray, clients_per_round: int
+  generator: Generator, eligible: np.ndarray, sizes: np.ndarray, clients_per_round: int
 ) -> np.ndarray:
   del sizes
   count = min(clients_per_round, len(eligible))
@@ -32,7 +38,7 @@ def with_replacement(
 
 
 def poisson(
-  generator: np.random.Generator, eligible: np.ndarray, sizes: np.ndarray, clients_per_round: int
+  generator: Generator, eligible: np.ndarray, sizes: np.ndarray, clients_per_round: int
 ) -> np.ndarray:
   del sizes
   count = min(clients_per_round, len(eligible))

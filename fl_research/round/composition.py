@@ -12,7 +12,8 @@ states will be,
     next:  (<S@SERVER, {D}@CLIENTS, {T}@CLIENTS>
             -> <S, M, <client=int32[?], state=T[?]>>@SERVER),
 
-and the new states come back stacked, for the training loop to store by client.
+and the new states come back stacked, for the training loop to store by client. Where a combiner
+needs what no seed may give back, `next` has a last argument, the round's draw, at the server.
 
 S = <server=<weights, method, optimizer, round_num=int32>, aggregator>.
 M = <participants=float32, report=<client=int32[?], values=float64[?,k]>, aggregation=…, method=…>:
@@ -26,9 +27,9 @@ know how many trips a method makes. Drivers of single exchanges use `ClientHalf`
 """
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import functools
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
@@ -70,6 +71,7 @@ class _Trip(NamedTuple):
     half: what a client does.
     broadcast, work, arrive, finish: its computations.
     combining: the aggregation of what has arrived.
+    draw: what it is given of chance; None for most.
     mean_auxiliary: (auxiliary, <weight, finite, …>) at the clients -> the mean.
     bytes_down, bytes_up: uncompressed size of what a client receives and sends.
   """
@@ -82,6 +84,7 @@ class _Trip(NamedTuple):
   arrive: tff.Computation
   finish: tff.Computation
   combining: combiner_lib.Combining
+  draw: Optional[combiner_lib.Draw]
   mean_auxiliary: Callable[[tff.Value, tff.Value], tff.Value]
   bytes_down: int
   bytes_up: int
@@ -199,6 +202,7 @@ class _Composition:
         finish, [self._server_type, update_type, reply['auxiliary'], np.float32]
       ),
       combining,
+      combiner.draw(update_type),
       _mean_auxiliary(self._parts, exchange, reply['auxiliary']),
       bytes_down=down + 4 if down else 0,  # The rate's factor goes along.
       bytes_up=up + 4 if up else 0,  # The weight goes along.
@@ -226,21 +230,24 @@ class _Composition:
     keeps = bool(tf.nest.flatten(tff.types.type_to_tf_tensor_specs(self._client_type)))
     start = self._start()
     at_clients = functools.partial(tff.FederatedType, placement=tff.CLIENTS)
-    state_type, data_type = start.type_signature.result, at_clients(self._data_type)
-
+    given = collections.OrderedDict(
+      state=start.type_signature.result, data=at_clients(self._data_type)
+    )
     if keeps:
+      given['client_states'] = at_clients(self._client_type)
+    draw = _draw_of_all([trip.draw for trip in self._trips])
+    if draw is not None:
+      given['drawn'] = tff.FederatedType(draw.type, tff.SERVER)
 
-      @tff.federated_computation(state_type, data_type, at_clients(self._client_type))
-      def next_round(state, data, client_states):
-        state, measured, last = self._round(state, data, client_states)
-        kept = tff.federated_map(self._keep(), (last, client_states))
-        return state, measured, stacking.stack_at_server(kept)
-
-    else:
-
-      @tff.federated_computation(state_type, data_type)
-      def next_round(state, data):
-        return self._round(state, data, tff.federated_value(self._new_client, tff.CLIENTS))[:2]
+    @tff.federated_computation(tff.to_type(given))
+    def next_round(given):
+      states = given.client_states if keeps else tff.federated_value(self._new_client, tff.CLIENTS)
+      drawn = given.drawn if draw is not None else None
+      state, measured, last = self._round(given.state, given.data, states, drawn)
+      if not keeps:
+        return state, measured
+      kept = tff.federated_map(self._keep(), (last, states))
+      return state, measured, stacking.stack_at_server(kept)
 
     measured_type = next_round.type_signature.result[1].member
     reported = [name for trip in self._trips for name in trip.half.measure_names]
@@ -251,6 +258,7 @@ class _Composition:
       report_columns=client_half.report_columns(self._parts, tuple(reported)),
       client_state_type=self._client_type,
       initial_client_state=self._new_client if keeps else None,
+      draw=draw.sample if draw is not None else None,
       parts=self._parts,
       method=self._method,
       aggregation_columns=_scalar_names(measured_type['aggregation']),
@@ -270,7 +278,13 @@ class _Composition:
 
     return start
 
-  def _round(self, state: tff.Value, data: tff.Value, client_states: tff.Value):
+  def _round(
+    self,
+    state: tff.Value,
+    data: tff.Value,
+    client_states: tff.Value,
+    drawn: Any,
+  ):
     """The body of `next`: the new S, M, and <client, finite, state> of every client."""
     server, aggregators, measurements = state['server'], [], []
     arrivals: list[Any] = []
@@ -287,8 +301,8 @@ class _Composition:
       sent = collections.OrderedDict(
         update=arrived['update'], weight=arrived['weight'], client=data['client']
       )
-      reference = self._reference(trip, broadcast)
-      combined = trip.combining.next(state['aggregator'][number], sent, reference)
+      further = drawn[number] if trip.draw else self._reference(trip, broadcast)
+      combined = trip.combining.next(state['aggregator'][number], sent, further)
       participants = tff.federated_sum(arrived['finite'])
       auxiliary = trip.mean_auxiliary(reply['auxiliary'], arrived)
       server = tff.federated_map(trip.finish, (server, combined.result, auxiliary, participants))
@@ -346,6 +360,18 @@ class _Composition:
       return collections.OrderedDict(client=last['client'], state=state)
 
     return keep
+
+
+def _draw_of_all(
+  draws: Sequence[Optional[combiner_lib.Draw]],
+) -> Optional[combiner_lib.Draw]:
+  """One draw for all exchanges, each with a place of its own; None where none of them draws."""
+  if not any(draws):
+    return None
+  return combiner_lib.Draw(
+    tff.StructType([draw.type if draw else tff.StructType([]) for draw in draws]),
+    lambda: tuple(draw.sample() if draw else () for draw in draws),
+  )
 
 
 @tff.tensorflow.computation(np.bool_, np.float32)

@@ -1,6 +1,6 @@
 """A round that is ready to run: its TFF computations, and how to read what they give."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import dataclasses
 from typing import Any, NamedTuple, Optional, Protocol
 
@@ -59,6 +59,8 @@ class FederatedProcess:
       were used), then its server's.
     bytes_down_per_client, bytes_up_per_client: uncompressed size of what a client receives and
       of what it sends, measured by the types that cross the wire.
+    draw: draws anew what `next` is given of chance in each round, as its last argument; None where
+      the run's seed is all the chance there is.
   """
 
   start: tff.Computation
@@ -73,6 +75,7 @@ class FederatedProcess:
   method_columns: tuple[str, ...]
   bytes_down_per_client: int
   bytes_up_per_client: int
+  draw: Optional[Callable[[], Any]] = None
 
   def initialize(self) -> Any:
     """S before round 1, with the model's initial weights."""
@@ -94,13 +97,15 @@ class FederatedProcess:
       client_states: where the T of the cohort are read and written; nobody has taken part before,
         and what clients would keep is forgotten, when None.
     """
+    drawn = () if self.draw is None else (self.draw(),)
     if not self.keeps_client_state:
-      state, measured = self.next(state, cohort)
+      state, measured = self.next(state, cohort, *drawn)
       return RoundResult(state, measured, None)
     if client_states is None:
-      return RoundResult(*self.next(state, cohort, [self.initial_client_state] * len(cohort)))
+      nothing = [self.initial_client_state] * len(cohort)
+      return RoundResult(*self.next(state, cohort, nothing, *drawn))
     states = client_states.get([data['client'] for data in cohort])
-    state, measured, kept = self.next(state, cohort, states)
+    state, measured, kept = self.next(state, cohort, states, *drawn)
     client_states.put(kept['client'], kept['state'])
     return RoundResult(state, measured, kept)
 

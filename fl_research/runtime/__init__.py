@@ -25,36 +25,64 @@ NAMES = ('auto', 'fused', 'native')
 JIT = ('off', 'on', 'auto')
 """Whether XLA compiles the clients' work: never, always, or where a timed trial says so."""
 
-_parallelism: Optional[int] = None
+CHUNKS = 8
+"""Into how many chunks a cohort is cut, if there are as many clients.
+
+Sums over a chunk's clients are taken in their order, then those of the chunks in theirs. Rounding
+depends on that, and so results do; on whoever runs the chunks, and on how many cores, they do not.
+"""
+
+_MOST_KERNEL_THREADS = 4
+
+_chunks = CHUNKS
 _warned = False
 
 
-def _create(name: str, client_parallelism: Optional[int], jit: str):
-  global _parallelism
+def kernel_threads(clients: int) -> int:
+  """How many threads each TensorFlow kernel gets in rounds of so many clients.
+
+  One, where the clients themselves keep the cores busy; more for cohorts of up to three. It is not
+  a matter of the cores that there are, since kernels of convolutions round by it.
+  """
+  return max(1, _MOST_KERNEL_THREADS // max(1, clients))
+
+
+def _create(
+  name: str,
+  chunks: Optional[int],
+  jit: str,
+  client_parallelism: Optional[int],
+  threads: int,
+):
+  global _chunks
   if name not in NAMES:
     raise ValueError(f'Unknown runtime {name!r}; there are {", ".join(NAMES)}.')
   if jit not in JIT:
     raise ValueError(f'Unknown jit {jit!r}; there are {", ".join(JIT)}.')
-  if client_parallelism is not None and client_parallelism < 1:
-    raise ValueError(f'client_parallelism must be at least 1, is {client_parallelism}.')
-  chunks = client_parallelism or len(os.sched_getaffinity(0))
+  for what, value in (
+    ('client_parallelism', client_parallelism),
+    ('chunks', chunks),
+    ('kernel_threads', threads),
+  ):
+    if value is not None and value < 1:
+      raise ValueError(f'{what} must be at least 1, is {value}.')
   if name == 'native':
     from fl_research.runtime import native
 
     return native.NativeContext()
-  _limit_threads(chunks)
+  _set_kernel_threads(threads)
   from fl_research.runtime import fused
 
-  _parallelism = chunks
-  return fused.FusedContext(name, chunks, jit)
+  _chunks = chunks or CHUNKS
+  parallelism = client_parallelism or len(os.sched_getaffinity(0))
+  return fused.FusedContext(name, _chunks, parallelism, jit)
 
 
-def _limit_threads(chunks: int) -> None:
-  """Lets each chunk's kernels use its share of the cores, which counts only before TF starts."""
+def _set_kernel_threads(threads: int) -> None:
+  """Gives each kernel so many threads, which counts only before TensorFlow starts."""
   global _warned
   import tensorflow as tf
 
-  threads = max(1, len(os.sched_getaffinity(0)) // chunks)
   if tf.config.threading.get_intra_op_parallelism_threads() == threads:
     return
   try:
@@ -66,20 +94,30 @@ def _limit_threads(chunks: int) -> None:
       _warned = True
       logging.warning(
         'TensorFlow had started before the runtime was set, too late to give each of its kernels'
-        ' %d threads, the fastest for %d chunks of clients. Set the runtime first.',
+        ' %d threads: other last digits, and perhaps slower. Set the runtime first.',
         threads,
-        chunks,
       )
 
 
-def set_context(name: str = 'auto', client_parallelism: Optional[int] = None, jit: str = 'off'):
+def set_context(
+  name: str = 'auto',
+  chunks: Optional[int] = None,
+  jit: str = 'off',
+  client_parallelism: Optional[int] = None,
+  kernel_threads: int = 1,
+):
   """Makes a runtime the default of TFF in this thread.
 
   Args:
     name: one of `NAMES`.
-    client_parallelism: chunks of clients that run at the same time; None for one per core. One
-      chunk adds clients up in the order of the native runtime. Of no effect on `native`.
-    jit: one of `JIT`. Of no effect on `native`.
+    chunks: into how many chunks a cohort is cut; None for `CHUNKS`. One adds clients up in the
+      order of the native runtime.
+    jit: one of `JIT`.
+    client_parallelism: how many chunks run at the same time; None for one per core. It changes no
+      result.
+    kernel_threads: how many threads each TensorFlow kernel gets, see the function of that name.
+
+  Only `name` matters to `native`.
 
   Returns:
     The context, whose `report()` gives what a run's manifest should hold.
@@ -89,18 +127,24 @@ def set_context(name: str = 'auto', client_parallelism: Optional[int] = None, ji
   """
   import tensorflow_federated as tff
 
-  context = _create(name, client_parallelism, jit)
+  context = _create(name, chunks, jit, client_parallelism, kernel_threads)
   tff.framework.set_default_context(context)
   memory.trim()
   return context
 
 
 @contextlib.contextmanager
-def use_context(name: str = 'auto', client_parallelism: Optional[int] = None, jit: str = 'off'):
+def use_context(
+  name: str = 'auto',
+  chunks: Optional[int] = None,
+  jit: str = 'off',
+  client_parallelism: Optional[int] = None,
+  kernel_threads: int = 1,
+):
   """`set_context` for the length of a `with` block; gives the context."""
   import tensorflow_federated as tff
 
-  context = _create(name, client_parallelism, jit)
+  context = _create(name, chunks, jit, client_parallelism, kernel_threads)
   try:
     with tff.framework.get_context_stack().install(context):
       yield context
@@ -108,7 +152,13 @@ def use_context(name: str = 'auto', client_parallelism: Optional[int] = None, ji
     memory.trim()
 
 
-def async_context(name: str = 'auto', client_parallelism: Optional[int] = None, jit: str = 'off'):
+def async_context(
+  name: str = 'auto',
+  chunks: Optional[int] = None,
+  jit: str = 'off',
+  client_parallelism: Optional[int] = None,
+  kernel_threads: int = 1,
+):
   """A runtime for callers that await, as `tff.program.NativeFederatedContext` does.
 
       tff.program.NativeFederatedContext(runtime.async_context('fused'))
@@ -117,7 +167,7 @@ def async_context(name: str = 'auto', client_parallelism: Optional[int] = None, 
   """
   from fl_research.runtime import awaited
 
-  return awaited.AwaitedContext(_create(name, client_parallelism, jit))
+  return awaited.AwaitedContext(_create(name, chunks, jit, client_parallelism, kernel_threads))
 
 
 def set_fused_execution_context():
@@ -138,7 +188,7 @@ def stack_clients(clients):
   """
   from fl_research.runtime import chunks
 
-  return chunks.stack_clients(clients, _parallelism or 1)
+  return chunks.stack_clients(clients, _chunks)
 
 
 def shutdown() -> None:

@@ -80,7 +80,7 @@ def stack_clients(clients: Iterable, chunks: int) -> ClientStack:
 
   Args:
     clients: one structure of arrays per client, all alike.
-    chunks: how many chunks run at the same time.
+    chunks: how many chunks there are, for as many clients.
 
   Returns:
     The list of clients with their arrays beside it.
@@ -186,7 +186,7 @@ class Cohort:
     Args:
       arguments: for each client-placed part of the parameter, the list of the clients' values.
       types: the member type of each.
-      chunks: how many chunks run at the same time.
+      chunks: how many chunks there are, for as many clients.
 
     Raises:
       TypeError, ValueError: the values are not of their types, or not as many in each argument.

@@ -1,9 +1,9 @@
 """The fused runtime: a TFF execution context that runs any TFF computation in this process.
 
 A computation is compiled once to a `program.Program`, whose steps become TensorFlow functions. The
-clients' step loops over the clients of a chunk with the aggregation folded in; one chunk runs per
-core, and the chunks' accumulators are merged in a fixed order, so that the same inputs give the
-same bits on every run of one machine.
+clients' step loops over the clients of a chunk with the aggregation folded in. The number of chunks
+is given, who is in which depends on the clients' sizes, and the chunks' accumulators are merged in
+their order: so the same inputs give the same bits, on any number of cores.
 
 What runs here: local TensorFlow computations, computations at the server, and federated ones of
 any number of parameters, aggregations (secure ones as their plain sums), broadcasts that depend on
@@ -29,6 +29,7 @@ from typing import Any
 import weakref
 
 from absl import logging
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research.runtime import errors, expressions, invocation, native
@@ -44,15 +45,17 @@ def _forget(known: dict[int, tuple], key: int, _: weakref.ref) -> None:
 class FusedContext(tff.framework.SyncContext):
   """Runs TFF computations in this process; see the module's docstring."""
 
-  def __init__(self, name: str, client_parallelism: int, jit: str = 'off'):
+  def __init__(self, name: str, chunks: int, client_parallelism: int, jit: str = 'off'):
     """Prepares the runtime; nothing is compiled before the first call.
 
     Args:
       name: what `report` calls it.
-      client_parallelism: chunks of clients that run at the same time.
+      chunks: into how many chunks a cohort is cut.
+      client_parallelism: how many of them run at the same time.
       jit: 'off', 'on' or 'auto'.
     """
     self.name = name
+    self.chunks = chunks
     self.client_parallelism = client_parallelism
     self.jit = jit
     self._native = native.NativeContext()
@@ -99,7 +102,7 @@ class FusedContext(tff.framework.SyncContext):
         return invocation.Local(proto, comp.type_signature)
       if proto.WhichOneof('computation') == 'xla':
         raise expressions.NotRunnable(expressions.JAX)
-      return invocation.Federated(comp, self.client_parallelism, self.jit)
+      return invocation.Federated(comp, self.chunks, self.jit)
     except expressions.NotRunnable as reason:
       signature = comp.type_signature.compact_representation()
       raise errors.ComputationError(f'{signature}: {reason}') from reason
@@ -118,7 +121,8 @@ class FusedContext(tff.framework.SyncContext):
     return {
       'runtime': self.name,
       'fallbacks': list(self._fallbacks),
-      'chunks': self.client_parallelism,
+      'chunks': self.chunks,
+      'kernel_threads': tf.config.threading.get_intra_op_parallelism_threads(),
       'jit': self.jit,
       'jit_choices': [dataclasses.asdict(s.choice) for s in client_steps if s.choice],
       'compilations': sum(step.compilations for step in client_steps),

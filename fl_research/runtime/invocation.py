@@ -147,8 +147,8 @@ class ChunkInputs:
 class Federated:
   """A federated computation, compiled: its steps as TensorFlow functions, run by chunks."""
 
-  def __init__(self, computation, parallelism: int, jit: str):
-    self._parallelism = parallelism
+  def __init__(self, computation, number_of_chunks: int, jit: str):
+    self._number_of_chunks = number_of_chunks
     self._program = programs.program_of(computation)
     self._steps: list[Any] = []
     with graph_functions.pieces() as self._pieces:
@@ -160,7 +160,7 @@ class Federated:
 
   def run(self, argument, pool):
     """Runs the computation on a Python argument; returns Structs of NumPy values."""
-    call = Call(self._program, argument, self._parallelism, pool)
+    call = Call(self._program, argument, self._number_of_chunks, pool)
     for step in self._steps:
       if isinstance(step, ClientWork):
         call.run_clients(step)
@@ -183,7 +183,7 @@ class Call:
     cohort: the client-placed arguments.
   """
 
-  def __init__(self, program, argument, parallelism: int, pool):
+  def __init__(self, program, argument, number_of_chunks: int, pool):
     self._program = program
     self._pool = pool
     self.tensors: dict[programs.Key, list[tf.Tensor]] = {}
@@ -201,7 +201,7 @@ class Call:
       else:
         leaves = zip(python_values.flatten(part, member), graph_functions.leaf_types(member))
         self.tensors[key] = [python_values.as_tensor(leaf, leaf_type) for leaf, leaf_type in leaves]
-    self.cohort = chunks.Cohort(values_at_clients, types, parallelism)
+    self.cohort = chunks.Cohort(values_at_clients, types, number_of_chunks)
     self._leaves: dict[tuple[programs.Key, int], list[layouts.RawLeaf]] = {}
 
   def leaves(self, key: programs.Key, chunk: int) -> list[layouts.RawLeaf]:

@@ -1,4 +1,4 @@
-"""What computes a run; nothing here changes its results, but for the last digits with `jit`."""
+"""What computes a run; nothing here changes more of its results than last digits."""
 
 import dataclasses
 
@@ -6,6 +6,7 @@ from fl_research import domains, runtime
 from fl_research.settings import section
 
 _setting = section.settings_of('Machine')
+_CHUNKS = runtime.CHUNKS  # In the class `runtime` is a setting.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,9 +21,15 @@ class Machine:
   )
   client_parallelism: int = _setting(
     0,
-    'clients that train at the same time; 0: one per core',
+    'chunks of clients at work at the same time; 0: one per core. Changes no result',
     identity=False,
     **domains.COUNT_OR_0,
+  )
+  client_chunks: int = _setting(
+    _CHUNKS,
+    'into how many chunks a cohort is cut, at most as many as can be at work at the same time; '
+    'sums are taken by chunk, so that last digits depend on it, and not on the cores',
+    **domains.COUNT,
   )
   jit: str = _setting(
     'off',

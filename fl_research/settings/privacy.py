@@ -41,6 +41,12 @@ class DifferentialPrivacy:
     optional=float,
     **domains.POSITIVE,
   )
+  dp_noise: str = _setting(
+    'simulation',
+    "where noise and cohorts come from: the seed (the same run again), or the system's generator, "
+    'exactly (no run comes again, and none can be undone)',
+    choices=lambda: privacy.NOISES,
+  )
   dp_clipping: str = _setting(
     'fixed', 'how the clipping norm is chosen', choices=lambda: privacy.CLIPPINGS
   )
@@ -80,3 +86,8 @@ class DifferentialPrivacy:
   def is_private(self) -> bool:
     """Whether updates are clipped and noised (with z = 0: clipped alone)."""
     return self.dp_noise_multiplier is not None or self.target_epsilon is not None
+
+  @property
+  def is_fresh(self) -> bool:
+    """Whether noise and cohorts are drawn anew in every run, so that no seed gives them back."""
+    return self.is_private and self.dp_noise == 'cryptographic'

@@ -3,6 +3,7 @@
 import dataclasses
 
 from fl_research import algorithms
+from fl_research.aggregation.privacy import discrete_gaussian
 from fl_research.population import cohorts
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
@@ -35,6 +36,7 @@ def check(settings: Settings) -> None:
       'solves for'
     )
   _check_clipping(settings)
+  _check_noise(settings)
   _check_method(settings)
   _check_population(settings)
 
@@ -62,6 +64,29 @@ def _check_clipping(settings: Settings) -> None:
       raise UsageError(f'--{field.name}={value}: only read with --dp_clipping=adaptive')
   if adaptive and settings.dp_noise_multiplier:
     check_count_noise(settings, settings.dp_noise_multiplier)
+
+
+def _check_noise(settings: Settings) -> None:
+  """What integers of 64 bits, and the accountant, can do of exact noise."""
+  if not settings.is_fresh:
+    return
+  exact = '--dp_noise=cryptographic'
+  multiplier, count_noise = settings.dp_noise_multiplier, settings.dp_count_noise
+  if multiplier is not None and multiplier < discrete_gaussian.SMALLEST_MULTIPLIER:
+    raise UsageError(
+      f'--dp_noise_multiplier={multiplier:g}: with {exact} accepted is a number from '
+      f'{discrete_gaussian.SMALLEST_MULTIPLIER:g} on'
+    )
+  if count_noise is not None and count_noise > discrete_gaussian.LARGEST_COUNT_NOISE:
+    raise UsageError(
+      f'--dp_count_noise={count_noise:g}: with {exact} accepted is a number up to '
+      f'{discrete_gaussian.LARGEST_COUNT_NOISE:g}'
+    )
+  if settings.dp_accountant != 'rdp':
+    raise UsageError(
+      f'--dp_accountant={settings.dp_accountant}: not with {exact}, as privacy loss distributions '
+      'are known for continuous noise only; accepted is rdp'
+    )
 
 
 def count_noise(settings: Settings, noise_multiplier: float, cohort_size: float) -> float:

@@ -211,6 +211,7 @@ def build_participation(
     sizes=data.train.sizes,
     seed=settings.seed,
     availability=data.availability,
+    fresh=settings.is_fresh,
   )
   return participation.Participation(
     sampler=sampler,
@@ -232,6 +233,19 @@ def build_participation(
   )
 
 
+def set_runtime(settings: Settings, jit: str):
+  """Makes the runtime that the settings name the one of this thread; gives its context."""
+  # By the settings alone: the same flags are to give the same CSV.
+  clients = 1 if settings.centralized else settings.clients_per_round or runtime.CHUNKS
+  return runtime.set_context(
+    settings.runtime,
+    settings.client_chunks,
+    jit,
+    settings.client_parallelism or None,
+    runtime.kernel_threads(clients),
+  )
+
+
 def run(
   settings: Settings, interrupted: Callable[[], str], data: Optional[run_data.RunData] = None
 ) -> Outcome:
@@ -249,9 +263,7 @@ def run(
   begin = time.monotonic()
   folder = run_folder.RunFolder(settings)
   folder.check()
-  context = runtime.set_context(
-    settings.runtime, settings.client_parallelism or None, _jit(settings, folder)
-  )
+  context = set_runtime(settings, _jit(settings, folder))
   data = data or run_data.load(settings)
   model = build_model(settings, data)
   process = build_process(settings, model, data)
@@ -274,12 +286,14 @@ def run(
     'clients_per_round': data.cohort_size,
   }
   if guarantee is not None:
+    before = folder.manifest().get('privacy', {})
+    guarantee.drawn_again = before.get('rounds_drawn_again', 0)
     facts['privacy'] = guarantee.facts()
     resolved.update(guarantee.resolved())
   folder.start(facts, resolved)
   with contextlib.closing(folder):
     remember = lambda: folder.finish({'runtime': context.report()})
-    progress = _train(settings, folder, process, data, loop, interrupted, remember)
+    progress = _train(settings, folder, process, data, loop, interrupted, remember, guarantee)
     for name, weights in process.models(progress.state).items():
       _save_model(folder, name, model, weights)
     learning_curve.save(folder.metrics, folder.path / 'learning_curve.png', data.problem)
@@ -327,10 +341,11 @@ def _train(
   loop: loop_lib.Loop,
   interrupted: Callable[[], str],
   remember: Callable[[], None],
+  guarantee: Optional[guarantee_lib.Guarantee],
 ) -> loop_lib.Progress:
   """Runs the loop from where the folder stands, everything it tells going to the folder.
 
-  `remember` is called before each checkpoint.
+  `remember` is called before each checkpoint; `guarantee` hears of rounds that are made again.
   """
   states = client_states.build(process, folder.checkpoints)
   store = checkpoints.CheckpointStore(folder.checkpoints, settings.checkpoints_to_keep, states)
@@ -343,6 +358,14 @@ def _train(
     progress = loop_lib.from_checkpoint(process, checkpoint, states)
     last_round = progress.round_num
     terminal.note(f'{folder.path}: resuming after round {last_round}')
+  lost = tables.last_round(folder.metrics) - progress.round_num
+  if guarantee is not None and settings.is_fresh and lost > 0:
+    guarantee.drawn_again += lost
+    folder.finish({'privacy': guarantee.facts()})
+    terminal.note(
+      f'{folder.path}: {lost} rounds that its checkpoints lack are made again with other noise, '
+      'and count twice in epsilon'
+    )
   bar = terminal.ProgressBar(
     settings.total_rounds, max(last_round, 0), metrics.PRIMARY[data.problem]
   )

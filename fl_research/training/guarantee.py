@@ -5,6 +5,10 @@ cover what a simulation also shows: reports of single clients (training metrics,
 examples, clients.csv), the sizes of cohorts, `clipped_fraction`, and evaluations on the clients'
 own data. Hyperparameters tuned on the same clients are not covered either, nor is a round at which
 training stopped because of such figures.
+
+Rounds whose noise comes from the system's generator are other rounds when they are made again.
+Where a run died after rounds that its checkpoints do not have, whoever read its tables has seen
+their results: such rounds count a second time.
 """
 
 from collections.abc import Callable
@@ -12,15 +16,16 @@ import dataclasses
 from typing import Any, Optional
 
 from fl_research import random_streams
+from fl_research.aggregation import combiner
 from fl_research.aggregation import sums as sums_lib
 from fl_research.aggregation.privacy import accountant as accountant_lib
-from fl_research.aggregation.privacy import dp_mean
+from fl_research.aggregation.privacy import discrete_mean, dp_mean, NOISES
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
 from fl_research.soundness import privacy
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Guarantee:
   """The privacy of one run.
 
@@ -29,17 +34,23 @@ class Guarantee:
     sampling: how its cohorts are drawn.
     noise_multiplier: z, given or solved for.
     accountant: what gives ε.
+    drawn_again: how many rounds were made, seen, lost and made again with other noise.
   """
 
   settings: Settings
   sampling: accountant_lib.Sampling
   noise_multiplier: float
   accountant: accountant_lib.Accountant
+  drawn_again: int = 0
+
+  def epsilon(self, round_num: int) -> float:
+    """ε after a round, those that were made twice counted twice."""
+    return self.accountant.epsilon(round_num + self.drawn_again)
 
   def columns(self) -> dict[str, Callable[[int], float]]:
     """The columns of metrics.csv, and their values by the number of the round."""
     return {
-      'privacy/epsilon': self.accountant.epsilon,
+      'privacy/epsilon': self.epsilon,
       'privacy/delta': lambda round_num: self.accountant.delta,
     }
 
@@ -62,14 +73,17 @@ class Guarantee:
       'clients': self.sampling.num_clients,
       'expected_cohort': self.sampling.expected_cohort,
       'amplified_by_sampling': self.sampling.amplifies,
-      'epsilon_after_all_rounds': self.accountant.epsilon(self.settings.total_rounds),
+      'epsilon_after_all_rounds': self.epsilon(self.settings.total_rounds),
+      'noise': NOISES[self.settings.dp_noise].summary,
+      'same_flags_same_run': not self.settings.is_fresh,
+      'rounds_drawn_again': self.drawn_again,
     }
 
   def _count_noise(self) -> float:
     cohort = self.sampling.expected_cohort
     return privacy.count_noise(self.settings, self.noise_multiplier, cohort)
 
-  def aggregator(self, sums: sums_lib.Sums) -> dp_mean.PrivateMean:
+  def aggregator(self, sums: sums_lib.Sums) -> combiner.Combiner:
     """The noisy mean, by sums in the clear or secure ones."""
     settings = self.settings
     clip_norm, adaptive = settings.dp_clip_norm, None
@@ -81,10 +95,13 @@ class Guarantee:
         settings.dp_clip_learning_rate,
         self._count_noise(),
       )
+    cohort = self.sampling.expected_cohort
+    if settings.is_fresh:
+      return discrete_mean.DiscreteMean(clip_norm, self.noise_multiplier, cohort, adaptive, sums)
     return dp_mean.PrivateMean(
       clip_norm,
       self.noise_multiplier,
-      self.sampling.expected_cohort,
+      cohort,
       random_streams.stateless_seed(settings.seed, 'privacy noise'),
       adaptive,
       sums,
@@ -114,9 +131,11 @@ def build(settings: Settings, num_clients: int, cohort_size: int) -> Optional[Gu
     if target is None:
       raise UsageError('--target_epsilon: must be given without --dp_noise_multiplier')
     noise_multiplier = accountant_lib.solve_noise_multiplier(
-      method, sampling, settings.total_rounds, target, delta
+      method, sampling, settings.total_rounds, target, delta, settings.is_fresh
     )
     if settings.dp_clipping == 'adaptive':
       privacy.check_count_noise(settings, noise_multiplier)
-  accountant = accountant_lib.Accountant(method, sampling, noise_multiplier, delta)
+  accountant = accountant_lib.Accountant(
+    method, sampling, noise_multiplier, delta, settings.is_fresh
+  )
   return Guarantee(settings, sampling, noise_multiplier, accountant)

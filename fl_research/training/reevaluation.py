@@ -8,7 +8,6 @@ import zipfile
 
 import numpy as np
 
-from fl_research import runtime
 from fl_research.registry import UsageError
 from fl_research.round import process as process_lib
 from fl_research.soundness import validation
@@ -65,7 +64,7 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
     **changes,
   )
   validation.validate(settings)
-  runtime.set_context(settings.runtime, settings.client_parallelism or None, settings.jit)
+  experiment.set_runtime(settings, settings.jit)
   data = run_data.load(settings)
   run_folder.RunFolder(settings).check_data({'sources': data.sources, 'passport': data.passport})
   model = experiment.build_model(settings, data)

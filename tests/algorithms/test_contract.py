@@ -28,9 +28,9 @@ RATES_ARE_ZERO = 100  # from this round on, counted from 0
 def contexts():
   """The runtimes: `one` and `two` chunks of clients on the fused one, and `native`."""
   made = {}
-  with runtime.use_context('fused', client_parallelism=2) as made['two']:
+  with runtime.use_context('fused', chunks=2) as made['two']:
     pass
-  with runtime.use_context('fused', client_parallelism=1) as made['one']:
+  with runtime.use_context('fused', chunks=1) as made['one']:
     pass
   with runtime.use_context('native') as made['native']:
     pass

@@ -20,7 +20,7 @@ CONSTANTS = {
 
 @pytest.fixture(autouse=True, scope='module')
 def _runtime():
-  with runtime.use_context('fused', client_parallelism=2):
+  with runtime.use_context('fused', chunks=2):
     yield
 
 

@@ -118,3 +118,14 @@ def test_bad_traces(lines, message, tmp_path):
 def test_a_cohort_of_a_hundred_thousand_clients_is_drawn_at_once():
   drawer = sampler('uniform', 50, np.ones(100_000, np.int64))
   assert len(set(drawer.cohort(1))) == 50
+
+
+@pytest.mark.parametrize('sampling', ['uniform', 'poisson'])
+def test_a_fresh_cohort_is_as_likely_as_ever_but_no_seed_gives_it_back(sampling):
+  fresh = CohortSampler(sampling, 2, SIZES, seed=3, fresh=True)
+  assert_near(frequencies(fresh), np.array([0.4, 0, 0.4, 0.4, 0.4, 0.4]))
+  drawn = lambda: [fresh.cohort(r).tolist() for r in range(1, 30)]
+  first = drawn()
+  assert first != drawn() and all(cohort == sorted(set(cohort)) for cohort in first)
+  if sampling == 'uniform':
+    assert {len(cohort) for cohort in first} == {2}

@@ -22,7 +22,7 @@ from tests.oracles import fed_avg as fed_avg_oracle
 
 @pytest.fixture(autouse=True, scope='module')
 def _runtime():
-  with runtime.use_context('fused', client_parallelism=2):
+  with runtime.use_context('fused', chunks=2):
     yield
 
 

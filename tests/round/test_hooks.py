@@ -13,7 +13,7 @@ from tests.algorithms import harness
 
 @pytest.fixture(autouse=True, scope='module')
 def _runtime():
-  with runtime.use_context('fused', client_parallelism=1):
+  with runtime.use_context('fused', chunks=1):
     yield
 
 

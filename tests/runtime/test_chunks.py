@@ -133,3 +133,7 @@ def test_a_prepared_cohort_may_have_its_keys_in_any_order():
     assert repr(rounds.next_round(rounds.first_weights(), turned)) == repr(expected)
     stack = runtime.stack_clients(turned)
     assert repr(rounds.next_round(rounds.first_weights(), stack)) == repr(expected)
+
+
+def test_kernels_have_threads_where_clients_leave_cores_idle():
+  assert [runtime.kernel_threads(clients) for clients in (0, 1, 2, 3, 4, 100)] == [4, 4, 2, 1, 1, 1]

@@ -166,6 +166,8 @@ def test_importing_the_package_imports_no_tensorflow():
     ({'name': 'fast'}, "Unknown runtime 'fast'; there are auto, fused, native."),
     ({'jit': 'maybe'}, "Unknown jit 'maybe'; there are off, on, auto."),
     ({'client_parallelism': 0}, 'client_parallelism must be at least 1, is 0.'),
+    ({'chunks': 0}, 'chunks must be at least 1, is 0.'),
+    ({'kernel_threads': 0}, 'kernel_threads must be at least 1, is 0.'),
   ],
 )
 def test_wrong_settings_are_refused(arguments, message):

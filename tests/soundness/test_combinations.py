@@ -91,5 +91,5 @@ def test_unsound_combinations_are_refused_with_the_reason():
 
 
 def test_what_runs_runs(combination):
-  with runtime.use_context('fused', client_parallelism=1):
+  with runtime.use_context('fused', chunks=1):
     run_two_rounds(combination)

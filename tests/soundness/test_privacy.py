@@ -31,6 +31,9 @@ def settings(**given):
     {**ADAPTIVE, 'dp_noise_multiplier': 1.0, 'clients_per_round': 2, 'num_clients': 5},
     {**FIXED, 'algorithm': 'feddyn'},
     {**FIXED, 'dropout_probability': 0.1},
+    {**FIXED, 'dp_noise': 'cryptographic'},
+    {**ADAPTIVE, 'dp_noise': 'cryptographic', 'cohort_sampling': 'poisson'},
+    {**FIXED, 'dp_noise': 'cryptographic', 'secure_aggregation': True},
   ],
 )
 def test_accepted(given):
@@ -75,6 +78,20 @@ def test_accepted(given):
     ),
     ({**FIXED, 'over_selection': 1.3}, '--dp_noise_multiplier=1.0: not with --over_selection=1.3'),
     ({**FIXED, 'straggler_fraction': 0.5}, '--dp_noise_multiplier=1.0: not with --straggler_fra'),
+    ({'dp_noise': 'cryptographic'}, '--dp_noise=cryptographic: only read with --dp_noise_multi'),
+    ({**FIXED, 'dp_noise': 'secure'}, '--dp_noise=secure: unknown'),
+    (
+      {**FIXED, 'dp_noise': 'cryptographic', 'dp_accountant': 'pld'},
+      '--dp_accountant=pld: not with --dp_noise=cryptographic, as',
+    ),
+    (
+      {**FIXED, 'dp_noise': 'cryptographic', 'dp_noise_multiplier': 0.0},
+      '--dp_noise_multiplier=0: with --dp_noise=cryptographic accepted is a number from 0.001 on',
+    ),
+    (
+      {**ADAPTIVE, 'dp_noise': 'cryptographic', 'dp_count_noise': 1e6},
+      '--dp_count_noise=1e+06: with --dp_noise=cryptographic accepted is a number up to 100000',
+    ),
   ],
 )
 def test_refused(given, message):

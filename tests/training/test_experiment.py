@@ -506,3 +506,27 @@ def test_what_depends_on_the_number_of_rounds_is_not_made_longer(settings, reaso
     return
   with pytest.raises(UsageError, match=re.escape(reason)):
     longer.check()
+
+
+def test_the_same_results_on_any_number_of_cores(tmp_path):
+  flags = ('--model=softmax', '--client_batch_size=20', '--clients_per_round=5')
+  for cores in (1, 2, 3):
+    assert runs.start(tmp_path / f'{cores}', *flags, f'--client_parallelism={cores}') == 0
+  # One core to begin with, and three to go on.
+  part = tmp_path / 'part'
+  assert runs.start(part, *flags, '--client_parallelism=1', '--total_rounds=2') == 0
+  assert runs.start(part, *flags, '--client_parallelism=3') == 0
+  for other in ('2', '3', 'part'):
+    runs.assert_same_results(tmp_path / '1', tmp_path / other)
+  assert runs.start(tmp_path / '1', *flags, '--client_chunks=4') == command_line.EXIT_USAGE
+
+
+def test_chunks_are_what_last_digits_depend_on(tmp_path):
+  flags = ('--model=softmax', '--client_batch_size=20', '--clients_per_round=5')
+  for chunks in (1, 2):
+    assert runs.start(tmp_path / f'{chunks}', *flags, f'--client_chunks={chunks}') == 0
+    assert runs.manifest(tmp_path / f'{chunks}')['runtime']['chunks'] == chunks
+  one, two = (runs.weights(tmp_path / f'{chunks}') for chunks in (1, 2))
+  assert any(np.any(a != b) for a, b in zip(one, two))
+  for a, b in zip(one, two):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)

@@ -22,6 +22,10 @@ Composition over rounds is by Rényi differential privacy (Mironov 2017; subsamp
 replacement by Wang, Balle, Kasiviswanathan 2019, theorem 27), or, tighter, by privacy loss
 distributions (PLD), which are not available for sampling without replacement. Both are computed by
 the dp-accounting library.
+
+Discrete Gaussian noise has the same Rényi divergences at whole orders, and no larger ones between
+them (see `fl_research.aggregation.privacy.discrete_mean`). Under Poisson sampling only whole orders
+are used of it, as the formula for others is about the continuous one; PLDs are not used at all.
 """
 
 import bisect
@@ -99,8 +103,13 @@ class Sampling:
     )
 
 
-def check(method: str, sampling: Sampling) -> None:
+def check(method: str, sampling: Sampling, discrete: bool = False) -> None:
   """Raises `UsageError` when a sampling cannot be accounted for, by this method or at all."""
+  if method == 'pld' and discrete:
+    raise UsageError(
+      '--dp_accountant=pld: not with --dp_noise=cryptographic, as privacy loss distributions are '
+      'known for continuous noise only; use --dp_accountant=rdp'
+    )
   if sampling.scheme not in ACCOUNTED:
     raise UsageError(
       f'--cohort_sampling={sampling.scheme}: no privacy guarantee is known; accepted with '
@@ -121,14 +130,23 @@ class Accountant:
     sampling: how cohorts are drawn.
     noise_multiplier: z ≥ 0.
     delta: δ in (0, 1).
+    discrete: whether the noise is the discrete Gaussian.
 
   Raises:
     UsageError: the sampling cannot be accounted for.
   """
 
-  def __init__(self, method: str, sampling: Sampling, noise_multiplier: float, delta: float):
-    check(method, sampling)
+  def __init__(
+    self,
+    method: str,
+    sampling: Sampling,
+    noise_multiplier: float,
+    delta: float,
+    discrete: bool = False,
+  ):
+    check(method, sampling, discrete)
     self._method = method
+    self._whole_orders = discrete and sampling.scheme == 'poisson' and sampling.amplifies
     self._sampling = sampling
     self._noise_multiplier = noise_multiplier
     self.delta = delta
@@ -148,6 +166,8 @@ class Accountant:
   def _renyi_costs(self) -> tuple[Sequence[float], np.ndarray]:
     """The orders, and one round's Rényi divergence at each."""
     orders = rdp.rdp_privacy_accountant.DEFAULT_RDP_ORDERS
+    if self._whole_orders:
+      orders = [order for order in orders if order == int(order)]
     accountant = rdp.RdpAccountant(orders, self._sampling.neighbors)
     accountant.compose(self._sampling.event(self._noise_multiplier))
     # For huge multipliers rounding makes some of them a little negative.
@@ -196,7 +216,12 @@ def default_delta(num_clients: int) -> float:
 
 @functools.cache
 def solve_noise_multiplier(
-  method: str, sampling: Sampling, rounds: int, target_epsilon: float, delta: float
+  method: str,
+  sampling: Sampling,
+  rounds: int,
+  target_epsilon: float,
+  delta: float,
+  discrete: bool = False,
 ) -> float:
   """The smallest z of four decimals with ε ≤ `target_epsilon` after the rounds.
 
@@ -204,10 +229,10 @@ def solve_noise_multiplier(
     UsageError: the sampling cannot be accounted for, or the target is so large that hardly any
       noise meets it.
   """
-  check(method, sampling)
+  check(method, sampling, discrete)
 
   def meets(steps: int, method: str = method) -> bool:
-    accountant = Accountant(method, sampling, steps / _STEPS_PER_UNIT, delta)
+    accountant = Accountant(method, sampling, steps / _STEPS_PER_UNIT, delta, discrete)
     return accountant.epsilon(rounds) <= target_epsilon
 
   if meets(_FEWEST_STEPS, 'rdp'):

@@ -29,7 +29,7 @@ to what one client can change, d being the number of weights.
 All noise is a function of the aggregator's state (a seed and the number of the round), so that a
 resumed run, or another runtime, draws the same. It is float32 and pseudo-random: right for
 simulation, not for a deployment (Mironov 2012, "On Significance of the Least Significant Bits for
-Differential Privacy").
+Differential Privacy"), which `fl_research.aggregation.privacy.discrete_mean` is for.
 
 Differences from the paper:
 1. Every client weighs the same; the paper caps n_k / ŵ at 1, of which equal weights are ŵ → 0.

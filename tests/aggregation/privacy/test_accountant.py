@@ -9,6 +9,7 @@ import dp_accounting
 from dp_accounting import rdp
 import numpy as np
 import pytest
+from scipy import special
 
 from fl_research import registry
 from fl_research.aggregation.privacy import accountant
@@ -190,6 +191,42 @@ def test_every_sampling_is_accounted_for_or_refused():
 def test_loss_distributions_of_fixed_size_cohorts_are_refused():
   with pytest.raises(registry.UsageError, match=r'^--dp_accountant=pld: .*rdp'):
     accountant.Accountant('pld', FIXED, 1.0, DELTA)
+
+
+@pytest.mark.parametrize('z', [0.8, 2.0])
+@pytest.mark.parametrize('probability', [0.1, 1.0])
+def test_discrete_noise_has_the_divergences_that_it_is_accounted_by(z, probability):
+  # One client moves a sum by 3: from the logarithms of the probabilities, in both directions.
+  shift, x = 3, np.arange(-400, 401)
+  weights = lambda centre: -((x - centre) ** 2) / (2 * (z * shift) ** 2)
+  without, moved = (weights(c) - special.logsumexp(weights(c)) for c in (0, shift))
+  shares = np.log([[max(1 - probability, 1e-300)], [probability]])
+  with_client = special.logsumexp(np.array([without, moved]) + shares, axis=0)
+  sampling = accountant.Sampling('poisson', 10, round(10 * probability))
+  accounted = dict(
+    zip(*accountant.Accountant('rdp', sampling, z, DELTA, discrete=True)._renyi_costs)
+  )
+  divergence = lambda order, p, q: special.logsumexp(order * p + (1 - order) * q) / (order - 1)
+  for order in (2, 3, 5):
+    assert divergence(order, with_client, without) == pytest.approx(accounted[order], rel=1e-6)
+    assert divergence(order, without, with_client) <= accounted[order] * (1 + 1e-9)
+
+
+def test_discrete_noise_is_accounted_at_whole_orders_where_clients_are_sampled():
+  orders = lambda sampling, discrete: accountant.Accountant(
+    'rdp', sampling, 1.0, DELTA, discrete
+  )._renyi_costs[0]
+  assert all(order == int(order) for order in orders(POISSON, True))
+  for sampling in (FIXED, EVERYBODY, AVAILABLE):
+    assert orders(sampling, True) == orders(POISSON, False)
+  epsilon = lambda discrete: accountant.Accountant('rdp', POISSON, 1.0, DELTA, discrete).epsilon(
+    100
+  )
+  assert epsilon(False) <= epsilon(True) < 1.1 * epsilon(False)
+  z = accountant.solve_noise_multiplier('rdp', POISSON, 100, 2.0, DELTA, True)
+  assert accountant.Accountant('rdp', POISSON, z, DELTA, True).epsilon(100) <= 2.0
+  with pytest.raises(registry.UsageError, match=r'^--dp_accountant=pld: .*continuous'):
+    accountant.Accountant('pld', POISSON, 1.0, DELTA, True)
 
 
 def test_default_delta():

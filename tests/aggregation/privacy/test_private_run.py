@@ -103,6 +103,49 @@ def test_pld_for_a_fixed_size_cohort_is_refused_before_anything_is_written(tmp_p
   assert not (tmp_path / 'refused').exists()
 
 
+FRESH = {**SPARSE, 'clients_per_round': 5, 'dp_noise': 'cryptographic'}
+
+
+def test_no_run_with_noise_of_the_systems_comes_again(tmp_path):
+  seeded, _, _ = run(tmp_path, 'seeded', **{**FRESH, 'dp_noise': 'simulation'})
+  first, hparams, manifest = run(tmp_path, 'first', **FRESH)
+  other, _, _ = run(tmp_path, 'other', **FRESH)
+  assert len({rows[-1]['eval/loss'] for rows in (seeded, first, other)}) == 3
+  # Amplification by sampling counts on cohorts that nobody knows.
+  cohorts = lambda rows: [row['cohort_size'] for row in rows]
+  assert cohorts(first) != cohorts(other) or cohorts(first) != cohorts(seeded)
+  assert float(first[-1]['privacy/epsilon']) >= float(seeded[-1]['privacy/epsilon'])
+  assert {row['aggregation/noise_stddev'] for row in first[1:]} == {'0.10000000149011612'}
+  assert hparams['dp_noise'] == 'cryptographic'
+  assert manifest['privacy']['same_flags_same_run'] is False
+  assert manifest['privacy']['rounds_drawn_again'] == 0
+
+
+@pytest.mark.parametrize(('noise', 'again'), [('cryptographic', 2), ('simulation', 0)])
+def test_rounds_that_were_seen_and_made_again_count_twice(tmp_path, monkeypatch, noise, again):
+  given = {**FRESH, 'dp_noise': noise, 'rounds_per_checkpoint': 2, 'total_rounds': 7}
+
+  def dies_with_round_4s_checkpoint(self, progress):
+    if progress.round_num == 4:
+      raise KeyboardInterrupt
+    save(self, progress)
+
+  save = experiment._Saver.checkpoint
+  monkeypatch.setattr(experiment._Saver, 'checkpoint', dies_with_round_4s_checkpoint)
+  with pytest.raises(KeyboardInterrupt):
+    run(tmp_path, 'dies', **given)
+  monkeypatch.undo()
+  asked = iter([''])
+  run(tmp_path, 'dies', lambda: next(asked, 'pause'), **given)
+  rows, _, manifest = run(tmp_path, 'dies', **given)
+  sampling = accountant.Sampling('poisson', 100, 5)
+  ledger = accountant.Accountant('rdp', sampling, 1.0, 100**-1.1, noise == 'cryptographic')
+  counted = [t if t <= 2 else t + again for t in range(8)]
+  assert [float(row['privacy/epsilon']) for row in rows] == [ledger.epsilon(t) for t in counted]
+  assert manifest['privacy']['rounds_drawn_again'] == again
+  assert manifest['privacy']['epsilon_after_all_rounds'] == ledger.epsilon(7 + again)
+
+
 def test_columns_are_absent_without_privacy(tmp_path):
   rows, hparams, manifest = run(tmp_path, 'plain', total_rounds=1)
   assert not [name for name in rows[0] if name.startswith(('privacy/', 'aggregation/'))]
