@@ -9,6 +9,8 @@ import abc
 from collections.abc import Mapping, Sequence
 import dataclasses
 import enum
+import itertools
+import math
 from typing import Optional, Union
 
 import numpy as np
@@ -60,6 +62,22 @@ class Clients(abc.ABC):
   def __len__(self) -> int:
     return len(self.ids)
 
+  def examples_of(self, positions: Union[Sequence[int], np.ndarray]) -> list[Examples]:
+    """The examples of several clients, each name's arrays being parts of one memory.
+
+    So no runtime has to copy them again. What is in memory already stays where it is; what is read
+    for this call is put in its place client by client.
+    """
+    rows = int(np.sum(self.sizes[np.asarray(positions, np.int64)]))
+    read = (self.examples(int(position)) for position in positions)
+    first = list(itertools.islice(read, 2))
+    pools = {key: _pool([part[key] for part in first], rows) for key in first[0]} if first else {}
+    given_away = (first.pop(0) for _ in range(len(first)))
+    return [
+      {key: pools[key].place(array) for key, array in examples.items()}
+      for examples in itertools.chain(given_away, read)
+    ]
+
   def pooled(self) -> Examples:
     """All clients' examples in one pool, in order of position."""
     parts = [self.examples(position) for position in range(len(self))]
@@ -68,6 +86,37 @@ class Clients(abc.ABC):
   def select(self, positions: Union[Sequence[int], np.ndarray]) -> 'Clients':
     """The clients at these positions, renumbered from 0."""
     return _SelectedClients(self, np.asarray(positions, np.int64))
+
+
+class _Pool:
+  """One memory for the arrays of several clients.
+
+  Args:
+    rows: where they go, one after another; None where they stay where they are.
+  """
+
+  def __init__(self, rows: Optional[np.ndarray]):
+    self._rows = rows
+    self._filled = 0
+
+  def place(self, array: np.ndarray) -> np.ndarray:
+    """The array as a part of the memory."""
+    if self._rows is None:
+      return array
+    part = self._rows[self._filled : self._filled + len(array)]
+    self._filled += len(array)
+    part[...] = array
+    return part
+
+
+def _pool(first: Sequence[np.ndarray], rows: int) -> _Pool:
+  """The memory for arrays like the first few, with so many rows together."""
+  like = first[0]
+  in_one = isinstance(like.base, np.ndarray) and all(array.base is like.base for array in first)
+  if in_one or like.dtype.kind not in 'iuf':
+    return _Pool(None)
+  size = rows * math.prod(like.shape[1:])
+  return _Pool(aligned.empty(size, like.dtype).reshape(rows, *like.shape[1:]))
 
 
 class ContiguousClients(Clients):

@@ -200,7 +200,7 @@ class Loop:
     settings = self._settings
     plan = self._plans.plan(round_num)
     clients = client_data.cohort_data(
-      [self._data.train.examples(int(position)) for position in plan.uploading],
+      self._data.train.examples_of(plan.uploading),
       batch_size=settings.batch_size or client_data.FULL_BATCH,
       epochs=[float(epochs) for epochs in plan.epochs],
       seed=settings.seed,

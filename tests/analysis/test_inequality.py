@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fl_research.analysis import html_report, measures
 from fl_research.analysis.inequality import fairness
 from fl_research.analysis.runs import load_runs
 from fl_research.gini import gini
@@ -50,3 +51,12 @@ def test_fairness_by_hand(tmp_path):
     UsageError, match=r'eval/f1: not in clients\.csv; there are eval/accuracy, eval/l'
   ):
     fairness(runs, 'f1')
+
+
+@pytest.mark.parametrize('column', ['personal/accuracy', 'eval_clients/accuracy_mean'])
+def test_a_report_by_a_measure_over_clients_shows_the_clients(column, tmp_path):
+  rows = [[1, f'c{i}', 'eval', 4, 'accuracy', 0.1 * i] for i in range(3)]
+  write_run(tmp_path / 'run', {column: [0.1, 0.2]}, clients=rows)
+  runs = load_runs(tmp_path)
+  page = html_report.render(runs, measures.choose_measure(f'{column} final', runs))
+  assert 'eval/accuracy over clients' in page

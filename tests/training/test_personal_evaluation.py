@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from fl_research import algorithms, runtime
-from fl_research.training import personal_evaluation, run_data
+from fl_research.training import personal_evaluation, run_data, terminal
 from tests.training import runs
 
 
@@ -57,3 +57,23 @@ def test_the_population_is_indexed_once_and_few_models_see_everything(tmp_path):
   np.testing.assert_array_equal(plan.drawn, again.drawn)
   assert len(set(plan.drawn)) == 100 and plan.drawn.max() < 1000
   assert [data.train.ids[plan.positions[i]] for i in plan.tested.ids] == list(plan.tested.ids)
+
+
+def test_the_bar_shows_how_good_own_models_are():
+  bar = terminal.ProgressBar(total_rounds=4, first_round=0, primary='accuracy')
+  figures = lambda: bar._progress.tasks[0].fields['figures']
+  names = {'train': 0.1, 'eval': 0.2, 'personal': 0.3}
+  for count, expected in ((1, 'training'), (2, 'test'), (3, 'own models, own test')):
+    shown = list(names.items())[:count]
+    columns = {f'{phase}/{n}': value for phase, value in shown for n in ('loss', 'accuracy')}
+    bar.row({'round': count, **columns})
+    assert figures().startswith(f'{expected} loss 0.{count}')
+  bar.row({'round': 4, 'train/loss': 0.5, 'train/accuracy': 0.5})
+  assert figures().startswith('own models, own test loss 0.3')
+
+
+def test_without_own_test_examples_that_is_said(tmp_path, capsys):
+  flags = ('--model=softmax', '--algorithm=fedper', '--total_rounds=1')
+  assert runs.start(tmp_path / 'run', *flags, '--max_evaluation_clients=0') == 0
+  assert '--own_test_fraction' in capsys.readouterr().err
+  assert 'personal/loss' not in runs.rows(tmp_path / 'run' / 'metrics.csv')[0]
