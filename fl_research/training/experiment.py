@@ -277,7 +277,8 @@ def run(
   process = build_process(settings, model, data)
   plans = build_participation(settings, data, process)
   scored = build_evaluation(settings, process, data)
-  if process.method.personal and scored.headline != personal_evaluation.PERSONAL:
+  tested = scored.headline == personal_evaluation.PERSONAL
+  if process.method.personal and not (tested or settings.withholds):
     terminal.note(
       'no client that trains is tested on examples of its own, so nothing says how good its model '
       'is to it; --own_test_fraction gives it some (and --max_evaluation_clients above 0 tests it)'

@@ -260,7 +260,7 @@ class NoEvaluation(ModelEvaluation):
   """Where nothing may be evaluated."""
 
   def __init__(self):
-    pass
+    self.headline = 'eval'
 
   def columns(self) -> list[str]:
     return []
