@@ -72,7 +72,9 @@ class PrivateLayers(Method):
     flag = f'{self._name}_private_layers'
     bound.private = is_private(flag, self._private_layers, federation.model.weight_names)
     if all(bound.private):
-      logging.warning('--%s=%s: all layers; every client trains alone', flag, self._private_layers)
+      # A method is bound more than once.
+      message = '--%s=%s: all layers; every client trains alone'
+      logging.log_first_n(logging.WARNING, message, 1, flag, self._private_layers)
     return bound
 
   def shares(self, weight_names):
