@@ -12,6 +12,7 @@ What was tried is kept in `tests/mutants.csv`. A survivor is a gap in the tests,
 that could be seen; then its `note` says why, which is written by hand and begins with `equivalent`.
 """
 
+import argparse
 from collections.abc import Callable
 import csv
 import datetime
@@ -27,7 +28,6 @@ import tempfile
 import time
 from typing import NamedTuple, Optional
 
-from absl import app, flags
 import pytest
 
 import fl_research  # noqa: F401  its settings of TensorFlow, before that is imported
@@ -39,14 +39,6 @@ SLOW_IMPORTS = ('tensorflow', 'tensorflow_federated', 'pandas', 'scipy.stats', '
 LONGEST = 1200.0
 LONGEST_TEXT = 120
 SURVIVED, KILLED, TIMEOUT = 'survived', 'killed', 'timeout'
-
-_MODULE = flags.DEFINE_string('module', '', 'the module whose tests are tested')
-_MOST = flags.DEFINE_integer('most', 20, 'how many mutants are tried')
-_SEED = flags.DEFINE_integer('seed', 0, 'which of them are tried')
-_TESTS = flags.DEFINE_list('tests', [], 'what pytest runs; empty: what `tests.changed` finds')
-_LINES = flags.DEFINE_list('lines', [], 'only mutants of these lines; empty: of all')
-_AGAIN = flags.DEFINE_bool('again', False, 'try again what survived')
-_TABLE = flags.DEFINE_string('table', str(ROOT / 'tests' / 'mutants.csv'), 'where results are kept')
 
 
 class Finder(importlib.abc.MetaPathFinder):
@@ -66,8 +58,11 @@ Row = dict[str, str]
 
 
 class Outcome(NamedTuple):
+  """What came of a mutant: the verdict, how long it took, and what pytest wrote."""
+
   verdict: str
   seconds: float
+  log: str
 
 
 def choose(found: list[mutations.Mutation], most: int, seed: int) -> list[mutations.Mutation]:
@@ -113,24 +108,24 @@ def run_mutant(module: str, source: str, calls: list[list[str]], limit: float) -
   with tempfile.TemporaryDirectory() as folder:
     file = pathlib.Path(folder) / f'{module.rpartition(".")[2]}.py'
     file.write_text(source, encoding='utf-8')
+    log = pathlib.Path(folder) / 'log'
+    written = os.open(log, os.O_WRONLY | os.O_CREAT)
     child = os.fork()
     if not child:
       code = 1  # Whatever it ends with, a traceback too: not as it should be.
       try:
         os.setsid()
-        log = os.open(os.path.join(folder, 'log'), os.O_WRONLY | os.O_CREAT)
-        os.dup2(log, 1)
-        os.dup2(log, 2)
+        os.dup2(written, 1)
+        os.dup2(written, 2)
         os.environ['HYPOTHESIS_STORAGE_DIRECTORY'] = folder
         sys.meta_path.insert(0, Finder(module, file))
         code = run_tests(calls)
       finally:
         os._exit(code)
     status = _wait(child, began + limit)
-  seconds = time.monotonic() - began
-  if status is None:
-    return Outcome(TIMEOUT, seconds)
-  return Outcome(KILLED if status else SURVIVED, seconds)
+    os.close(written)
+    verdict = TIMEOUT if status is None else KILLED if status else SURVIVED
+    return Outcome(verdict, time.monotonic() - began, log.read_text(errors='replace'))
 
 
 def _wait(child: int, until: float) -> Optional[int]:
@@ -199,69 +194,80 @@ def write_table(path: str, rows: list[Row]) -> None:
     writer.writerows(rows)
 
 
-def try_module(module: str, wanted: Callable[[Row], bool], calls: list[list[str]]) -> None:
+def try_module(
+  module: str, calls: list[list[str]], options: argparse.Namespace, wanted: Callable[[Row], bool]
+) -> None:
   """Tries some mutants of a module, and keeps what came of it.
 
   Args:
     module: its name.
-    wanted: which mutants, by their rows, may be chosen.
     calls: what pytest is called with.
+    options: the command's.
+    wanted: which mutants, by their rows, may be chosen.
   """
   source = path_of(module).read_text(encoding='utf-8')
   plain = run_mutant(module, source, calls, limit=LONGEST)
   if plain.verdict != SURVIVED:
-    sys.exit(f'{module}: its tests do not pass as it is: {calls}')
+    sys.exit(f'{plain.log}\n{module}: its tests do not pass as it is: {calls}')
   found = list(mutations.of(source))
   possible = [row_of(module, mutation) for mutation in found]
-  chosen = choose([m for m, row in zip(found, possible) if wanted(row)], _MOST.value, _SEED.value)
+  of_use = [mutation for mutation, row in zip(found, possible) if wanted(row)]
+  chosen = choose(of_use, options.most, options.seed)
   print(f'{module}: {len(chosen)} mutants, {plain.seconds:.1f} s where all is well', flush=True)
   for mutation in chosen:
     outcome = run_mutant(module, mutation.source, calls, limit=20 + 3 * plain.seconds)
     row = row_of(module, mutation, outcome.verdict, ' ; '.join(map(' '.join, calls)))
-    write_table(_TABLE.value, merged(read_table(_TABLE.value), [row], possible))
-    print(
-      f'  {outcome.verdict:8} {outcome.seconds:5.1f} s  '
-      f'{row["line"]}: {row["before"]}  ->  {row["after"]}',
-      flush=True,
-    )
+    write_table(options.table, merged(read_table(options.table), [row], possible))
+    change = f'{row["line"]}: {row["before"]}  ->  {row["after"]}'
+    print(f'  {outcome.verdict:8} {outcome.seconds:5.1f} s  {change}', flush=True)
 
 
 def path_of(module: str) -> pathlib.Path:
   return ROOT.joinpath(*module.split('.')).with_suffix('.py')
 
 
-def try_again() -> None:
+def try_again(options: argparse.Namespace) -> None:
   """Tries what survived, with the tests of the time, where it is not equivalent."""
   waiting = [
     row
-    for row in read_table(_TABLE.value)
+    for row in read_table(options.table)
     if row['verdict'] == SURVIVED
     and not row['note'].startswith('equivalent')
-    and row['module'].startswith(_MODULE.value)
+    and row['module'].startswith(options.module)
   ]
   for module, tests in sorted({(row['module'], row['tests']) for row in waiting}):
     texts = {text_of(row) for row in waiting if (row['module'], row['tests']) == (module, tests)}
     calls = [call.split() for call in tests.split(';')]
-    try_module(module, lambda row, texts=texts: text_of(row) in texts, calls)
+    try_module(module, calls, options, lambda row, texts=texts: text_of(row) in texts)
 
 
-def main(argv) -> None:
-  del argv
+def main() -> None:
+  parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+  parser.add_argument('--module', default='', help='the module whose tests are tested')
+  parser.add_argument('--most', type=int, default=20, help='how many mutants are tried')
+  parser.add_argument('--seed', type=int, default=0, help='which of them are tried')
+  parser.add_argument('--tests', help='test files, by commas; otherwise what tests.changed finds')
+  parser.add_argument('--lines', help='only mutants of these lines, by commas')
+  parser.add_argument('--again', action='store_true', help='try again what survived')
+  parser.add_argument('--table', default=str(ROOT / 'tests' / 'mutants.csv'), help='for results')
+  options = parser.parse_args()
+  module = options.module
+  if not options.again and not path_of(module).is_file():
+    parser.error(f'--module={module}: there is no such module')
   for package in SLOW_IMPORTS:
     importlib.import_module(package)
   os.chdir(ROOT)
   os.nice(10)
-  if _AGAIN.value:
-    try_again()
+  if options.again:
+    try_again(options)
     return
-  module = _MODULE.value
-  if not module or not path_of(module).is_file():
-    sys.exit(f'--module={module}: there is no such module')
-  calls = [_TESTS.value] if _TESTS.value else tests_of(str(path_of(module).relative_to(ROOT)))
+  file = str(path_of(module).relative_to(ROOT))
+  calls = [options.tests.split(',')] if options.tests else tests_of(file)
   if not calls:
-    sys.exit(f'{module}: no test imports it; name some with --tests')
-  try_module(module, lambda row: not _LINES.value or row['line'] in _LINES.value, calls)
+    parser.error(f'--module={module}: no test imports it; name some with --tests')
+  lines = options.lines.split(',') if options.lines else None
+  try_module(module, calls, options, lambda row: lines is None or row['line'] in lines)
 
 
 if __name__ == '__main__':
-  app.run(main)
+  main()
