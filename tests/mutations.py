@@ -167,7 +167,7 @@ def _condition(node: Any) -> Iterator[ast.AST]:
 
 
 def _return(node: ast.Return) -> Iterator[ast.AST]:
-  if node.value is not None:
+  if node.value is not None and ast.unparse(node.value) != 'None':
     yield _but(node, value=ast.Constant(None))
 
 
