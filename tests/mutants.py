@@ -14,19 +14,22 @@ that could be seen; then its `note` says why, which is written by hand and begin
 
 import argparse
 from collections.abc import Callable
+import contextlib
 import csv
 import datetime
 import importlib
 import importlib.abc
 import importlib.util
+import math
 import os
 import pathlib
 import random
+import resource
 import signal
 import sys
 import tempfile
 import time
-from typing import NamedTuple, Optional
+from typing import NamedTuple
 
 import pytest
 
@@ -39,6 +42,7 @@ SLOW_IMPORTS = ('tensorflow', 'tensorflow_federated', 'pandas', 'scipy.stats', '
 LONGEST = 1200.0
 LONGEST_TEXT = 120
 SURVIVED, KILLED, TIMEOUT = 'survived', 'killed', 'timeout'
+OUT_OF_TIME = (signal.SIGXCPU, signal.SIGKILL)
 
 
 class Finder(importlib.abc.MetaPathFinder):
@@ -58,7 +62,7 @@ Row = dict[str, str]
 
 
 class Outcome(NamedTuple):
-  """What came of a mutant: the verdict, how long it took, and what pytest wrote."""
+  """What came of a mutant: the verdict, its processor time, and what pytest wrote."""
 
   verdict: str
   seconds: float
@@ -103,8 +107,11 @@ def run_tests(calls: list[list[str]]) -> int:
 
 
 def run_mutant(module: str, source: str, calls: list[list[str]], limit: float) -> Outcome:
-  """Runs tests in a forked process whose `module` has this source."""
-  began = time.monotonic()
+  """Runs tests in a forked process whose `module` has this source.
+
+  It may take `limit` seconds of processor time, so that a busy machine changes no verdict, and ten
+  times as long by the clock, since what waits for ever takes none.
+  """
   with tempfile.TemporaryDirectory() as folder:
     file = pathlib.Path(folder) / f'{module.rpartition(".")[2]}.py'
     file.write_text(source, encoding='utf-8')
@@ -115,6 +122,7 @@ def run_mutant(module: str, source: str, calls: list[list[str]], limit: float) -
       code = 1  # Whatever it ends with, a traceback too: not as it should be.
       try:
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit), math.ceil(limit) + 5))
         os.dup2(written, 1)
         os.dup2(written, 2)
         os.environ['HYPOTHESIS_STORAGE_DIRECTORY'] = folder
@@ -122,26 +130,26 @@ def run_mutant(module: str, source: str, calls: list[list[str]], limit: float) -
         code = run_tests(calls)
       finally:
         os._exit(code)
-    status = _wait(child, began + limit)
+    status, used = _wait(child, time.monotonic() + 10 * limit)
     os.close(written)
-    verdict = TIMEOUT if status is None else KILLED if status else SURVIVED
-    return Outcome(verdict, time.monotonic() - began, log.read_text(errors='replace'))
+    out_of_time = os.WIFSIGNALED(status) and os.WTERMSIG(status) in OUT_OF_TIME
+    verdict = TIMEOUT if out_of_time else KILLED if status else SURVIVED
+    return Outcome(verdict, used.ru_utime + used.ru_stime, log.read_text(errors='replace'))
 
 
-def _wait(child: int, until: float) -> Optional[int]:
-  """Its status, or None where its time is up; what it has begun ends with it."""
+def _wait(child: int, until: float) -> tuple[int, resource.struct_rusage]:
+  """Its status and what it took; it and what it has begun end at that time, or when we do."""
   try:
     while time.monotonic() < until:
-      done, status = os.waitpid(child, os.WNOHANG)
+      done, status, used = os.wait4(child, os.WNOHANG)
       if done:
-        child = 0
-        return status
+        return status, used
       time.sleep(0.02)
-    return None
   finally:
-    if child:
+    with contextlib.suppress(ProcessLookupError):
       os.killpg(child, signal.SIGKILL)
-      os.waitpid(child, 0)
+  _, status, used = os.wait4(child, 0)
+  return status, used
 
 
 def read_table(path: str) -> list[Row]:
@@ -215,7 +223,7 @@ def try_module(
   chosen = choose(of_use, options.most, options.seed)
   print(f'{module}: {len(chosen)} mutants, {plain.seconds:.1f} s where all is well', flush=True)
   for mutation in chosen:
-    outcome = run_mutant(module, mutation.source, calls, limit=20 + 3 * plain.seconds)
+    outcome = run_mutant(module, mutation.source, calls, limit=10 + 3 * plain.seconds)
     row = row_of(module, mutation, outcome.verdict, ' ; '.join(map(' '.join, calls)))
     write_table(options.table, merged(read_table(options.table), [row], possible))
     change = f'{row["line"]}: {row["before"]}  ->  {row["after"]}'
