@@ -37,7 +37,7 @@ import fl_research  # noqa: F401  its settings of TensorFlow, before that is imp
 from tests import build_files, changed, mutations
 
 ROOT = changed.ROOT
-COLUMNS = ('module', 'line', 'before', 'after', 'verdict', 'tests', 'date', 'note')
+COLUMNS = ('module', 'place', 'before', 'after', 'verdict', 'tests', 'date', 'note')
 SLOW_IMPORTS = ('tensorflow', 'tensorflow_federated', 'pandas', 'scipy.stats', 'hypothesis')
 LONGEST = 1200.0
 LONGEST_TEXT = 120
@@ -160,13 +160,14 @@ def read_table(path: str) -> list[Row]:
 
 
 def row_of(module: str, mutation: mutations.Mutation, verdict: str = '', tests: str = '') -> Row:
+  place = f'{mutation.line}:{mutation.column}'
   texts = (mutation.before[:LONGEST_TEXT], mutation.after[:LONGEST_TEXT])
   today = datetime.date.today().isoformat()
-  return dict(zip(COLUMNS, (module, str(mutation.line), *texts, verdict, tests, today, '')))
+  return dict(zip(COLUMNS, (module, place, *texts, verdict, tests, today, '')))
 
 
 def text_of(row: Row) -> tuple[str, ...]:
-  """What a mutant changes, wherever its line is."""
+  """What a mutant changes, wherever it is."""
   return row['module'], row['before'], row['after']
 
 
@@ -176,10 +177,10 @@ def merged(old: list[Row], new: list[Row], possible: list[Row]) -> list[Row]:
   Args:
     old: the table.
     new: rows of one module.
-    possible: all mutants of that module as it is now. Old rows move with their lines; what is no
+    possible: all mutants of that module as it is now. Old rows move with their code; what is no
       longer possible is left out.
   """
-  key = lambda row: (*text_of(row), row['line'])
+  key = lambda row: (*text_of(row), row['place'])
   rows = {key(row): row for row in old if row['module'] != possible[0]['module']}
   before = [row for row in old if row['module'] == possible[0]['module']]
   left = {key(row): row for row in possible}
@@ -187,12 +188,13 @@ def merged(old: list[Row], new: list[Row], possible: list[Row]) -> list[Row]:
     for row in list(before):
       of = (at for at in left if (at == key(row) if exact else at[:-1] == text_of(row)))
       if at := next(of, None):
-        rows[at] = {**row, 'line': left.pop(at)['line']}
+        rows[at] = {**row, 'place': left.pop(at)['place']}
         before.remove(row)
   for row in new:
     note = rows[key(row)]['note'] if key(row) in rows and row['verdict'] == SURVIVED else ''
     rows[key(row)] = {**row, 'note': note}
-  return sorted(rows.values(), key=lambda row: (row['module'], int(row['line']), row['after']))
+  place = lambda row: [int(number) for number in row['place'].split(':')]
+  return sorted(rows.values(), key=lambda row: (row['module'], place(row), row['after']))
 
 
 def write_table(path: str, rows: list[Row]) -> None:
@@ -226,7 +228,7 @@ def try_module(
     outcome = run_mutant(module, mutation.source, calls, limit=10 + 3 * plain.seconds)
     row = row_of(module, mutation, outcome.verdict, ' ; '.join(map(' '.join, calls)))
     write_table(options.table, merged(read_table(options.table), [row], possible))
-    change = f'{row["line"]}: {row["before"]}  ->  {row["after"]}'
+    change = f'{row["place"]}: {row["before"]}  ->  {row["after"]}'
     print(f'  {outcome.verdict:8} {outcome.seconds:5.1f} s  {change}', flush=True)
 
 
@@ -274,7 +276,8 @@ def main() -> None:
   if not calls:
     parser.error(f'--module={module}: no test imports it; name some with --tests')
   lines = options.lines.split(',') if options.lines else None
-  try_module(module, calls, options, lambda row: lines is None or row['line'] in lines)
+  is_there = lambda row: lines is None or row['place'].split(':')[0] in lines
+  try_module(module, calls, options, is_there)
 
 
 if __name__ == '__main__':

@@ -54,13 +54,14 @@ class Mutation(NamedTuple):
   """One mistake.
 
   Attributes:
-    line: where it is, in the file as it stands.
+    line, column: where it is, in the file as it stands.
     before: the expression or statement.
     after: what it becomes.
     source: the whole file with it.
   """
 
   line: int
+  column: int
   before: str
   after: str
   source: str
@@ -74,7 +75,7 @@ def of(source: str) -> Iterator[Mutation]:
       put(mutant)
       text = ast.unparse(ast.fix_missing_locations(tree))
       put(node)
-      yield Mutation(node.lineno, _text(node), _text(mutant), text)
+      yield Mutation(node.lineno, node.col_offset, _text(node), _text(mutant), text)
 
 
 def _text(node: ast.AST) -> str:
