@@ -61,6 +61,7 @@ def test_full_batch():
   batches = order(7, FULL_BATCH, 2)
   assert batches.shape == (2, 7)
   assert [sorted(batch) for batch in batches] == [list(range(7))] * 2
+  assert order(1, FULL_BATCH, 1).tolist() == [[0]]
 
 
 @pytest.mark.parametrize('batch_size', [3, FULL_BATCH])

@@ -190,6 +190,22 @@ def test_what_lies_between_0_and_1(column, share):
   assert metrics.is_share(column) == share
 
 
+@pytest.mark.parametrize(
+  'column, falls',
+  [
+    ('eval/accuracy', False),
+    ('train/loss', True),
+    ('eval/recall_at_5', False),
+    ('eval_clients/loss_p90', True),
+    ('eval_clients/recall_at_5_worst10', False),
+    ('eval_clients/accuracy_sd', True),
+    ('eval_clients/accuracy_worsened', True),
+  ],
+)
+def test_what_improves_by_falling(column, falls):
+  assert metrics.improves_by_falling(column) == falls
+
+
 def test_auc_of_classes_is_each_against_the_rest():
   generator = np.random.default_rng(5)
   labels = generator.integers(0, 4, 60)

@@ -51,11 +51,21 @@ def test_neighbours_share_nothing():
     assert all(one != other for one, other in itertools.combinations(found, 2))
 
 
+def _splitmix(seed, place):
+  """What the generator that starts at a seed gives at a place, in Python's own integers."""
+  word = 2**64 - 1
+  z = (seed + (place + 1) * 0x9E3779B97F4A7C15) & word
+  z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & word
+  z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & word
+  return z ^ (z >> 31)
+
+
 def test_orders_are_splitmix64s():
-  # The first outputs of the generator that starts at 1234567, and the places in their order.
+  # Its first outputs, as published.
   numbers = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
-  [order] = random_streams.orders([1234567], [4])
-  assert order.tolist() == np.argsort(numbers).tolist()
+  assert [_splitmix(1234567, place) for place in range(4)] == numbers
+  [order] = random_streams.orders([1234567], [500])
+  assert order.tolist() == np.argsort([_splitmix(1234567, p) for p in range(500)]).tolist()
 
 
 def test_orders_are_each_keys_own_and_all_are_as_likely():
@@ -94,6 +104,7 @@ def test_large_seeds():
 def test_the_systems_generator_draws_as_numpys_and_never_the_same():
   system = random_streams.SystemGenerator()
   numbers = system.random(1000)
+  assert numbers.shape == (1000,)
   assert np.all((numbers >= 0) & (numbers < 1)) and abs(numbers.mean() - 0.5) < 0.06
   assert np.any(numbers != system.random(1000))
   chosen = system.choice(40, 40, replace=False, shuffle=False)

@@ -143,6 +143,11 @@ def test_krum_of_equal_scores_is_the_first_client():
   np.testing.assert_array_equal(_combine('krum', corners, f=0), corners[0])
 
 
+def test_krum_of_too_few_clients_looks_at_one_neighbour():
+  updates = np.array([[0, 0], [1, 0], [10, 0], [12, 0]], np.float32)
+  np.testing.assert_array_equal(_combine('krum', updates, f=3), updates[0])
+
+
 def test_distances_of_updates_that_lie_close_together():
   # Far from the origin, near to each other: float32 products would leave nothing but rounding.
   rng = np.random.default_rng(3)

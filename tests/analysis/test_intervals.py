@@ -63,6 +63,25 @@ def test_one_number_has_no_interval(method):
   assert not interval.excludes(0)
 
 
+def test_two_numbers_have_one():
+  two = np.array([1.0, 3.0])
+  by_t, by_resampling = (intervals.interval(two, method) for method in intervals.METHODS)
+  assert by_t == intervals.t_interval(two) != by_resampling
+  assert by_resampling == intervals.bootstrap_interval(two, seed=0) == (1.0, 3.0)
+
+
+def test_the_default_seed_is_0():
+  values = np.array([1.0, 2.0, 4.0, 7.0, 11.0, 16.0, 22.0])
+  expected = intervals.bootstrap_interval(values, seed=0)
+  assert intervals.bootstrap_interval(values) == expected
+  assert intervals.interval(values, 'bootstrap') == expected
+
+
+def test_the_ends_belong_to_an_interval():
+  interval = intervals.Interval(1.0, 2.0)
+  assert [interval.excludes(value) for value in (0.9, 1.0, 2.0, 2.1)] == [True, False, False, True]
+
+
 def test_unknown_method():
   with pytest.raises(ValueError, match='normal: unknown; there are t, bootstrap'):
     intervals.interval(np.ones(3), 'normal')

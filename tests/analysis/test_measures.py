@@ -18,6 +18,8 @@ CURVES = {
   'after a dip': ([0, 5, 10, 20], [0.0, 0.5, 0.2, 0.9], 0.7, False, 15.0),
   'a peak counts': ([0, 5, 10], [0.0, 0.8, 0.2], 0.4, False, 2.5),
   'uneven points': ([0, 1, 9], [0.0, 0.4, 0.8], 0.5, False, 3.0),
+  'just at the end': ([0, 10], [0.1, 0.5], 0.5, False, 10.0),
+  'a loss that falls just so far': ([0, 4], [2.0, 1.5], 1.5, True, 4.0),
   'a loss that falls': ([0, 4, 8], [2.0, 3.0, 1.0], 1.5, True, 6.0),
 }
 
@@ -87,12 +89,14 @@ def test_last_n_mean_never_counts_the_untrained_model(tmp_path):
   np.testing.assert_allclose(found.loc['run', 'value'], 0.7)
   assert found.loc['run', 'rounds'] == 2
   assert np.isnan(found.loc['untrained', 'value'])
+  assert found.loc['untrained', ['rounds', 'measured']].tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
   'text, expected, falls',
   [
     ('train/accuracy last 100', measures.Measure('train/accuracy', 'last', 100), False),
+    ('train/accuracy last 1', measures.Measure('train/accuracy', 'last', 1), False),
     ('eval/loss final', measures.Measure('eval/loss', 'final'), True),
     ('eval/accuracy rounds to 0.97', measures.Measure('eval/accuracy', 'rounds to', 0.97), True),
     (
@@ -126,8 +130,19 @@ def test_measure_of_runs(runs):
   np.testing.assert_allclose(value('eval/accuracy final'), [0.8, 0.2, np.nan])
   np.testing.assert_allclose(value('eval/accuracy last 4'), [0.6, 0.25, np.nan])
   np.testing.assert_allclose(value('eval/accuracy rounds to 0.5'), [2.5, np.nan, np.nan])
-  with pytest.raises(UsageError, match=r'eval/f1: no column of metrics\.csv'):
-    value('eval/f1 final')
+  for form in ('final', 'last 2', 'rounds to 0.5'):
+    with pytest.raises(UsageError, match=r'eval/f1: no column of metrics\.csv'):
+      value(f'eval/f1 {form}')
+
+
+def test_no_more_rounds_are_looked_at_than_the_runs_have(tmp_path):
+  assert [measures.window(rounds) for rounds in (3, 10, 109, 110, 9999)] == [1, 1, 10, 11, 100]
+  write_run(tmp_path / 'a', {'eval/accuracy': [0.1, 0.6, 0.2]})
+  write_run(tmp_path / 'b', {'eval/accuracy': [0.1, 0.6, 0.2, 0.3]})
+  runs = load_runs(tmp_path)
+  assert measures.choose_measure('eval/accuracy last 2', runs).number == 2
+  with pytest.raises(UsageError, match='the runs have 2 rounds only'):
+    measures.choose_measure('eval/accuracy last 3', runs)
 
 
 def test_a_diverged_run_has_no_result_but_a_target_reached_before(tmp_path):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fl_research import random_streams
 from fl_research.population import cohorts, devices, participation
 
 
@@ -47,6 +48,11 @@ def test_stragglers_do_whole_epochs_from_one_to_all():
   assert all(p.plan(r).stragglers == 18 for r in range(5))
 
 
+def test_stragglers_of_two_epochs_do_one_or_both():
+  p = _participation(straggler_fraction=1.0, epochs=2.0)
+  assert set(np.concatenate([p.plan(r).epochs for r in range(5)])) == {1.0, 2.0}
+
+
 def test_stragglers_of_one_epoch_do_part_of_it():
   plan = _participation(straggler_fraction=1.0, epochs=1.0).plan(1)
   assert np.all((plan.epochs > 0) & (plan.epochs <= 1)) and plan.epochs.min() < 0.5
@@ -66,12 +72,13 @@ def test_dropouts_are_as_frequent_as_they_should_be():
 
 
 def test_over_selection_keeps_the_fastest():
-  p = _participation(wanted=8)
-  plan = p.plan(2)
-  sizes = p.sampler.sizes
-  seconds = p.devices.seconds(plan.selected, 5 * sizes[plan.selected], 1000, 1000)
-  fastest = plan.selected[np.argsort(seconds)[:8]]
-  np.testing.assert_array_equal(plan.uploading, np.sort(fastest))
+  p = _participation(wanted=8, bytes_down=4_000_000)  # Training and download take about as long.
+  for round_num in range(5):
+    plan = p.plan(round_num)
+    visited = 5 * p.sampler.sizes[plan.selected]
+    seconds = p.devices.seconds(plan.selected, visited, 4_000_000, 1000)
+    fastest = plan.selected[np.argsort(seconds)[:8]]
+    np.testing.assert_array_equal(plan.uploading, np.sort(fastest))
 
 
 def test_clock_adds_up():
@@ -88,3 +95,10 @@ def test_spread_is_lognormal_and_belongs_to_the_client():
   assert np.median(seconds) == pytest.approx(1.0, abs=0.03)
   alone = clock.seconds(np.array([17]), np.ones(1), 0, 0)
   assert alone[0] == seconds[17]
+
+
+def test_speed_and_connection_have_a_draw_each():
+  clock = devices.Devices(2.0, 10.0, 5.0, 0.5, seed=1)
+  seconds = clock.seconds(np.array([16, 17]), np.array([3, 3]), 20, 10)
+  z = [random_streams.generator(1, 'device', client).normal(size=2) for client in (16, 17)]
+  np.testing.assert_allclose(seconds, [6 * np.exp(a / 2) + 4 * np.exp(b / 2) for a, b in z])

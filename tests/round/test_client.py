@@ -8,6 +8,8 @@ from fl_research import client_data, models, optimizers
 from fl_research.datasets.federated_data import Problem
 from fl_research.models import specification
 from fl_research.round import client as client_lib
+from tests.algorithms import harness
+from tests.oracles import softmax_regression as problem
 
 X = np.random.default_rng(0).normal(size=(8, 8, 8, 1)).astype(np.float32)
 EXAMPLES = {'x': X, 'y': np.arange(8, dtype=np.int32) % 3}
@@ -54,3 +56,16 @@ def test_every_call_of_a_round_draws_anew(calls):
   for i, one in enumerate(found):
     for other in found[:i]:
       assert np.abs(np.asarray(one) - other).max() > 1e-4
+
+
+@pytest.mark.parametrize('epochs', [0.5, 1, 1.5, 2])
+def test_a_gradient_of_one_pass_counts_each_example_once(epochs):
+  data = harness.cohorts(epochs=epochs, rounds=1)[0][0]
+  model = harness.model()
+  client = client_lib.Client(model, optimizers.build('sgd', 0.1, {}), data)
+  gradient, trained = client.gradient(map(tf.constant, model.initial_weights[0]), one_pass=True)
+  first = list(problem.batches(data))[:3]
+  x, y = (np.concatenate(part) for part in zip(*first))
+  for found, expected in zip(gradient, problem.gradient(model.initial_weights[0], x, y)):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+  assert (int(trained.num_steps), float(trained.sums['num'])) == (1, len(y))

@@ -113,3 +113,10 @@ def test_numbers_of_clients_are_those_that_count_the_methods_own_among_them():
 def test_the_virtual_clock_waits_for_the_slowest():
   clock = devices.Devices(2.0, 50.0, 1.0, 0.0, seed=0)
   assert trained().simulated_seconds(clock) == pytest.approx(2 * 30 + 100 / 50 + 7)
+
+
+def test_nobody_who_uploads_takes_no_time():
+  nobody = types.SimpleNamespace(uploading=np.array([], int), epochs=np.array([]))
+  report = {'client': np.array([], int), 'values': np.zeros((0, len(REPORT)))}
+  empty = columns.TrainedRound(Process(), DATA, nobody, {'report': report})
+  assert empty.simulated_seconds(devices.Devices(2.0, 50.0, 1.0, 0.5, seed=0)) == 0.0

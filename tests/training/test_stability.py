@@ -40,10 +40,17 @@ def test_only_rounds_in_which_every_update_is_lost_count():
 )
 def test_a_loss_out_of_all_proportion(loss, first, complains):
   line = stability.complaint_of_loss(4, loss, first, SETTINGS)
-  assert bool(line) == complains
   if complains:
     assert line.startswith('round 4: the loss is ')
     assert '--client_learning_rate=0.5' in line
+  else:
+    assert line == ''
+
+
+def test_lost_updates_are_counted_in_words():
+  line = lambda count: stability.complaint_of_updates(4, count, SETTINGS)
+  assert line(1).startswith('round 4: the only update was infinite or NaN')
+  assert line(2).startswith('round 4: each of the 2 updates was infinite or NaN')
 
 
 @pytest.fixture(scope='module')
