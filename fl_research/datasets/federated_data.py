@@ -11,7 +11,7 @@ import dataclasses
 import enum
 import itertools
 import math
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -224,6 +224,39 @@ def contiguous_clients(
 
 
 @dataclasses.dataclass(frozen=True)
+class InputColumn:
+  """A named part of a vector x that came from one column of a table.
+
+  Attributes:
+    name: the column's name.
+    start, stop: the positions of x that it takes.
+    vocabulary: None for numbers; for an identifier, which takes one position, how many ids there
+      are: x holds 0 (unknown) to vocabulary - 1 as whole float32 numbers, to be embedded.
+  """
+
+  name: str
+  start: int
+  stop: int
+  vocabulary: Optional[int] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelScale:
+  """The unit of numbers that are predicted: y = mean + deviation * (a number of about 0 to 1).
+
+  Labels stay in their own units; models answer in them too, and learn in units of the deviation.
+
+  Attributes:
+    mean, deviation: float32 of a label's shape, over the training examples; deviation > 0.
+    names: what the numbers are called; empty where they have no names.
+  """
+
+  mean: np.ndarray
+  deviation: np.ndarray
+  names: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class PooledData:
   """A data set without clients.
 
@@ -236,6 +269,9 @@ class PooledData:
     coarse_labels: int32 [n] superclass of each training example where the set has one (CIFAR-100,
       for pachinko allocation).
     vocabulary_size: for matrix factorisation `(users, items)`; otherwise None.
+    inputs: what the positions of a vector x are, where they came from columns of a table.
+    label_scale: the unit of the numbers that are predicted; None for what is learnt as it is.
+    class_names: names of the classes or tags, in the order of their numbers; empty without names.
   """
 
   train: Examples
@@ -245,6 +281,9 @@ class PooledData:
   sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
   coarse_labels: Optional[np.ndarray] = None
   vocabulary_size: Optional[tuple[int, ...]] = None
+  inputs: Optional[tuple[InputColumn, ...]] = None
+  label_scale: Optional[LabelScale] = None
+  class_names: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,7 +295,10 @@ class FederatedData:
     test: central test examples (the union of the test clients where the set has only those).
     test_clients: clients with test examples of their own (the same people's later lines, or other
       people), for evaluation by client; None where there are none.
-    problem, num_classes, sources, vocabulary_size: as in `PooledData`.
+    problem, num_classes, sources, vocabulary_size, inputs, label_scale, class_names: as in
+      `PooledData`.
+    preprocessing: what was done to the values of a user's own files, as JSON-able data with arrays,
+      to be kept with the run; empty where nothing was.
   """
 
   train: Clients
@@ -266,6 +308,10 @@ class FederatedData:
   test_clients: Optional[Clients] = None
   sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
   vocabulary_size: Optional[tuple[int, ...]] = None
+  inputs: Optional[tuple[InputColumn, ...]] = None
+  label_scale: Optional[LabelScale] = None
+  class_names: tuple[str, ...] = ()
+  preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -31,6 +31,8 @@ class ModelSpec:
     problem: what is predicted.
     num_classes: number of classes, tags or tokens; 1 for regression.
     vocabulary_size: sizes of the tables of ids in x, `(users, items)`; None for other data.
+    inputs: what the positions of a vector x are, where they came from columns of a table.
+    label_scale: the unit of the numbers that are predicted; None for what is learnt as it is.
     hyperparameters: the model's own settings that differ from its defaults, by name.
   """
 
@@ -41,6 +43,8 @@ class ModelSpec:
   problem: Problem
   num_classes: int
   vocabulary_size: Optional[tuple[int, ...]] = None
+  inputs: Optional[tuple[federated_data.InputColumn, ...]] = None
+  label_scale: Optional[federated_data.LabelScale] = None
   hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   @classmethod
@@ -65,6 +69,8 @@ class ModelSpec:
       problem=data.problem,
       num_classes=data.num_classes,
       vocabulary_size=data.vocabulary_size,
+      inputs=data.inputs,
+      label_scale=data.label_scale,
       hyperparameters=dict(hyperparameters or {}),
     )
 

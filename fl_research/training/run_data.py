@@ -1,7 +1,8 @@
 """The data of one run: who trains on what, who is evaluated on what."""
 
+from collections.abc import Mapping
 import dataclasses
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 
@@ -149,7 +150,19 @@ def _deal_out(data: tasks.Data, settings: Settings) -> FederatedData:
   test_clients = partition.partition_test(
     train, pool.test, pool.problem, scheme, settings.seed, **parameters
   )
-  return FederatedData(train, pool.test, pool.problem, pool.num_classes, test_clients, pool.sources)
+  return FederatedData(
+    train, pool.test, test_clients=test_clients, preprocessing=_preprocessing(data), **_kept(pool)
+  )
+
+
+def _kept(data: tasks.Data) -> dict[str, Any]:
+  """What dealing examples to other clients leaves as it is."""
+  names = ('problem', 'num_classes', 'sources', 'vocabulary_size', 'inputs', 'label_scale')
+  return {name: getattr(data, name) for name in (*names, 'class_names')}
+
+
+def _preprocessing(data: tasks.Data) -> Mapping[str, Any]:
+  return data.preprocessing if isinstance(data, FederatedData) else {}
 
 
 def _note_dealing_anew(data: FederatedData, scheme: str, count: int, settings: Settings) -> None:
@@ -161,7 +174,7 @@ def _note_dealing_anew(data: FederatedData, scheme: str, count: int, settings: S
 
 
 def _as_pool(data: FederatedData) -> PooledData:
-  return PooledData(data.train.pooled(), data.test, data.problem, data.num_classes, data.sources)
+  return PooledData(data.train.pooled(), data.test, **_kept(data))
 
 
 def _test_on_own(data: FederatedData, settings: Settings) -> FederatedData:

@@ -1,0 +1,1 @@
+"""A user's own files: what was found in them, and one form for all of them."""
