@@ -23,6 +23,7 @@ _ORDER = (
   ),
   ('runtime',),
   ('datasets',),
+  ('importing',),
   ('client_data', 'metrics'),
   ('models',),
   ('optimizers',),
