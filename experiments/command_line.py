@@ -30,6 +30,8 @@ _DISK_ERRORS = (
   errno.EISDIR,
   errno.ENOTDIR,
 )
+_BESIDE = ('tensorflow', 'tensorflow_federated')
+"""What the wheel does not ask for, as pip cannot install it."""
 _DEFINE = {
   bool: flags.DEFINE_bool,
   int: flags.DEFINE_integer,
@@ -162,6 +164,15 @@ def run(main: Main, argv: Sequence[str]) -> int:
     # Whoever read our output has gone (`| head -1`); Python must not try to flush it again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     code = 0
+  except ModuleNotFoundError as error:
+    if error.name not in _BESIDE:
+      raise
+    code = _complain(
+      argv[0],
+      f'{error.name} is not installed, which goes beside this package and not with it (README.md, '
+      '"In Python")',
+      1,
+    )
   except OSError as error:
     if error.errno not in _DISK_ERRORS:
       raise

@@ -228,12 +228,22 @@ The module has `load(options)`, which takes `DatasetOptions` and returns `Pooled
 """
 
 NAMES = tuple(sorted(TASKS))
-"""Names that `get_task` knows."""
+"""Names that users type."""
+
+_GIVEN = Task(
+  '',
+  'data that a Python program brings',
+  default_model='mlp',
+  models=tuple(sorted({model for task in TASKS.values() for model in task.models})),
+)
 
 
 def get_task(name: str) -> Task:
-  """The task of that name; `UsageError` naming the nearest one when there is none."""
-  return registry.lookup('task', name, TASKS)
+  """The task of that name; `UsageError` naming the nearest one when there is none.
+
+  Data that a Python program brings have no name.
+  """
+  return registry.lookup('task', name, TASKS) if name else _GIVEN
 
 
 def load(name: str, options: DatasetOptions) -> Data:

@@ -8,6 +8,8 @@ Nothing here imports TensorFlow, so that `--help` and the refusal of bad flags t
 
 from collections.abc import Mapping
 import dataclasses
+import numbers
+import operator
 from typing import Any
 
 from fl_research import algorithms, registry, tasks
@@ -149,12 +151,18 @@ def from_flags(given: Mapping[str, Any]) -> Settings:
 
 
 def _typed(name: str, value: Any, kind: type) -> Any:
-  """A flag's value from its text."""
-  if not isinstance(value, str) or kind is str:
+  """A flag's value from its text, or from what a Python program gives for it."""
+  if value is None or type(value) is kind:
     return value
   try:
-    return _TRUTHS[value.lower()] if kind is bool else kind(value)
-  except (KeyError, ValueError) as error:
+    if isinstance(value, str):
+      return _TRUTHS[value.lower()] if kind is bool else kind(value)
+    if kind is str or (kind is float and isinstance(value, numbers.Real)):
+      return kind(value)
+    if kind is int and not isinstance(value, bool):
+      return operator.index(value)
+    raise TypeError(type(value))
+  except (KeyError, TypeError, ValueError) as error:
     raise UsageError(f'--{name}={value}: accepted is {_KINDS[kind]}') from error
 
 

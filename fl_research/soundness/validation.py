@@ -16,15 +16,19 @@ from fl_research.settings import Settings
 from fl_research.soundness import chains, privacy
 
 
-def validate(settings: Settings) -> None:
+def validate(settings: Settings, data_are_there: bool = False) -> None:
   """Checks all that can be checked before any data are read.
+
+  Args:
+    settings: what to check.
+    data_are_there: whether a Python program brings the data, so that no task need name them.
 
   Raises:
     UsageError: one line that names the first flag that is wrong, and what it accepts.
   """
   for field in settings_lib.fields():
     _check_field(field, getattr(settings, field.name))
-  if not settings.task:
+  if not settings.task and not data_are_there:
     raise UsageError(f'--task: must be given; accepted are {", ".join(tasks.NAMES)}')
   name = settings.experiment_name
   if not name.isprintable() or '/' in name or name in ('', '.', '..'):
