@@ -307,7 +307,8 @@ def run(
     progress = _train(settings, folder, process, data, loop, interrupted, remember, guarantee)
     for name, weights in process.models(progress.state).items():
       _save_model(folder, name, model, weights)
-    learning_curve.save(folder.metrics, folder.path / 'learning_curve.png', data.problem)
+    score = metrics.primary(data.problem, data.num_classes)
+    learning_curve.save(folder.metrics, folder.path / 'learning_curve.png', score)
     folder.finish(
       {
         'finished': loop.ended(progress),
@@ -378,7 +379,7 @@ def _train(
       'and count twice in epsilon'
     )
   bar = terminal.ProgressBar(
-    settings.total_rounds, max(last_round, 0), metrics.PRIMARY[data.problem]
+    settings.total_rounds, max(last_round, 0), metrics.primary(data.problem, data.num_classes)
   )
   observers: list[observer.Observer] = [_Tables(folder, last_round, settings.clients_csv)]
   with contextlib.ExitStack() as stack:

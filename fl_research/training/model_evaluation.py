@@ -128,7 +128,7 @@ class ModelEvaluation:
 
   def _distributed(self) -> list[str]:
     """The metrics whose distribution over clients is reported."""
-    return metrics.distributed(self._data.problem)
+    return metrics.distributed(self._data.problem, self._data.num_classes)
 
   def evaluate(
     self, weights: Sequence[Any], personal: Optional[evaluation_lib.PersonalColumns] = None
