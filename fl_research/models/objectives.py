@@ -33,6 +33,7 @@ sum of their weights).
 
 from collections import OrderedDict
 from collections.abc import Callable
+import math
 from typing import Optional
 
 import numpy as np
@@ -49,6 +50,12 @@ def class_scores(output: tf.Tensor) -> Columns:
   probabilities = tf.unstack(tf.nn.softmax(output), axis=1)
   names = metrics.score_names(len(probabilities))
   return OrderedDict(zip(names, probabilities, strict=True))
+
+
+def raw_outputs(output: tf.Tensor) -> Columns:
+  """A model's outputs [n, …] as columns."""
+  columns = tf.unstack(tf.reshape(output, [-1, math.prod(output.shape[1:])]), axis=1)
+  return OrderedDict((f'output_{number}', column) for number, column in enumerate(columns))
 
 
 def _largest_is(output: tf.Tensor, label: tf.Tensor) -> tf.Tensor:

@@ -5,15 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from fl_research import settings as settings_lib
-from fl_research import tasks
-from fl_research.datasets.federated_data import (
-  ContiguousClients,
-  FederatedData,
-  LabelScale,
-  Problem,
-)
-from fl_research.training import experiment
+from fl_research.datasets.federated_data import FederatedData, LabelScale, Problem
 from tests.training import runs
 
 SIZES = (136, 92, 50, 71, 113)
@@ -35,10 +27,7 @@ def farms(outputs=()) -> FederatedData:
   examples = {'x': x, 'y': y.astype(np.float32)}
   test = np.arange(count) % 5 == 0
   parts = [
-    ContiguousClients(
-      {name: array[rows] for name, array in examples.items()},
-      np.concatenate([[0], np.cumsum(np.bincount(farm[rows]))]),
-    )
+    runs.clients_of({name: array[rows] for name, array in examples.items()}, farm[rows])
     for rows in (~test, test)
   ]
   return FederatedData(
@@ -52,16 +41,9 @@ def farms(outputs=()) -> FederatedData:
 
 
 def run(folder, data, monkeypatch, **settings):
-  """A run with the default flags but these; its last row."""
-  monkeypatch.setattr(tasks, 'load', lambda *_: data)
-  place = {'output_dir': str(folder.parent), 'experiment_name': folder.name}
-  given = {'task': 'tabular', 'rounds_per_evaluation': 10, 'total_rounds': 20, **place, **settings}
-  experiment.run(settings_lib.Settings(**given), lambda: '')
-  return {
-    name: float(value)
-    for name, value in runs.rows(folder / 'metrics.csv')[-1].items()
-    if '/' in name and value
-  }
+  """The last row of a run with the default flags but these."""
+  row = runs.run_on(data, folder, monkeypatch, **{'total_rounds': 20, **settings}).last_row
+  return {name: float(value) for name, value in row.items() if '/' in name and value}
 
 
 @pytest.mark.parametrize('algorithm', ['fedavg', 'scaffold', 'ditto'])
@@ -98,3 +80,8 @@ def test_several_numbers(tmp_path, monkeypatch):
   errors = np.sqrt(np.mean((found - data.test['y']) ** 2, axis=0))
   assert errors[0] < 1.3 * NOISE and errors[1] < 1.3 * NOISE / 1000
   assert row['eval/loss'] == pytest.approx(np.mean(errors**2), rel=1e-5)
+  lines = runs.rows(tmp_path / 'run' / 'numbers.csv')
+  assert [line['number'] for line in lines] == ['yield_kg', 'yield_t']
+  np.testing.assert_allclose([float(line['rmse']) for line in lines], errors, rtol=1e-5)
+  r2 = [float(line['r2']) for line in lines]
+  assert row['eval/r2'] == pytest.approx(np.mean(r2), rel=1e-5)
