@@ -16,6 +16,11 @@ ModelWeights = tuple[tuple[Any, ...], tuple[()]]
 """(trainable, non-trainable) weights; no model of this library has non-trainable ones."""
 
 
+def _flat(numbers: np.ndarray) -> np.ndarray:
+  """float32 [k], which goes with predictions [n, k]."""
+  return np.asarray(numbers, np.float32).reshape(-1)
+
+
 class Model(tff.learning.models.FunctionalModel):
   """A network, and the loss and metrics of its problem, as pure functions.
 
@@ -92,6 +97,8 @@ class Model(tff.learning.models.FunctionalModel):
   ) -> tf.Tensor:
     """Raw outputs for a batch: logits, or predictions of regression and reconstruction.
 
+    Numbers that have a unit (`ModelSpec.label_scale`) are predicted in it.
+
     Args:
       model_weights: `(trainable, ())`, as `initial_weights`.
       x: [n, ...].
@@ -100,17 +107,21 @@ class Model(tff.learning.models.FunctionalModel):
         nothing is dropped.
     """
     x = tf.convert_to_tensor(x)
-    return self._network(tuple(model_weights[0]), x, seed if training else None)
+    output = self._network(tuple(model_weights[0]), x, seed if training else None)
+    scale = self._spec.label_scale
+    return output if scale is None else output * _flat(scale.deviation) + _flat(scale.mean)
 
   def loss(
     self, output: tf.Tensor, label: tf.Tensor, sample_weight: Optional[tf.Tensor] = None
   ) -> tf.Tensor:
-    """The batch's mean loss, weighted by what each example counts; see `objectives.mean_loss`."""
+    """What training descends, weighted by what each example counts; see `objectives.mean_loss`."""
     return objectives.mean_loss(self.example_metrics(output, label), sample_weight)
 
   def example_metrics(self, output: tf.Tensor, label: tf.Tensor) -> OrderedDict[str, tf.Tensor]:
     """Numbers per example, float32 [n] each, `num` and `loss` first; see `objectives`."""
-    return objectives.example_columns(self._spec.problem, output, label)
+    spec = self._spec
+    deviation = None if spec.label_scale is None else spec.label_scale.deviation
+    return objectives.example_columns(spec.problem, output, label, deviation, spec.class_weights)
 
   def keras_model(self, model_weights: Optional[ModelWeights] = None) -> tf.keras.Model:
     """A model of stock Keras layers with these weights (default: the initial ones).
@@ -120,7 +131,12 @@ class Model(tff.learning.models.FunctionalModel):
     """
     weights = self.initial_weights if model_weights is None else model_weights
     x = tf.keras.Input(self._spec.input_shape, dtype=np.dtype(self._spec.x_dtype).name)
-    return tf.keras.Model(x, self._network.keras(tuple(weights[0]), x, ''))
+    output = self._network.keras(tuple(weights[0]), x, '')
+    if self._spec.label_scale is not None:
+      scale = self._spec.label_scale
+      deviation, mean = _flat(scale.deviation).tolist(), _flat(scale.mean).tolist()
+      output = tf.keras.layers.Rescaling(deviation, mean, name='own_units')(output)
+    return tf.keras.Model(x, output)
 
   def _zero_sums(self) -> OrderedDict[str, tf.Tensor]:
     """The state of TFF's training metrics: sums of the columns that can be summed."""

@@ -33,6 +33,8 @@ class ModelSpec:
     vocabulary_size: sizes of the tables of ids in x, `(users, items)`; None for other data.
     inputs: what the positions of a vector x are, where they came from columns of a table.
     label_scale: the unit of the numbers that are predicted; None for what is learnt as it is.
+    class_weights: what an example counts in the training loss, by its class: float32 [classes], of
+      binary problems [2], of tags [tags, 2] (without the tag, with it); None where all count 1.
     hyperparameters: the model's own settings that differ from its defaults, by name.
   """
 
@@ -45,6 +47,7 @@ class ModelSpec:
   vocabulary_size: Optional[tuple[int, ...]] = None
   inputs: Optional[tuple[federated_data.InputColumn, ...]] = None
   label_scale: Optional[federated_data.LabelScale] = None
+  class_weights: Optional[np.ndarray] = None
   hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   @classmethod
@@ -76,9 +79,11 @@ class ModelSpec:
 
   @property
   def output_units(self) -> int:
-    """Width of the last layer: one logit per class, tag or token; one number otherwise."""
-    if self.problem in (Problem.BINARY, Problem.REGRESSION):
+    """Width of the last layer: a logit per class, tag or token, or the numbers predicted."""
+    if self.problem is Problem.BINARY:
       return 1
+    if self.problem is Problem.REGRESSION:
+      return int(np.prod(self.label_shape))
     if self.problem is Problem.RECONSTRUCTION:
       return int(np.prod(self.input_shape))
     return self.num_classes
@@ -125,6 +130,7 @@ class ModelSpec:
       self.problem is Problem.REGRESSION
       and np.dtype(self.x_dtype) == np.int32
       and self.input_shape == (2,)
+      and not self.label_shape
       and self.vocabulary_size is not None
       and len(self.vocabulary_size) == 2
     )

@@ -35,6 +35,7 @@ from fl_research.training import (
   checkpoints,
   client_states,
   evaluation,
+  final_answers,
   fine_tuning,
   learning_curve,
   model_evaluation,
@@ -62,6 +63,7 @@ class Outcome:
     reason: why it ended before the last round; empty when it did not.
     seconds: time this session took.
     diverged: whether it ended because no client sent a finite update any more.
+    answers: what the final model answers, class by class.
   """
 
   folder: run_folder.RunFolder
@@ -69,6 +71,7 @@ class Outcome:
   reason: str
   seconds: float
   diverged: bool = False
+  answers: final_answers.FinalAnswers = final_answers.NONE
 
 
 def build_model(settings: Settings, data: run_data.RunData):
@@ -334,10 +337,19 @@ def run(
     terminal.note(guarantee.words())
   with contextlib.closing(folder):
     remember = lambda: folder.finish({'runtime': context.report()})
-    progress = _train(settings, folder, process, data, loop, interrupted, remember, guarantee)
+
+    def describe(progress: loop_lib.Progress) -> final_answers.FinalAnswers:
+      weights, state = process.model_weights(progress.state), progress.state
+      at_the_end = (weights, state, progress.client_states)
+      return final_answers.save(folder.path, settings, process, data, scored, *at_the_end)
+
+    progress, answers = _train(
+      settings, folder, process, data, loop, interrupted, remember, describe, guarantee
+    )
     for name, weights in process.models(progress.state).items():
       _save_model(folder, name, model, weights)
-    learning_curve.save(folder.metrics, folder.path / 'learning_curve.png', data.problem)
+    score = metrics.primary(data.problem, data.num_classes)
+    learning_curve.save(folder.metrics, folder.path / 'learning_curve.png', score)
     folder.finish(
       {
         'finished': loop.ended(progress),
@@ -354,6 +366,7 @@ def run(
     reason,
     time.monotonic() - begin,
     loop.diverged(progress),
+    answers,
   )
 
 
@@ -382,11 +395,13 @@ def _train(
   loop: loop_lib.Loop,
   interrupted: Callable[[], str],
   remember: Callable[[], None],
+  describe: Callable[[loop_lib.Progress], final_answers.FinalAnswers],
   guarantee: Optional[guarantee_lib.Guarantee],
-) -> loop_lib.Progress:
+) -> tuple[loop_lib.Progress, final_answers.FinalAnswers]:
   """Runs the loop from where the folder stands, everything it tells going to the folder.
 
-  `remember` is called before each checkpoint; `guarantee` hears of rounds that are made again.
+  `remember` is called before each checkpoint, `describe` at the end, when clients' states can still
+  be read; `guarantee` hears of rounds that are made again.
   """
   states = client_states.build(process, folder.checkpoints)
   store = checkpoints.CheckpointStore(folder.checkpoints, settings.checkpoints_to_keep, states)
@@ -408,7 +423,7 @@ def _train(
       'and count twice in epsilon'
     )
   bar = terminal.ProgressBar(
-    settings.total_rounds, max(last_round, 0), metrics.PRIMARY[data.problem]
+    settings.total_rounds, max(last_round, 0), metrics.primary(data.problem, data.num_classes)
   )
   observers: list[observer.Observer] = [_Tables(folder, last_round, settings.clients_csv)]
   with contextlib.ExitStack() as stack:
@@ -418,7 +433,8 @@ def _train(
       observers.append(stack.enter_context(contextlib.closing(board)))
     observers += [stack.enter_context(bar), terminal.Complaints()]
     loop.run(progress, [*observers, _Saver(store, remember), _Pauses(interrupted)])
-  return progress
+    answers = describe(progress)
+  return progress, answers
 
 
 class _Tables(observer.Observer):

@@ -16,6 +16,7 @@ from fl_research.training import (
   checkpoints,
   evaluation,
   experiment,
+  final_answers,
   run_data,
   run_folder,
   tables,
@@ -28,6 +29,8 @@ from fl_research.training import (
 )
 
 METRICS, CLIENTS = 'evaluation.csv', 'evaluation_clients.csv'
+PREFIX = 'evaluation_'
+"""What the names of the other files begin with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,17 +40,20 @@ class Reevaluation:
   Attributes:
     row: the evaluation columns of metrics.csv, `round` first.
     files: the CSVs that were written.
+    answers: what the model answers, class by class, and the files that say so.
   """
 
   row: Mapping[str, Any]
   files: tuple[pathlib.Path, ...]
+  answers: final_answers.FinalAnswers = final_answers.NONE
 
 
 def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
   """Evaluates the final model of a run, on all its test data and client by client.
 
   Writes `evaluation.csv`, one row with the evaluation columns of metrics.csv, and
-  `evaluation_clients.csv`, with the columns of clients.csv, into the run's folder.
+  `evaluation_clients.csv`, with the columns of clients.csv, into the run's folder; also
+  `evaluation_classes.csv` and so on, as `final_answers` has them.
 
   Args:
     path: the run's folder, absolute.
@@ -72,19 +78,22 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
   weights = _weights(path / 'model.npz', model)
   scored = experiment.build_evaluation(settings, process, data)
   personal = evaluation.personal_evaluator(process, data.train, settings)
+  described = (path, settings, process, data, scored, weights)
   if personal is None:
     row, client_rows = scored.evaluate(weights)
+    answers = final_answers.save(*described, prefix=PREFIX)
   else:
     progress = _last_progress(path / 'checkpoints', process, manifest['rounds'])
     at_the_end = personal.at(progress.state, progress.client_states)
     row, client_rows = scored.evaluate(weights, at_the_end)
+    answers = final_answers.save(*described, progress.state, progress.client_states, PREFIX)
     if progress.client_states is not None:
       progress.client_states.close()
   row = {'round': manifest['rounds'], **{name: row.get(name) for name in scored.columns()}}
   files = (path / METRICS, path / CLIENTS)
   _write(files[0], [row])
   _write(files[1], [{'round': manifest['rounds'], **each} for each in client_rows])
-  return Reevaluation(row, files)
+  return Reevaluation(row, files, answers)
 
 
 def _weights(path: pathlib.Path, model) -> tuple[np.ndarray, ...]:

@@ -8,7 +8,15 @@ import numpy as np
 
 from fl_research import aggregation, metrics, models, random_streams, registry, tasks
 from fl_research import settings as settings_lib
-from fl_research.datasets import federated_data, files, partition, passport, relabelled, splits
+from fl_research.datasets import (
+  class_weights,
+  federated_data,
+  files,
+  partition,
+  passport,
+  relabelled,
+  splits,
+)
 from fl_research.datasets.federated_data import (
   Clients,
   ContiguousClients,
@@ -46,6 +54,7 @@ class RunData:
     passport: measures of how unequal the training clients are.
     tests_clients: whether the central test examples are clients' own, and not only dealt out to
       them.
+    class_names: names of the classes or tags; empty without names.
   """
 
   train: Clients
@@ -61,6 +70,7 @@ class RunData:
   sources: dict[str, str]
   passport: passport.Passport
   tests_clients: bool = False
+  class_names: tuple[str, ...] = ()
 
 
 def load(settings: Settings) -> RunData:
@@ -85,6 +95,7 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
     train = _one_client(train)
   model = settings.model or tasks.get_task(settings.task).default_model
   spec = ModelSpec.from_data(data, settings.hyperparameters_of(model))
+  spec = dataclasses.replace(spec, class_weights=_class_weights(train, data, settings))
   models.check(model, spec)
   cohort_size = _cohort_size(train, settings)
   own = settings.hyperparameters_of(settings.aggregator)
@@ -104,6 +115,7 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
     sources=dict(data.sources),
     passport=passport_of_split,
     tests_clients=bool(settings.own_test_fraction) or _keeps_clients(data, settings),
+    class_names=tuple(data.class_names),
   )
 
 
@@ -238,6 +250,18 @@ def _check_auc(data: tasks.Data, settings: Settings) -> None:
       f'--evaluate_auc=true: only read for more than two classes, and {settings.task} is a '
       f'{data.problem.value} problem{always}'
     )
+
+
+def _class_weights(train: Clients, data: tasks.Data, settings: Settings) -> Optional[np.ndarray]:
+  """What examples count in training by their class; None where all count the same."""
+  if settings.class_weighting == 'none':
+    return None
+  if data.problem not in class_weights.WEIGHTED:
+    raise UsageError(
+      f'--class_weighting={settings.class_weighting}: {settings.task} has no classes to weight '
+      f'(it is a {data.problem.value} problem); accepted is none'
+    )
+  return class_weights.balanced(train, data.problem, data.num_classes)
 
 
 def _hold_out(clients: Clients, settings: Settings) -> tuple[Clients, Optional[Clients]]:

@@ -3,6 +3,7 @@
 <output_dir>/<experiment_name>/
   metrics.csv  clients.csv  hparams.csv  manifest.json
   checkpoints/  logdir/  model.npz  model.keras  learning_curve.png
+  classes.csv  confusion.csv  confusion.png  of classes;  numbers.csv  of several numbers
   run.lock  while a process is at work in it
 """
 

@@ -9,9 +9,10 @@ def print_reevaluation(found: reevaluation.Reevaluation) -> None:
   for name, value in found.row.items():
     if name != 'round' and value is not None:
       figures[name] = f'{value:.4f}'
-  for path in found.files:
-    figures[path.stem.replace('_', ' ')] = str(path)
-  terminal.print_summary(found.files[0].parent.name, figures)
+  figures.update(found.answers.figures)
+  for path in (*found.files, *found.answers.files):
+    figures[path.name.replace('_', ' ')] = str(path)
+  terminal.print_summary(found.files[0].parent.name, figures, found.answers.complaint)
 
 
 def print_outcome(outcome: experiment.Outcome) -> None:
@@ -26,6 +27,7 @@ def print_outcome(outcome: experiment.Outcome) -> None:
       figures[name] = f'{float(value):.4f}'
     if name.startswith('privacy/') and value:
       figures[name] = f'{float(value):.4g}'
+  figures.update(outcome.answers.figures)
   for name in ('bytes_up', 'bytes_down'):
     if row.get(name):
       figures[f'{name} per round'] = f'{int(row[name]):,}'
@@ -33,6 +35,8 @@ def print_outcome(outcome: experiment.Outcome) -> None:
   path = outcome.folder.path
   figures['metrics'] = str(outcome.folder.metrics)
   figures['learning curve'] = str(path / 'learning_curve.png')
+  for file in outcome.answers.files:
+    figures[file.stem] = f'{figures[file.stem]}, {file}' if file.stem in figures else str(file)
   figures['model'] = f'{path / "model.npz"}, {path / "model.keras"}'
   title = path.name + (f' ({outcome.reason})' if outcome.reason else '')
-  terminal.print_summary(title, figures)
+  terminal.print_summary(title, figures, outcome.answers.complaint)

@@ -63,7 +63,10 @@ def loss_and_accuracy(weights, examples):
 def test_a_run_leaves_all_its_files(done):
   assert sorted(path.name for path in done.iterdir()) == [
     'checkpoints',
+    'classes.csv',
     'clients.csv',
+    'confusion.csv',
+    'confusion.png',
     'hparams.csv',
     'learning_curve.png',
     'logdir',
@@ -210,8 +213,10 @@ def test_evaluating_again_gives_the_last_row(done, capsys):
   evaluated = runs.rows(done / 'evaluation_clients.csv')
   clients = runs.rows(done / 'clients.csv')
   assert evaluated == [r for r in clients if r['round'] == '6' and r['phase'] != 'train']
-  for name in ('evaluation.csv', 'evaluation_clients.csv'):
-    (done / name).unlink()
+  for name in ('classes.csv', 'confusion.csv', 'confusion.png'):
+    assert (done / f'evaluation_{name}').read_bytes() == before[name]
+  for path in done.glob('evaluation*'):
+    path.unlink()
   assert {p.name: p.read_bytes() for p in done.iterdir() if p.is_file()} == before
 
 
