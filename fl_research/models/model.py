@@ -1,6 +1,7 @@
 """A `tff.learning.models.FunctionalModel` without variables and without Keras inside."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -8,12 +9,25 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import metrics, random_streams
+from fl_research.models import frozen as frozen_lib
 from fl_research.models import initializers, objectives
 from fl_research.models import layers as layers_lib
 from fl_research.models.specification import ModelSpec
 
 ModelWeights = tuple[tuple[Any, ...], tuple[()]]
 """(trainable, non-trainable) weights; no model of this library has non-trainable ones."""
+
+
+def first_weights(
+  network: layers_lib.Layer, spec: ModelSpec, seed: int, initializer: str = ''
+) -> list[np.ndarray]:
+  """What a network begins with, as a function of the run's seed."""
+  generator = random_streams.generator(seed, 'initial weights')
+  weights, _ = network.initialise(spec.input_shape, generator)
+  if not initializer:
+    return weights
+  generator = random_streams.generator(seed, 'initializer')
+  return initializers.redraw(initializer, network.weight_names, weights, generator)
 
 
 class Model(tff.learning.models.FunctionalModel):
@@ -28,16 +42,26 @@ class Model(tff.learning.models.FunctionalModel):
     seed: the run's seed, which fixes the initial weights.
     initializer: how kernels are drawn, one of `initializers.INITIALIZERS`; as the network has it
       when empty.
+    start: the weights to begin with; drawn when None.
+    frozen: for each weight whether it stays as it is, so that it is none of the model's (see
+      `frozen`).
   """
 
-  def __init__(self, network: layers_lib.Layer, spec: ModelSpec, seed: int, initializer: str = ''):
+  def __init__(
+    self,
+    network: layers_lib.Layer,
+    spec: ModelSpec,
+    seed: int,
+    initializer: str = '',
+    start: Optional[Sequence[np.ndarray]] = None,
+    frozen: Sequence[bool] = (),
+  ):
+    weights = first_weights(network, spec, seed, initializer) if start is None else start
+    if any(frozen):
+      network = frozen_lib.Frozen(network, weights, frozen)
+      weights = network.trained(weights)
     self._network = network
     self._spec = spec
-    generator = random_streams.generator(seed, 'initial weights')
-    weights, _ = network.initialise(spec.input_shape, generator)
-    if initializer:
-      generator = random_streams.generator(seed, 'initializer')
-      weights = initializers.redraw(initializer, network.weight_names, weights, generator)
     super().__init__(
       initial_weights=(tuple(weights), ()),
       predict_on_batch_fn=tf.function(self.predict_on_batch),
@@ -119,8 +143,17 @@ class Model(tff.learning.models.FunctionalModel):
     `tf.keras.models.load_model` and nothing else.
     """
     weights = self.initial_weights if model_weights is None else model_weights
-    x = tf.keras.Input(self._spec.input_shape, dtype=np.dtype(self._spec.x_dtype).name)
-    return tf.keras.Model(x, self._network.keras(tuple(weights[0]), x, ''))
+    return self._network.keras_model(tuple(weights[0]), self._spec.input_shape, self._spec.x_dtype)
+
+  @property
+  def has_keras_model(self) -> bool:
+    """Whether there is a Keras model that computes the same."""
+    return self._network.has_keras_model
+
+  def named_weights(self, weights: Sequence[Any]) -> dict[str, Any]:
+    """All weights by name, those that are frozen too, from the trainable ones."""
+    frozen = self._network.constants if isinstance(self._network, frozen_lib.Frozen) else {}
+    return {**dict(zip(self.weight_names, weights, strict=True)), **frozen}
 
   def _zero_sums(self) -> OrderedDict[str, tf.Tensor]:
     """The state of TFF's training metrics: sums of the columns that can be summed."""

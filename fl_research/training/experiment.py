@@ -74,7 +74,8 @@ class Outcome:
 def build_model(settings: Settings, data: run_data.RunData):
   """The model that the settings name."""
   name = settings.model or tasks.get_task(settings.task).default_model
-  return models.build(name, data.spec, settings.seed, settings.initializer)
+  own = (settings.initializer, settings.initial_model, settings.freeze)
+  return models.build(name, data.spec, settings.seed, *own)
 
 
 def build_process(
@@ -432,8 +433,10 @@ class _Pauses(observer.Observer):
 def _save_model(folder: run_folder.RunFolder, name: str, model, weights) -> None:
   """Saves a final model as arrays by name, and as a Keras file."""
   buffer = io.BytesIO()
-  np.savez(buffer, **dict(zip(model.weight_names, weights)))
+  np.savez(buffer, **model.named_weights(weights))
   atomic_files.write_atomically(folder.path / f'{name}.npz', buffer.getvalue())
   temporary = folder.path / f'{name}.tmp.keras'
+  if not model.has_keras_model:
+    return
   model.keras_model((weights, ())).save(temporary)
   atomic_files.rename(temporary, folder.path / f'{name}.keras')

@@ -16,6 +16,7 @@ from fl_research.datasets.federated_data import (
   PooledData,
   Problem,
 )
+from fl_research.models import own as own_models
 from fl_research.models.specification import ModelSpec
 from fl_research.population import cohorts
 from fl_research.registry import UsageError
@@ -42,7 +43,7 @@ class RunData:
     availability: who can be drawn when; None where always everybody can.
     problem, num_classes: what is predicted.
     spec: what a model must accept.
-    sources: checksums of the files read.
+    sources: checksums of the files read, those of the model's too.
     passport: measures of how unequal the training clients are.
     tests_clients: whether the central test examples are clients' own, and not only dealt out to
       them.
@@ -72,6 +73,7 @@ def load(settings: Settings) -> RunData:
     UsageError: one line naming the flag or file.
   """
   task = tasks.get_task(settings.task)
+  model_sources = own_models.sources(settings.model, settings.initial_model)
   data = tasks.load(settings.task, _options(settings))
   _check_auc(data, settings)
   _check_target(data, settings)
@@ -98,7 +100,7 @@ def load(settings: Settings) -> RunData:
     problem=data.problem,
     num_classes=data.num_classes,
     spec=spec,
-    sources=dict(data.sources),
+    sources={**data.sources, **model_sources},
     passport=passport_of_split,
     tests_clients=bool(settings.own_test_fraction) or _keeps_clients(data, settings),
   )
