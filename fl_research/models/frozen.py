@@ -48,10 +48,6 @@ class Frozen(layers.Layer):
   def pools(self):
     return self._network.pools
 
-  @property
-  def has_keras_model(self):
-    return self._network.has_keras_model
-
   def trained(self, values: Sequence) -> list:
     """Of one value for each weight of the network, those of weights that are trained."""
     return [value for value, frozen in zip(values, self._frozen, strict=True) if not frozen]

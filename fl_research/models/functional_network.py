@@ -47,10 +47,6 @@ class FunctionalNetwork(layers.Layer):
   def pools(self):
     return self._traced.pools
 
-  @property
-  def has_keras_model(self):
-    return False
-
   def initialise(self, shape, generator):
     return list(self._initial), shape
 

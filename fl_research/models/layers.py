@@ -81,11 +81,6 @@ class Layer(abc.ABC):
   def keras(self, weights: Weights, x: Any, name: str) -> Any:
     """The output, as a Keras tensor, of the stock Keras layer with these weights."""
 
-  @property
-  def has_keras_model(self) -> bool:
-    """Whether there is a Keras model that computes the same."""
-    return True
-
   def keras_model(self, weights: Weights, shape: Shape, dtype: Any) -> tf.keras.Model:
     """A Keras model with these weights, for inputs of that shape and type."""
     x = tf.keras.Input(shape, dtype=np.dtype(dtype).name)

@@ -140,15 +140,14 @@ class Model(tff.learning.models.FunctionalModel):
     """A model of stock Keras layers with these weights (default: the initial ones).
 
     Its output equals `predict_on_batch` of evaluation. Saved, it opens with
-    `tf.keras.models.load_model` and nothing else.
+    `tf.keras.models.load_model` and nothing else. Of a Keras model of the user's own it is that
+    model; of a functional one there is none.
+
+    Raises:
+      NotImplementedError: there is none.
     """
     weights = self.initial_weights if model_weights is None else model_weights
     return self._network.keras_model(tuple(weights[0]), self._spec.input_shape, self._spec.x_dtype)
-
-  @property
-  def has_keras_model(self) -> bool:
-    """Whether there is a Keras model that computes the same."""
-    return self._network.has_keras_model
 
   def named_weights(self, weights: Sequence[Any]) -> dict[str, Any]:
     """All weights by name, those that are frozen too, from the trainable ones."""

@@ -23,6 +23,7 @@ from fl_research import (
 )
 from fl_research.aggregation import compression
 from fl_research.aggregation import sums as sums_lib
+from fl_research.datasets import files
 from fl_research.optimizers import schedules
 from fl_research.population import attackers, attacks, cohorts, devices, participation
 from fl_research.population.attacks import attack as attack_lib
@@ -436,7 +437,10 @@ def _save_model(folder: run_folder.RunFolder, name: str, model, weights) -> None
   np.savez(buffer, **model.named_weights(weights))
   atomic_files.write_atomically(folder.path / f'{name}.npz', buffer.getvalue())
   temporary = folder.path / f'{name}.tmp.keras'
-  if not model.has_keras_model:
+  try:
+    model.keras_model((weights, ())).save(temporary)
+  except (NotImplementedError, TypeError) as error:
+    # Of users' own models and layers, some cannot be written.
+    terminal.note(f'{folder.path}: no {name}.keras, only {name}.npz ({files.one_line(error)})')
     return
-  model.keras_model((weights, ())).save(temporary)
   atomic_files.rename(temporary, folder.path / f'{name}.keras')
