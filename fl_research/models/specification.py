@@ -149,6 +149,7 @@ class Accepted:
   fits: Callable[[ModelSpec], bool]
 
 
+ANY = Accepted('any examples', lambda spec: True)
 VECTORS = Accepted(
   'float32 examples of any shape, with one answer each', lambda spec: spec.is_vector_like
 )

@@ -12,7 +12,7 @@ import numbers
 import operator
 from typing import Any
 
-from fl_research import algorithms, registry, tasks
+from fl_research import algorithms, models, registry, tasks
 from fl_research.aggregation.compression import chain
 from fl_research.registry import UsageError
 from fl_research.settings import hyperparameters as hyperparameters_lib
@@ -183,11 +183,15 @@ class Chosen:
   prefix: str
 
 
+def _model(settings: Settings) -> str:
+  return settings.model or tasks.get_task(settings.task).default_model
+
+
 def chosen_entries(settings: Settings) -> list[Chosen]:
   """What the settings choose from the registries."""
   several = {
     'partition': [] if settings.partition == NATURAL else [settings.partition or 'iid'],
-    'model': [settings.model or tasks.get_task(settings.task).default_model],
+    'model': [] if models.is_own(settings.model) else [_model(settings)],
     'compressor': chain.names(settings.compressor),
   }
   return [

@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import Any
 
-from fl_research import aggregation, registry, tasks
+from fl_research import aggregation, models, registry, tasks
 from fl_research import settings as settings_lib
 from fl_research.population import attacks
 from fl_research.registry import UsageError
@@ -44,7 +44,8 @@ def validate(settings: Settings, data_are_there: bool = False) -> None:
 
 def _check_field(field: dataclasses.Field, value: Any) -> None:
   metadata = field.metadata
-  if metadata['choices'] and value != field.default:
+  besides = metadata['besides'] or (lambda value: False)
+  if metadata['choices'] and value != field.default and not besides(value):
     registry.lookup(field.name, value, dict.fromkeys(metadata['choices']()))
   if value is not None and metadata['valid'] and not metadata['valid'](value):
     raise UsageError(f'--{field.name}={value}: accepted is {metadata["domain"]}')
@@ -153,6 +154,11 @@ def _check_together(settings: Settings) -> None:
   if settings.patience and not settings.target_metric:
     raise UsageError(
       f'--patience={settings.patience}: needs --target_metric, a column of metrics.csv'
+    )
+  if settings.initializer and models.is_own(settings.model):
+    raise UsageError(
+      f'--initializer={settings.initializer}: not with a model of your own, which says how its '
+      'weights begin; leave it out'
     )
   _check_server_examples(settings)
   if settings.clients_per_round is not None:

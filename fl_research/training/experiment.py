@@ -23,6 +23,7 @@ from fl_research import (
 )
 from fl_research.aggregation import compression
 from fl_research.aggregation import sums as sums_lib
+from fl_research.datasets import files
 from fl_research.optimizers import schedules
 from fl_research.population import attackers, attacks, cohorts, devices, participation
 from fl_research.population.attacks import attack as attack_lib
@@ -77,7 +78,8 @@ class Outcome:
 def build_model(settings: Settings, data: run_data.RunData):
   """The model that the settings name."""
   name = settings.model or tasks.get_task(settings.task).default_model
-  return models.build(name, data.spec, settings.seed, settings.initializer)
+  own = (settings.initializer, settings.initial_model, settings.freeze)
+  return models.build(name, data.spec, settings.seed, *own)
 
 
 def build_process(
@@ -264,6 +266,7 @@ class Built:
   Attributes:
     context: the runtime, which is that of this thread now.
     data, model, process, loop: what trains on what.
+    evaluation: how the model is evaluated.
     guarantee: the differential privacy; None without any.
   """
 
@@ -272,6 +275,7 @@ class Built:
   model: Any
   process: process_lib.FederatedProcess
   loop: loop_lib.Loop
+  evaluation: model_evaluation.ModelEvaluation
   guarantee: Optional[guarantee_lib.Guarantee]
 
 
@@ -298,7 +302,7 @@ def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Bui
     settings, process, data, plans, scored, guarantee.columns() if guarantee else None
   )
   _check_target(settings, loop)
-  return Built(context, data, model, process, loop, guarantee)
+  return Built(context, data, model, process, loop, scored, guarantee)
 
 
 def run(
@@ -320,7 +324,7 @@ def run(
   folder.check()
   built = build(settings, data, _jit(settings, folder))
   context, data, model, process = built.context, built.data, built.model, built.process
-  guarantee, loop = built.guarantee, built.loop
+  guarantee, loop, scored = built.guarantee, built.loop, built.evaluation
   facts = {'sources': data.sources, 'passport': data.passport, 'parameters': model.num_parameters}
   resolved = {
     'client_weighting': settings.weighting,
@@ -478,8 +482,13 @@ class _Pauses(observer.Observer):
 def _save_model(folder: run_folder.RunFolder, name: str, model, weights) -> None:
   """Saves a final model as arrays by name, and as a Keras file."""
   buffer = io.BytesIO()
-  np.savez(buffer, **dict(zip(model.weight_names, weights)))
+  np.savez(buffer, **model.named_weights(weights))
   atomic_files.write_atomically(folder.path / f'{name}.npz', buffer.getvalue())
   temporary = folder.path / f'{name}.tmp.keras'
-  model.keras_model((weights, ())).save(temporary)
+  try:
+    model.keras_model((weights, ())).save(temporary)
+  except (NotImplementedError, TypeError) as error:
+    # Of users' own models and layers, some cannot be written.
+    terminal.note(f'{folder.path}: no {name}.keras, only {name}.npz ({files.one_line(error)})')
+    return
   atomic_files.rename(temporary, folder.path / f'{name}.keras')

@@ -24,6 +24,7 @@ from fl_research.datasets.federated_data import (
   PooledData,
   Problem,
 )
+from fl_research.models import own as own_models
 from fl_research.models.specification import ModelSpec
 from fl_research.population import cohorts
 from fl_research.registry import UsageError
@@ -50,7 +51,7 @@ class RunData:
     availability: who can be drawn when; None where always everybody can.
     problem, num_classes: what is predicted.
     spec: what a model must accept.
-    sources: checksums of the files read.
+    sources: checksums of the files read, those of the model's too.
     passport: measures of how unequal the training clients are.
     tests_clients: whether the central test examples are clients' own, and not only dealt out to
       them.
@@ -86,6 +87,7 @@ def load(settings: Settings) -> RunData:
 
 def of(data: tasks.Data, settings: Settings) -> RunData:
   """Deals out data that are there already, and checks the settings against them; see `load`."""
+  model_sources = own_models.sources(settings.model, settings.initial_model)
   _check_auc(data, settings)
   _check_target(data, settings)
   clients = _rename_labels(_test_on_own(_deal_out(data, settings), settings), settings)
@@ -112,7 +114,7 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
     problem=data.problem,
     num_classes=data.num_classes,
     spec=spec,
-    sources=dict(data.sources),
+    sources={**data.sources, **model_sources},
     passport=passport_of_split,
     tests_clients=bool(settings.own_test_fraction) or _keeps_clients(data, settings),
     class_names=tuple(data.class_names),
