@@ -1,0 +1,127 @@
+"""What a table's columns hold, gathered a chunk of rows at a time."""
+
+from collections.abc import Mapping
+import dataclasses
+import math
+from typing import Optional
+
+import numpy as np
+import pandas as pd
+
+from fl_research.importing import values
+
+MOST_COUNTED = 100_000
+"""Different values of a column are counted up to here."""
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+  """A cell, to be named in a message.
+
+  Attributes:
+    path: its file.
+    row: counted from 1 below the header.
+    value: what is in it.
+  """
+
+  path: str
+  row: int
+  value: str = ''
+
+
+@dataclasses.dataclass
+class Column:
+  """What one column holds.
+
+  Attributes:
+    name: what the files call it.
+    rows, missing: counted.
+    kinds: by kind of cells, where the first chunk of that kind begins.
+    first_missing: the first cell without a value.
+    first_beyond: the first number beyond float32.
+    stray: the first text among numbers, where most are numbers.
+    lowest, highest: of numbers.
+    whole: whether all numbers are whole.
+    different: its values, numbers as floats and all else by name; up to `MOST_COUNTED` of them.
+    uniqueness: different values per row with a value, as far as they were counted.
+    complete: whether all different values are in `different`.
+  """
+
+  name: str
+  rows: int = 0
+  missing: int = 0
+  kinds: dict[str, Place] = dataclasses.field(default_factory=dict)
+  first_missing: Optional[Place] = None
+  first_beyond: Optional[Place] = None
+  stray: Optional[Place] = None
+  lowest: float = math.inf
+  highest: float = -math.inf
+  whole: bool = True
+  different: set = dataclasses.field(default_factory=set)
+  uniqueness: float = 0.0
+  complete: bool = True
+
+  @property
+  def kind(self) -> str:
+    """The kind of its cells; `mixed` where files or chunks disagree."""
+    kinds = set(self.kinds) - {'empty'}
+    return 'mixed' if len(kinds) > 1 else next(iter(kinds), 'empty')
+
+  @property
+  def distinct(self) -> Optional[int]:
+    """How many different values it has; None where nobody counted on."""
+    return len(self.different) if self.complete and self.kind not in ('list', 'other') else None
+
+  def add(self, cells: pd.Series, path: str, first_row: int) -> None:
+    """Some more cells, the first of which is `first_row` (from 0) of its file."""
+    place = lambda row, value='': Place(path, first_row + int(row) + 1, str(value)[:40])
+    missing = cells.isna().to_numpy()
+    self.rows += len(cells)
+    self.missing += int(missing.sum())
+    if missing.any() and self.first_missing is None:
+      self.first_missing = place(np.argmax(missing))
+    kind = values.kind(cells)
+    found: Optional[pd.Series] = None
+    if kind == 'number':
+      found = pd.Series(values.numbers(cells))
+    elif kind in ('text', 'truth'):
+      codes, names = values.names(cells)
+      found = pd.Series([*names, None], dtype=object).take(codes).reset_index(drop=True)
+      parsed = pd.to_numeric(pd.Series(names, dtype=object), errors='coerce').to_numpy(np.float64)
+      of_cell = np.append(parsed, np.nan)[codes] if kind == 'text' else np.array([])
+      strays = np.isnan(of_cell) & ~missing if kind == 'text' else np.array([], bool)
+      if kind == 'text' and not strays.any():
+        kind, found = 'number', pd.Series(of_cell)
+      elif 0 < 2 * strays.sum() < (~missing).sum() and self.stray is None:
+        self.stray = place(np.argmax(strays), cells.iloc[int(np.argmax(strays))])
+    self.kinds.setdefault(kind, place(0))
+    if kind == 'number' and found is not None:
+      self._add_numbers(found.to_numpy(), place)
+    if found is not None:
+      self._count(found)
+
+  def _add_numbers(self, numbers: np.ndarray, place) -> None:
+    beyond = np.abs(numbers) > _LARGEST
+    if beyond.any() and self.first_beyond is None:
+      self.first_beyond = place(np.argmax(beyond))
+    present = numbers[np.isfinite(numbers)]
+    if len(present):
+      self.lowest = min(self.lowest, float(present.min()))
+      self.highest = max(self.highest, float(present.max()))
+      self.whole = self.whole and bool((present == np.floor(present)).all())
+
+  def _count(self, found: pd.Series) -> None:
+    if not self.complete:
+      return
+    self.different.update(found.dropna().unique().tolist())
+    filled = self.rows - self.missing
+    self.uniqueness = len(self.different) / max(filled, 1)
+    self.complete = len(self.different) <= MOST_COUNTED
+
+
+def by_name(columns: Mapping[str, Column], table: pd.DataFrame, path: str, first_row: int) -> None:
+  """Adds some rows of a file to the columns they belong to."""
+  for name, column in columns.items():
+    column.add(table[name], path, first_row)
