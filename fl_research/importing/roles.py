@@ -37,11 +37,12 @@ SAID = '--columns says so'
 _WORDS = {**{role: role for role in ROLES}, 'ignore': 'ignored'}
 # Above this share of rows with a value of their own a column names rows, or tells them at length.
 _UNIQUE = 0.5
+_OF_ANY_KIND = ('ignored', 'text', 'category', 'identifier', 'client', 'split')
 _LABELS = ('label', 'target', 'y', 'class', 'outcome')
-_ID_NAME = re.compile(
-  r'(^|[_\-. ])(id|ids|uuid|guid|index|idx|key|nr)$|[a-z](Id|ID|Nr|Key)$|nummer$|^unnamed: \d+$|id$'
-)
-_ID_WORD = re.compile(r'(^|[_\-. ])(id|ids|uuid|guid|index|idx|key|nr)$', re.IGNORECASE)
+_ID_NAME = re.compile(r'(^|[_\-. ])(id|ids|uuid|guid|index|idx|key|nr)$|id$|nummer$|^unnamed', re.I)
+_ID_WORD = re.compile(r'[a-z](Id|ID|Nr|Key)$')
+# Words that end like ids written in one word (`hospitalid`), and are none.
+_NO_IDS = re.compile(r'(pa|val|inval|cov|flu|ac|sol|hum|vo|avo|gr|stero|opio|thyro|lip|rap|b)id$', re.I)
 _TIME_NAME = re.compile(r'time|date|epoch|(^|_)ts$|_at$', re.IGNORECASE)
 _SECONDS, _MILLISECONDS = (1e8, 4.2e9), (1e11, 4.2e12)
 _LIST_SEPARATORS = ('|', ';')
@@ -165,7 +166,9 @@ def _epoch(column: survey.Column) -> str:
 
 
 def _is_id_name(name: str) -> bool:
-  return bool(_ID_NAME.search(name) or _ID_WORD.search(name))
+  if _ID_WORD.search(name):
+    return True
+  return bool(_ID_NAME.search(name)) and not _NO_IDS.search(name)
 
 
 def _of_numbers(column: survey.Column) -> Role:
@@ -232,7 +235,7 @@ def agree(columns: Mapping[str, survey.Column], said_roles: Mapping[str, str]) -
     UsageError: one line with files and rows.
   """
   for name, column in columns.items():
-    if said_roles.get(name) in ('ignored', 'text', 'category', 'identifier'):
+    if said_roles.get(name) in _OF_ANY_KIND:
       continue
     if column.stray is not None:
       raise UsageError(

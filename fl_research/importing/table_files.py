@@ -109,7 +109,7 @@ class _Csv(TableFile):
       decimal=found.decimal,
       encoding=found.encoding,
       header=0 if found.header else None,
-      names=list(found.names),
+      names=list(self.names),
       usecols=list(columns),
       dtype={name: str for name in texts},
       na_values=_MISSING,

@@ -65,12 +65,13 @@ def numbers(column: pd.Series) -> np.ndarray:
   return pd.to_numeric(column, errors='coerce').to_numpy(np.float64, na_value=np.nan)
 
 
-def names(column: pd.Series) -> tuple[np.ndarray, list[str]]:
+def names(column: pd.Series, kind: str = '') -> tuple[np.ndarray, list[str]]:
   """The cells as names: int [n], -1 where missing, into names, of which two may be alike.
 
-  A whole number has one name, whether it was read as 1, 1.0 or '1'.
+  A number has one name, whether it was read as 1, 1.0 or, where the column's kind is number, '1'.
   """
-  codes, uniques = pd.factorize(column)
+  as_text = kind == 'number' and not pd.api.types.is_numeric_dtype(column)
+  codes, uniques = pd.factorize(pd.Series(numbers(column)) if as_text else column)
   return codes, [_name(value) for value in uniques]
 
 
@@ -119,6 +120,7 @@ def _dates(column: pd.Series, form: str) -> pd.Series:
 def _name(value) -> str:
   if isinstance(value, str):
     return ' '.join(value.split())
-  if isinstance(value, (float, np.floating)) and float(value).is_integer():
-    return str(int(value))
+  if isinstance(value, (float, np.floating)):
+    number = float(value)
+    return str(int(number)) if number.is_integer() else str(number)
   return str(value)
