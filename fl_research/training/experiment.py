@@ -254,6 +254,50 @@ def set_runtime(settings: Settings, jit: str):
   )
 
 
+@dataclasses.dataclass(frozen=True)
+class Built:
+  """All that a run is made of, before anything is written.
+
+  Attributes:
+    context: the runtime, which is that of this thread now.
+    data, model, process, loop: what trains on what.
+    guarantee: the differential privacy; None without any.
+  """
+
+  context: Any
+  data: run_data.RunData
+  model: Any
+  process: process_lib.FederatedProcess
+  loop: loop_lib.Loop
+  guarantee: Optional[guarantee_lib.Guarantee]
+
+
+def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Built:
+  """Builds what the settings name, on these data or, when None, on those that they name.
+
+  Raises:
+    UsageError: one line; something does not fit.
+  """
+  context = set_runtime(settings, jit)
+  data = data or run_data.load(settings)
+  model = build_model(settings, data)
+  process = build_process(settings, model, data)
+  plans = build_participation(settings, data, process)
+  scored = build_evaluation(settings, process, data)
+  tested = scored.headline == personal_evaluation.PERSONAL
+  if process.method.personal and not (tested or settings.withholds):
+    terminal.note(
+      'no client that trains is tested on examples of its own, so nothing says how good its model '
+      'is to it; --own_test_fraction gives it some (and --max_evaluation_clients above 0 tests it)'
+    )
+  guarantee = build_guarantee(settings, data)
+  loop = loop_lib.Loop(
+    settings, process, data, plans, scored, guarantee.columns() if guarantee else None
+  )
+  _check_target(settings, loop)
+  return Built(context, data, model, process, loop, guarantee)
+
+
 def run(
   settings: Settings, interrupted: Callable[[], str], data: Optional[run_data.RunData] = None
 ) -> Outcome:
@@ -271,23 +315,9 @@ def run(
   begin = time.monotonic()
   folder = run_folder.RunFolder(settings)
   folder.check()
-  context = set_runtime(settings, _jit(settings, folder))
-  data = data or run_data.load(settings)
-  model = build_model(settings, data)
-  process = build_process(settings, model, data)
-  plans = build_participation(settings, data, process)
-  scored = build_evaluation(settings, process, data)
-  tested = scored.headline == personal_evaluation.PERSONAL
-  if process.method.personal and not (tested or settings.withholds):
-    terminal.note(
-      'no client that trains is tested on examples of its own, so nothing says how good its model '
-      'is to it; --own_test_fraction gives it some (and --max_evaluation_clients above 0 tests it)'
-    )
-  guarantee = build_guarantee(settings, data)
-  loop = loop_lib.Loop(
-    settings, process, data, plans, scored, guarantee.columns() if guarantee else None
-  )
-  _check_target(settings, loop)
+  built = build(settings, data, _jit(settings, folder))
+  context, data, model, process = built.context, built.data, built.model, built.process
+  guarantee, loop = built.guarantee, built.loop
   facts = {'sources': data.sources, 'passport': data.passport, 'parameters': model.num_parameters}
   resolved = {
     'client_weighting': settings.weighting,

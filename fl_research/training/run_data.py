@@ -71,8 +71,11 @@ def load(settings: Settings) -> RunData:
   Raises:
     UsageError: one line naming the flag or file.
   """
-  task = tasks.get_task(settings.task)
-  data = tasks.load(settings.task, _options(settings))
+  return of(tasks.load(settings.task, _options(settings)), settings)
+
+
+def of(data: tasks.Data, settings: Settings) -> RunData:
+  """Deals out data that are there already, and checks the settings against them; see `load`."""
   _check_auc(data, settings)
   _check_target(data, settings)
   clients = _rename_labels(_test_on_own(_deal_out(data, settings), settings), settings)
@@ -80,7 +83,7 @@ def load(settings: Settings) -> RunData:
   passport_of_split = passport.passport(train, data.problem)
   if settings.centralized:
     train = _one_client(train)
-  model = settings.model or task.default_model
+  model = settings.model or tasks.get_task(settings.task).default_model
   spec = ModelSpec.from_data(data, settings.hyperparameters_of(model))
   models.check(model, spec)
   cohort_size = _cohort_size(train, settings)

@@ -3,7 +3,6 @@
 import asyncio
 import collections
 import gc
-import types
 
 import attrs
 import numpy as np
@@ -371,9 +370,8 @@ def test_a_failing_client_is_named(chunks, position):
 
 def test_a_failure_that_does_not_repeat_is_nobodys():
   failure = tf.errors.InternalError(None, None, 'out of luck')
-  inputs = types.SimpleNamespace(count=4, share=[0, 2, 4, 6])
-  fine = types.SimpleNamespace(run=lambda inputs, count: [])
-  error = invocation._client_error(fine, inputs, failure)
+  chunk = invocation.Chunk(0, 0, [0, 2, 4, 6])
+  error = invocation._client_error(lambda chunk, count: [], chunk, failure)
   assert (error.client, str(error)) == (None, 'out of luck')
 
 
