@@ -4,9 +4,9 @@ A file is gone through once before pandas reads it: pandas fills short rows with
 bytes that are no text without a word.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
 import bz2
 import codecs
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import csv
 import dataclasses
 import gzip
@@ -15,7 +15,7 @@ import itertools
 import lzma
 import os
 import re
-from typing import IO, Optional
+from typing import Any, IO, Optional
 
 from fl_research.datasets import files
 from fl_research.registry import UsageError
@@ -23,7 +23,7 @@ from fl_research.registry import UsageError
 SEPARATORS = {',': 'commas', ';': 'semicolons', '\t': 'tabs', '|': 'bars'}
 """The separators that are found out, those in doubt last to first, and what they are called."""
 
-_OPENERS = {'.gz': gzip.open, '.bz2': bz2.open, '.xz': lzma.open}
+_OPENERS: Mapping[str, Callable[..., Any]] = {'.gz': gzip.open, '.bz2': bz2.open, '.xz': lzma.open}
 _BLOCK = 1 << 20
 _SAMPLE_LINES = 500
 _BOMS = {
@@ -133,8 +133,8 @@ def _encoding(path: files.Path) -> str:
     return found or 'utf-8'
   if utf8 or found:
     raise UsageError(
-      f'{path}: two encodings: line {utf8 or 1} is UTF-8, line {other} is not; save it anew, or say '
-      '--encoding'
+      f'{path}: two encodings: line {utf8 or 1} is UTF-8, line {other} is not; save it anew, or '
+      'say --encoding'
     )
   return 'cp1252'
 
@@ -197,7 +197,8 @@ def _separator(lines: Sequence[str]) -> str:
   return best if fit(best)[0] else ','
 
 
-def _split(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
+def _split(lines: Iterable[str], separator: str):
+  """A `csv.reader`, which knows the number of its line."""
   return csv.reader(lines, delimiter=separator, skipinitialspace=True)
 
 
@@ -233,9 +234,7 @@ def _decimal(rows: Sequence[Sequence[str]]) -> str:
 def _names(first: Sequence[str], header: bool) -> tuple[str, ...]:
   if not header:
     return tuple(f'column_{number}' for number in range(1, len(first) + 1))
-  return tuple(
-    ' '.join(name.split()) or f'column_{number}' for number, name in enumerate(first, 1)
-  )
+  return tuple(' '.join(name.split()) or f'column_{number}' for number, name in enumerate(first, 1))
 
 
 def _check_lengths(path: files.Path, encoding: str, separator: str, width: int) -> None:
@@ -246,8 +245,8 @@ def _check_lengths(path: files.Path, encoding: str, separator: str, width: int) 
       for row in rows:
         if row and len(row) != width and not (width == 1 and not row[0].strip()):
           raise UsageError(
-            f'{path}: line {rows.line_num} has {len(row)} of {width} fields; is the file cut short, '
-            'or is --separator another?'
+            f'{path}: line {rows.line_num} has {len(row)} of {width} fields; is the file cut '
+            'short, or is --separator another?'
           )
     except csv.Error as error:
       raise UsageError(f'{path}: line {rows.line_num}: {files.one_line(error)}') from error

@@ -46,6 +46,7 @@ class Encoder(abc.ABC):
   def fit(self, cells: pd.Series, owners: np.ndarray) -> None:
     """Takes in some training rows, and whose they are."""
 
+  @abc.abstractmethod
   def finish(self) -> None:
     """Ends the fitting."""
 
@@ -328,10 +329,9 @@ class Identifier(Encoder):
 
 def from_data(data: Mapping[str, Any]) -> Encoder:
   """The encoder whose `to_data` gave this."""
-  if data['role'] == 'category':
-    return (Names if 'separator' in data else Category).from_data(data)
-  encoders: Sequence[type[Encoder]] = (Number, Date, Identifier)
-  return {encoder.role: encoder for encoder in encoders}[data['role']].from_data(data)
+  category: type[Encoder] = Names if 'separator' in data else Category
+  known: Sequence[type[Encoder]] = (Number, Date, category, Identifier)
+  return next(encoder for encoder in known if encoder.role == data['role']).from_data(data)
 
 
 def multi_hot(cells: pd.Series, separator: str, names: Sequence[str]) -> np.ndarray:

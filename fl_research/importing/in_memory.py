@@ -1,42 +1,35 @@
 """A source's examples gathered in memory."""
 
 from collections.abc import Mapping
-import dataclasses
+import math
 from typing import Any
 
 import numpy as np
 
 from fl_research import aligned
 from fl_research.datasets.federated_data import ContiguousClients, FederatedData, PooledData
-from fl_research.importing.source import Source
+from fl_research.importing.source import Source, Spec
 
 
-@dataclasses.dataclass
 class _Arrays:
-  """One array of x and one of y for all clients, filled part by part."""
+  """One array of x and one of y for all clients, filled part by part.
 
-  offsets: np.ndarray
-  x: np.ndarray
-  y: np.ndarray
-  filled: np.ndarray
+  Args:
+    spec: what an example is.
+    sizes: how many of them the clients have.
+  """
 
-  @classmethod
-  def empty(cls, source: Source, sizes: np.ndarray) -> '_Arrays':
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-    spec = source.spec
-    arrays = [
-      aligned.empty(int(offsets[-1] * np.prod(shape, dtype=np.int64)), np.dtype(dtype)).reshape(
-        int(offsets[-1]), *shape
-      )
-      for shape, dtype in ((spec.x_shape, spec.x_dtype), (spec.y_shape, spec.y_dtype))
-    ]
-    return cls(offsets, *arrays, offsets[:-1].copy())
+  def __init__(self, spec: Spec, sizes: np.ndarray):
+    self.offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    self.x = _empty(int(self.offsets[-1]), spec.x_shape, spec.x_dtype)
+    self.y = _empty(int(self.offsets[-1]), spec.y_shape, spec.y_dtype)
+    self._filled = self.offsets[:-1].copy()
 
   def add(self, client: int, examples: Mapping[str, np.ndarray]) -> None:
-    start = int(self.filled[client])
+    start = int(self._filled[client])
     stop = start + len(examples['y'])
     self.x[start:stop], self.y[start:stop] = examples['x'], examples['y']
-    self.filled[client] = stop
+    self._filled[client] = stop
 
   def clients(self, ids) -> ContiguousClients:
     """Those of the clients that have examples."""
@@ -71,7 +64,7 @@ def to_pooled(source: Source) -> PooledData:
 
 def _gathered(source: Source) -> tuple[_Arrays, _Arrays]:
   counts = source.counts
-  train, test = _Arrays.empty(source, counts.train), _Arrays.empty(source, counts.test)
+  train, test = _Arrays(source.spec, counts.train), _Arrays(source.spec, counts.test)
   for part in source.parts():
     (test if part.test else train).add(part.client, part.examples)
   return train, test
@@ -88,3 +81,7 @@ def _shared(source: Source) -> dict[str, Any]:
     'class_names': tuple(source.found.classes),
     'preprocessing': source.preprocessing,
   }
+
+
+def _empty(rows: int, shape: tuple[int, ...], dtype) -> np.ndarray:
+  return aligned.empty(rows * math.prod(shape), dtype).reshape(rows, *shape)

@@ -57,14 +57,13 @@ class Label(abc.ABC):
   def y_dtype(self) -> np.dtype:
     return np.dtype(np.int32)
 
-  def see(self, table: pd.DataFrame) -> None:
-    """Takes in some rows, training or test."""
+  def fit(self, table: pd.DataFrame, train: np.ndarray) -> None:
+    """Takes in some rows, of which `train` [n] says whether they are training rows."""
+    del table, train
 
-  def fit(self, table: pd.DataFrame) -> None:
-    """Takes in some training rows."""
-
-  def finish(self) -> None:
-    """Ends the fitting."""
+  def fitted(self) -> 'Label':
+    """The label with what it has learnt from the rows it was given."""
+    return self
 
   @abc.abstractmethod
   def encode(self, table: pd.DataFrame) -> np.ndarray:
@@ -139,12 +138,13 @@ class TagList(Label):
   def y_dtype(self) -> np.dtype:
     return np.dtype(np.float32)
 
-  def see(self, table: pd.DataFrame) -> None:
+  def fit(self, table: pd.DataFrame, train: np.ndarray) -> None:
+    # Of test rows, too: how many tags there are must not depend on the split.
     _, lists = values.lists(table[self.columns[0]], self.separator or None)
     self._seen.update(name for found in lists for name in found)
 
-  def finish(self) -> None:
-    self.names = tuple(encoders.sorted_names(self._seen))
+  def fitted(self) -> Label:
+    return TagList(self.columns[0], self.separator, encoders.sorted_names(self._seen))
 
   def encode(self, table: pd.DataFrame) -> np.ndarray:
     return encoders.multi_hot(table[self.columns[0]], self.separator, self.names)
@@ -215,17 +215,17 @@ class Numbers(Label):
   def y_dtype(self) -> np.dtype:
     return np.dtype(np.float32)
 
-  def fit(self, table: pd.DataFrame) -> None:
+  def fit(self, table: pd.DataFrame, train: np.ndarray) -> None:
     # scikit-learn takes a second to import; whoever lists data sets should not pay for it.
     from sklearn.preprocessing import StandardScaler
 
     self._scaler = self._scaler or StandardScaler()
-    self._scaler.partial_fit(self._stacked(table))
+    self._scaler.partial_fit(self._stacked(table[train]))
 
-  def finish(self) -> None:
+  def fitted(self) -> Label:
     mean = self._scaler.mean_.astype(np.float32).reshape(self.y_shape)
     deviation = self._scaler.scale_.astype(np.float32).reshape(self.y_shape)
-    self.scale = LabelScale(mean, deviation, self.columns)
+    return Numbers(self.columns, LabelScale(mean, deviation, self.columns))
 
   def _stacked(self, table: pd.DataFrame) -> np.ndarray:
     return np.stack([values.numbers(table[name]) for name in self.columns], axis=1)
@@ -294,8 +294,8 @@ def _several(columns: Sequence[survey.Column]) -> Label:
   other = next((column for column in columns if column.kind != 'number'), None)
   if other is not None:
     raise UsageError(
-      f'--label_column={",".join(names)}: column {other.name} is of kind {other.kind}; several labels '
-      'are numbers, or tags of 0 and 1'
+      f'--label_column={",".join(names)}: column {other.name} is of kind {other.kind}; several '
+      'labels are numbers, or tags of 0 and 1'
     )
   return Numbers(names)
 

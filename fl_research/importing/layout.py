@@ -1,11 +1,11 @@
 """Which file of a folder of tables is what: whose rows, x or y, training or test.
 
-    patients.csv                                   rows of many clients, or of nobody
-    hill.csv, coast.csv                            a file a client
-    client_1_X.csv, client_1_y.csv                 x and y apart, row by row
-    train.csv, test.csv                            the same, divided already
-    hill_train.csv, hill_test.csv                  both
-    train/hill.csv, test/hill.csv                  likewise
+patients.csv                                   rows of many clients, or of nobody
+hill.csv, coast.csv                            a file a client
+client_1_X.csv, client_1_y.csv                 x and y apart, row by row
+train.csv, test.csv                            the same, divided already
+hill_train.csv, hill_test.csv                  both
+train/hill.csv, test/hill.csv                  likewise
 """
 
 from collections.abc import Iterable, Sequence

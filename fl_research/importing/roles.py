@@ -42,7 +42,9 @@ _LABELS = ('label', 'target', 'y', 'class', 'outcome')
 _ID_NAME = re.compile(r'(^|[_\-. ])(id|ids|uuid|guid|index|idx|key|nr)$|id$|nummer$|^unnamed', re.I)
 _ID_WORD = re.compile(r'[a-z](Id|ID|Nr|Key)$')
 # Words that end like ids written in one word (`hospitalid`), and are none.
-_NO_IDS = re.compile(r'(pa|val|inval|cov|flu|ac|sol|hum|vo|avo|gr|stero|opio|thyro|lip|rap|b)id$', re.I)
+_NO_IDS = re.compile(
+  r'(pa|val|inval|cov|flu|ac|sol|hum|vo|avo|gr|stero|opio|thyro|lip|rap|b)id$', re.I
+)
 _TIME_NAME = re.compile(r'time|date|epoch|(^|_)ts$|_at$', re.IGNORECASE)
 _SECONDS, _MILLISECONDS = (1e8, 4.2e9), (1e11, 4.2e12)
 _LIST_SEPARATORS = ('|', ';')
@@ -152,8 +154,8 @@ def _dates(column: survey.Column) -> Role:
   if not form:
     example = next(iter(sorted(map(str, column.different))), '')
     raise UsageError(
-      f'--columns={column.name}:date: values like {example!r} are no dates of one form that is known '
-      f'({", ".join(values.DATE_FORMATS)}, seconds or milliseconds since 1970)'
+      f'--columns={column.name}:date: values like {example!r} are no dates of one form that is '
+      f'known ({", ".join(values.DATE_FORMATS)}, seconds or milliseconds since 1970)'
     )
   return Role('date', SAID, form)
 
@@ -245,11 +247,11 @@ def agree(columns: Mapping[str, survey.Column], said_roles: Mapping[str, str]) -
     if column.kind == 'mixed':
       (one, at), (other, there) = [item for item in column.kinds.items() if item[0] != 'empty'][:2]
       raise UsageError(
-        f'{there.path}: column {name} is of kind {other} from row {there.row} on, and of kind {one} '
-        f'in {at.path}; make them alike, or say --columns={name}:ignore'
+        f'{there.path}: column {name} is of kind {other} from row {there.row} on, and of kind '
+        f'{one} in {at.path}; make them alike, or say --columns={name}:ignore'
       )
     if column.kind == 'other':
       raise UsageError(
-        f'{column.kinds["other"].path}: column {name} holds neither numbers, texts, dates nor lists; '
-        f'say --columns={name}:ignore'
+        f'{column.kinds["other"].path}: column {name} holds neither numbers, texts, dates nor '
+        f'lists; say --columns={name}:ignore'
       )

@@ -164,4 +164,3 @@ def _frame(batch, columns: Sequence[str]) -> pd.DataFrame:
   table = batch.to_pandas(ignore_metadata=True)
   table.columns = pd.Index(list(columns))
   return table
-

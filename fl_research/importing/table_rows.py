@@ -155,6 +155,6 @@ def _joined(
 
 def _unequal(file: TableFile, rows: int, labels: TableFile, others: int) -> UsageError:
   return UsageError(
-    f'{labels.path}: has {others} rows, {file.name} {rows} or more; where a first row is no header, '
-    'say --header=no'
+    f'{labels.path}: has {others} rows, {file.name} {rows} or more; where a first row is no '
+    'header, say --header=no'
   )

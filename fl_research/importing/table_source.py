@@ -1,8 +1,8 @@
 """Tables as a source: a file or a folder of CSV or Parquet.
 
 Three passes, each a chunk of rows at a time: what the columns hold and whose the rows are; what the
-training rows say of means, categories and ids; the examples. Small files are read once. What is kept
-for every row is its client and whether it is a test row, five bytes.
+training rows say of means, categories and ids; the examples. Small files are read once. What is
+kept for every row is its client and whether it is a test row, five bytes.
 
 Split: where neither file names nor a column say it, a fifth of each client's rows (at least one),
 drawn from the seed, is its test part; a client of one row only trains.
@@ -13,11 +13,10 @@ import os
 from typing import Any, Optional
 
 import numpy as np
-import pandas as pd
 
 from fl_research import random_streams
 from fl_research.datasets import files
-from fl_research.datasets.federated_data import DatasetOptions, Problem
+from fl_research.datasets.federated_data import DatasetOptions
 from fl_research.datasets.splits import held_out_rows
 from fl_research.importing import dialect, encoders, labels, layout, roles, survey, values
 from fl_research.importing.encoders import Encoder, Tally
@@ -67,7 +66,9 @@ class TableSource(Source):
     self._test = self._test_rows(options.seed)
     self.counts = self._counted()
     self._class_tally = Tally()
-    self.fitted = Preprocessing(self._fitted(), self._label)
+    inputs = self._fitted()
+    self._label = self._label.fitted()
+    self.fitted = Preprocessing(inputs, self._label)
     self._check_inputs()
     self.spec = self._spec()
     self.preprocessing: Mapping[str, Any] = self.fitted.to_data()
@@ -190,7 +191,9 @@ class TableSource(Source):
       if name in self._labels:
         found[name] = Role('label', self._label_reason or '--label_column says so')
       elif name == self._client:
-        found[name] = Role('client', roles.SAID if name in self._said else '--client_column says so')
+        found[name] = Role(
+          'client', roles.SAID if name in self._said else '--client_column says so'
+        )
       elif name in self._said:
         found[name] = roles.said(column, self._said[name])
       else:
@@ -233,12 +236,11 @@ class TableSource(Source):
           encoder.fit(rows.table[encoder.name][train], owners[train])
         except UsageError as error:
           raise _in_file(error, rows) from error
-      self._label.see(rows.table)
-      self._label.fit(rows.table[train])
+      self._label.fit(rows.table, train)
       if isinstance(self._label, labels.Classes):
         self._class_tally.add(self._label.encode(rows.table), self._label.names, owners)
-    for part in (*self._encoders, self._label):
-      part.finish()
+    for encoder in self._encoders:
+      encoder.finish()
     # A category that no training row has, or but one, tells nothing.
     return [encoder for encoder in self._encoders if encoder.width]
 

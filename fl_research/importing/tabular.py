@@ -1,7 +1,7 @@
 """The user's own tables as a task: `--task=tabular --data_file=…`.
 
-A CSV or Parquet file, or a folder of them; `docs/own_data.md` tells what is found out and what flags
-say. What was found is said in a few lines on standard error.
+A CSV or Parquet file, or a folder of them; `docs/own_data.md` tells what is found out and what
+flags say. What was found is said in a few lines on standard error.
 """
 
 import contextlib
@@ -51,5 +51,5 @@ def summary(source: TableSource) -> list[str]:
   also = [c.name for c in found.columns if c.role == 'client' and ';' in c.treatment]
   lines += [f'identifier: {name} (the clients are ids as well)' for name in also]
   notes = list(found.notes)
-  more = [f'… and {len(notes) - 5} more such notes'] if len(notes) > 5 else []
-  return lines + notes[:5] + more
+  rest = [f'… and {len(notes) - 5} more such notes'] if len(notes) > 5 else []
+  return lines + notes[:5] + rest

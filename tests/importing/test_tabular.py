@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fl_research.datasets import tabular
 from fl_research.datasets.federated_data import DatasetOptions, Problem
+from fl_research.importing import roles, tabular
 from fl_research.registry import UsageError
 from tests.datasets import dataset_checks as checks
 
