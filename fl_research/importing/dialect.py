@@ -25,7 +25,7 @@ SEPARATORS = {',': 'commas', ';': 'semicolons', '\t': 'tabs', '|': 'bars'}
 
 _OPENERS: Mapping[str, Callable[..., Any]] = {'.gz': gzip.open, '.bz2': bz2.open, '.xz': lzma.open}
 _BLOCK = 1 << 20
-_SAMPLE_LINES = 500
+_SAMPLE_LINES, _SAMPLE_CHARACTERS = 500, 2_000_000
 _BOMS = {
   codecs.BOM_UTF8: 'utf-8-sig',
   codecs.BOM_UTF16_LE: 'utf-16',
@@ -86,7 +86,7 @@ def find_out(path: files.Path, given: Given) -> Dialect:
   """
   with files.reading(path):
     encoding = given.encoding or _encoding(path)
-    sample = list(itertools.islice(_filled_lines(path, encoding), _SAMPLE_LINES))
+    sample = _sample(path, encoding)
     if not sample:
       raise UsageError(f'{path}: is empty')
     separator = given.separator or _separator(sample)
@@ -116,8 +116,16 @@ def _lines(path: files.Path, encoding: str) -> Iterator[str]:
     ) from error
 
 
-def _filled_lines(path: files.Path, encoding: str) -> Iterator[str]:
-  return (line for line in _lines(path, encoding) if line.strip())
+def _sample(path: files.Path, encoding: str) -> list[str]:
+  """The first lines that are not empty, one at least, and no more of wide ones than needed."""
+  sample: list[str] = []
+  size = 0
+  for line in _lines(path, encoding):
+    sample += [line] if line.strip() else []
+    size += len(line)
+    if sample and (len(sample) >= _SAMPLE_LINES or size > _SAMPLE_CHARACTERS):
+      break
+  return sample
 
 
 def _encoding(path: files.Path) -> str:
@@ -234,7 +242,9 @@ def _decimal(rows: Sequence[Sequence[str]]) -> str:
 def _names(first: Sequence[str], header: bool) -> tuple[str, ...]:
   if not header:
     return tuple(f'column_{number}' for number in range(1, len(first) + 1))
-  return tuple(' '.join(name.split()) or f'column_{number}' for number, name in enumerate(first, 1))
+  return tuple(
+    ' '.join(name.split()) or f'unnamed_{number}' for number, name in enumerate(first, 1)
+  )
 
 
 def _check_lengths(path: files.Path, encoding: str, separator: str, width: int) -> None:

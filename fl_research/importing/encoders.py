@@ -329,8 +329,9 @@ class Identifier(Encoder):
 
 def from_data(data: Mapping[str, Any]) -> Encoder:
   """The encoder whose `to_data` gave this."""
-  category: type[Encoder] = Names if 'separator' in data else Category
-  known: Sequence[type[Encoder]] = (Number, Date, category, Identifier)
+  if data['role'] == Names.role and 'separator' in data:
+    return Names.from_data(data)
+  known: Sequence[type[Encoder]] = (Number, Date, Category, Identifier)
   return next(encoder for encoder in known if encoder.role == data['role']).from_data(data)
 
 

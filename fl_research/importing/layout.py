@@ -125,6 +125,8 @@ def _pieces(folder: str, named: Sequence[_Named]) -> list[Piece]:
     pieces.append(
       Piece(x, labels, client if clients != {''} else None, None if not part else part == 'test')
     )
+  if len(pieces) == 1:
+    return [dataclasses.replace(pieces[0], client=None)]
   if len({piece.test is None for piece in pieces}) > 1:
     undecided = next(piece for piece in pieces if piece.test is None)
     raise UsageError(

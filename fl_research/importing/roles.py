@@ -32,6 +32,7 @@ and ignored: left out. weight: refused, as training does not weigh examples.
 MAX_CATEGORIES = 100
 """Most different values that get a position each."""
 
+_COUNTS = 'a record id: counts the rows'
 SAID = '--columns says so'
 
 _WORDS = {**{role: role for role in ROLES}, 'ignore': 'ignored'}
@@ -178,6 +179,8 @@ def _of_numbers(column: survey.Column) -> Role:
   if epoch:
     return Role('date', f'its name, and numbers that are {epoch}', epoch)
   if column.whole and _is_id_name(column.name):
+    if column.counts_rows:
+      return Role('ignored', _COUNTS)
     if column.uniqueness > _UNIQUE:
       return Role('ignored', f'a record id: {_share(column)}')
     return Role('identifier', 'whole numbers named like an id, many of them in several rows')
@@ -197,6 +200,8 @@ def _of_texts(column: survey.Column) -> Role:
       return Role('text', f'free text: {_share(column)}')
     return Role('ignored', f'a record id: {_share(column)}')
   if _is_id_name(column.name):
+    if column.counts_rows:
+      return Role('ignored', _COUNTS)
     return Role('identifier', 'named like an id, many of them in several rows')
   if column.distinct is None or column.distinct > MAX_CATEGORIES:
     return Role('identifier', f'more than {MAX_CATEGORIES} different texts')

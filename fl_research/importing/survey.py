@@ -47,6 +47,7 @@ class Column:
     different: its values, numbers as floats and all else by name; up to `MOST_COUNTED` of them.
     uniqueness: different values per row with a value, as far as they were counted.
     complete: whether all different values are in `different`.
+    counts_rows: whether its numbers, or those at the end of its texts, go up by one row by row.
   """
 
   name: str
@@ -62,6 +63,7 @@ class Column:
   different: set = dataclasses.field(default_factory=set)
   uniqueness: float = 0.0
   complete: bool = True
+  counts_rows: bool = True
 
   @property
   def kind(self) -> str:
@@ -99,6 +101,7 @@ class Column:
     self.kinds.setdefault(kind, place(0))
     if kind == 'number' and found is not None:
       self._add_numbers(found.to_numpy(), place)
+    self.counts_rows = self.counts_rows and found is not None and _count_rows(found)
     if found is not None:
       self._count(found)
 
@@ -119,6 +122,15 @@ class Column:
     filled = self.rows - self.missing
     self.uniqueness = len(self.different) / max(filled, 1)
     self.complete = len(self.different) <= MOST_COUNTED
+
+
+def _count_rows(found: pd.Series) -> bool:
+  """Whether each number, or the one at the end of each text, is one more than the last."""
+  if found.isna().any():
+    return False
+  if found.dtype == object:
+    found = found.str.extract(r'(\d+)$')[0].astype(np.float64)
+  return bool((np.diff(found) == 1).all())
 
 
 def by_name(columns: Mapping[str, Column], table: pd.DataFrame, path: str, first_row: int) -> None:

@@ -112,7 +112,7 @@ class TableSource(Source):
       chosen = [text] if text in names else [name.strip() for name in text.split(',')]
     else:
       chosen = said or list(self._tables.apart)
-    self._label_reason = '' if chosen == said or text else 'labels apart'
+    self._label_reason = '' if text else roles.SAID if said else 'labels apart'
     if not chosen:
       found = roles.label_by_name(names)
       if found is None:
@@ -134,8 +134,19 @@ class TableSource(Source):
       if role == 'label' and name not in self._labels:
         raise UsageError(f'--columns={name}:label: the labels are in {", ".join(self._labels)}')
     self._split = next((name for name, role in self._said.items() if role == 'split'), None)
-    if self._split is not None and self._tables.pieces[0].test is not None:
+    if self._split is None:
+      self._split = self._split_by_name()
+    elif self._tables.pieces[0].test is not None:
       raise UsageError(f'--columns={self._split}:split: the files are named train and test already')
+
+  def _split_by_name(self) -> Optional[str]:
+    """A column that is called split, and begins with words for training and test rows."""
+    names = [n for n in self._tables.names if n.lower() == 'split' and n not in self._said]
+    if len(names) != 1 or self._tables.pieces[0].test is not None:
+      return None
+    rows = next(self._tables.rows(names), None)
+    found = [] if rows is None else values.names(rows.table[names[0]])[1]
+    return names[0] if {_part(name) for name in found} == {0, 1} else None
 
   def _survey(self) -> None:
     """The first pass: what columns hold, and whose the rows are."""
@@ -194,6 +205,8 @@ class TableSource(Source):
         found[name] = Role(
           'client', roles.SAID if name in self._said else '--client_column says so'
         )
+      elif name == self._split:
+        found[name] = Role('split', roles.SAID if name in self._said else 'its name')
       elif name in self._said:
         found[name] = roles.said(column, self._said[name])
       else:
@@ -268,7 +281,9 @@ class TableSource(Source):
 
   def _check_inputs(self) -> None:
     if not self.fitted.width:
-      why = '; '.join(f'{n} {r.reason}' for n, r in self._roles.items() if r.role == 'ignored')
+      why = '; '.join(
+        f'{n} {r.reason}' for n, r in self._roles.items() if r.role in ('ignored', 'text')
+      )
       raise UsageError(
         f'{self._where}: no column besides client and label can be learnt from{why and f" ({why})"}'
       )
