@@ -17,6 +17,8 @@ import os
 import re
 from typing import Any, IO, Optional
 
+import numpy as np
+
 from fl_research.datasets import files
 from fl_research.registry import UsageError
 
@@ -196,7 +198,10 @@ def _separator(lines: Sequence[str]) -> str:
   """
 
   def fit(separator: str) -> tuple[float, bool, int]:
-    lengths = [len(row) for row in _split(lines, separator) if row]
+    try:
+      lengths = [len(row) for row in _split(lines, separator) if row]
+    except csv.Error:  # a field that is longer than any
+      return 0.0, False, 0
     several = lengths[0] > 1
     share = sum(length == lengths[0] for length in lengths) / len(lengths)
     return (share if several else 0.0), separator != ',', lengths[0]
@@ -265,8 +270,7 @@ def _check_lengths(path: files.Path, encoding: str, separator: str, width: int) 
 def _certainly_even(path: files.Path, encoding: str, separator: str, width: int) -> bool:
   """Whether counting bytes shows that all rows have as many fields, which is quick.
 
-  Not so with quotation marks, empty lines, or UTF-16; a block of lines in which a longer row makes
-  up for a shorter one is not noticed here, but by pandas, which refuses longer rows.
+  Not so with quotation marks, empty lines, or UTF-16.
   """
   if encoding.startswith('utf-16') or not separator.isascii():
     return False
@@ -275,6 +279,19 @@ def _certainly_even(path: files.Path, encoding: str, separator: str, width: int)
     while block := stream.read(_BLOCK):
       whole, newline, tail = block.rpartition(b'\n')
       lines, rest = (rest + whole + newline, tail) if newline else (b'', rest + block)
-      if b'"' in block or lines.count(mark) != lines.count(b'\n') * (width - 1):
+      if b'"' in block or not _are_even(lines, mark, width):
         return False
   return not rest or rest.count(mark) == width - 1
+
+
+def _are_even(lines: bytes, mark: bytes, width: int) -> bool:
+  """Whether there are width - 1 marks before the end of each line, since the end of the last."""
+  characters = np.frombuffer(lines, np.uint8)
+  ends = np.flatnonzero(characters == ord('\n'))
+  marks = np.flatnonzero(characters == mark[0])
+  if len(marks) != len(ends) * (width - 1):
+    return False
+  if width == 1 or not len(ends):
+    return width > 1 or b'\n\n' not in lines
+  marks = marks.reshape(len(ends), width - 1)
+  return bool((marks[:, -1] < ends).all() and (marks[1:, 0] > ends[:-1]).all())

@@ -269,18 +269,22 @@ def choose(columns: Sequence[survey.Column], said: Mapping[str, str]) -> Label:
     UsageError: they are no labels; one line that names the column and, where it can, the row.
   """
   for column in columns:
-    _check(column)
+    _check(column, said)
   if len(columns) > 1:
     return _several(columns)
   (column,) = columns
   role = said.get(column.name)
-  separator = '' if column.kind == 'list' else roles.list_separator(column)
-  if column.kind == 'list' or (column.kind == 'text' and separator is not None and not role):
-    return TagList(column.name, separator or '', ())
+  if _is_list(column, said):
+    return TagList(column.name, roles.list_separator(column) or '', ())
   numeric = column.kind == 'number'
   if numeric and (role == 'number' or (column.distinct != 2 and not _few(column) and not role)):
     return Numbers([column.name])
   return _classes(column)
+
+
+def _is_list(column: survey.Column, said: Mapping[str, str]) -> bool:
+  listed = roles.list_separator(column) is not None and said.get(column.name) != 'category'
+  return column.kind == 'list' or (column.kind == 'text' and listed)
 
 
 def _few(column: survey.Column) -> bool:
@@ -324,9 +328,9 @@ def _check_spelling(flag: str, names: Sequence[str]) -> None:
       raise UsageError(f'{flag}: classes {other!r} and {name!r}; write them alike')
 
 
-def _check(column: survey.Column) -> None:
+def _check(column: survey.Column, said: Mapping[str, str]) -> None:
   flag = f'--label_column={column.name}'
-  if column.missing and column.kind != 'list' and column.first_missing is not None:
+  if column.first_missing is not None and not _is_list(column, said):
     raise UsageError(
       f'{flag}: {column.missing} of {column.rows} rows have no label, first in row '
       f'{column.first_missing.row} of {column.first_missing.path}'

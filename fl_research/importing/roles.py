@@ -247,7 +247,7 @@ def agree(columns: Mapping[str, survey.Column], said_roles: Mapping[str, str]) -
     if column.stray is not None:
       raise UsageError(
         f'{column.stray.path}: column {name}: row {column.stray.row} holds {column.stray.value!r} '
-        'among numbers'
+        f'among numbers; correct it, or say --columns={name}:category'
       )
     if column.kind == 'mixed':
       (one, at), (other, there) = [item for item in column.kinds.items() if item[0] != 'empty'][:2]

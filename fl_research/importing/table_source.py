@@ -217,7 +217,7 @@ class TableSource(Source):
   def _client_is_input(self) -> bool:
     """Whether ids of clients are learnt as other ids are."""
     ids = any(role.role == 'identifier' for role in self._roles.values())
-    several = len(self._owners) >= 2 * len(self._ids)
+    several = len(self._owners) >= 2 * len(self._ids) > 2
     return bool(self._client) and self._client not in self._said and ids and several
 
   def _test_rows(self, seed: int) -> np.ndarray:
