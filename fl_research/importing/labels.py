@@ -220,7 +220,8 @@ class Numbers(Label):
     from sklearn.preprocessing import StandardScaler
 
     self._scaler = self._scaler or StandardScaler()
-    self._scaler.partial_fit(self._stacked(table[train]))
+    if train.any():
+      self._scaler.partial_fit(self._stacked(table[train]))
 
   def fitted(self) -> Label:
     mean = self._scaler.mean_.astype(np.float32).reshape(self.y_shape)

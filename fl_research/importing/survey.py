@@ -41,7 +41,8 @@ class Column:
     kinds: by kind of cells, where the first chunk of that kind begins.
     first_missing: the first cell without a value.
     first_beyond: the first number beyond float32.
-    stray: the first text among numbers, where most are numbers.
+    texts: how many cells are texts that are no numbers.
+    first_text: the first of them.
     lowest, highest: of numbers.
     whole: whether all numbers are whole.
     different: its values, numbers as floats and all else by name; up to `MOST_COUNTED` of them.
@@ -56,7 +57,8 @@ class Column:
   kinds: dict[str, Place] = dataclasses.field(default_factory=dict)
   first_missing: Optional[Place] = None
   first_beyond: Optional[Place] = None
-  stray: Optional[Place] = None
+  texts: int = 0
+  first_text: Optional[Place] = None
   lowest: float = math.inf
   highest: float = -math.inf
   whole: bool = True
@@ -70,6 +72,11 @@ class Column:
     """The kind of its cells; `mixed` where files or chunks disagree."""
     kinds = set(self.kinds) - {'empty'}
     return 'mixed' if len(kinds) > 1 else next(iter(kinds), 'empty')
+
+  @property
+  def stray(self) -> Optional[Place]:
+    """The first text among numbers, where most cells are numbers."""
+    return self.first_text if 2 * self.texts < self.rows - self.missing else None
 
   @property
   def distinct(self) -> Optional[int]:
@@ -89,21 +96,25 @@ class Column:
     if kind == 'number':
       found = pd.Series(values.numbers(cells))
     elif kind in ('text', 'truth'):
-      codes, names = values.names(cells)
-      found = pd.Series([*names, None], dtype=object).take(codes).reset_index(drop=True)
-      parsed = pd.to_numeric(pd.Series(names, dtype=object), errors='coerce').to_numpy(np.float64)
-      of_cell = np.append(parsed, np.nan)[codes] if kind == 'text' else np.array([])
-      strays = np.isnan(of_cell) & ~missing if kind == 'text' else np.array([], bool)
-      if kind == 'text' and not strays.any():
-        kind, found = 'number', pd.Series(of_cell)
-      elif 0 < 2 * strays.sum() < (~missing).sum() and self.stray is None:
-        self.stray = place(np.argmax(strays), cells.iloc[int(np.argmax(strays))])
+      found = _named(cells)
+    if kind == 'text' and found is not None:
+      found = self._numbers_or_texts(found, place)
+      kind = 'text' if found.dtype == object else 'number'
     self.kinds.setdefault(kind, place(0))
     if kind == 'number' and found is not None:
       self._add_numbers(found.to_numpy(), place)
     self.counts_rows = self.counts_rows and found is not None and _count_rows(found)
     if found is not None:
       self._count(found)
+
+  def _numbers_or_texts(self, texts: pd.Series, place) -> pd.Series:
+    """The same as numbers, where all of them are some."""
+    numbers = pd.Series(values.numbers(texts))
+    strays = (numbers.isna() & texts.notna()).to_numpy()
+    self.texts += int(strays.sum())
+    if strays.any() and self.first_text is None:
+      self.first_text = place(np.argmax(strays), texts.iloc[int(np.argmax(strays))])
+    return texts if strays.any() else numbers
 
   def _add_numbers(self, numbers: np.ndarray, place) -> None:
     beyond = np.abs(numbers) > _LARGEST
@@ -122,6 +133,11 @@ class Column:
     filled = self.rows - self.missing
     self.uniqueness = len(self.different) / max(filled, 1)
     self.complete = len(self.different) <= MOST_COUNTED
+
+
+def _named(cells: pd.Series) -> pd.Series:
+  codes, names = values.names(cells)
+  return pd.Series([*names, None], dtype=object).take(codes).reset_index(drop=True)
 
 
 def _count_rows(found: pd.Series) -> bool:

@@ -244,12 +244,12 @@ class TableSource(Source):
       last = first + len(rows.table)
       owners, train = self._owners[first:last], ~self._test[first:last]
       first = last
-      for encoder in self._encoders:
-        try:
+      try:
+        for encoder in self._encoders if train.any() else ():
           encoder.fit(rows.table[encoder.name][train], owners[train])
-        except UsageError as error:
-          raise _in_file(error, rows) from error
-      self._label.fit(rows.table, train)
+        self._label.fit(rows.table, train)
+      except UsageError as error:
+        raise _in_file(error, rows) from error
       if isinstance(self._label, labels.Classes):
         self._class_tally.add(self._label.encode(rows.table), self._label.names, owners)
     for encoder in self._encoders:

@@ -39,7 +39,8 @@ def load(options: DatasetOptions) -> Union[FederatedData, PooledData]:
 def summary(source: TableSource) -> list[str]:
   """What was found, in a few lines: the whole, columns that are not as they seem, notes."""
   found, counts = source.found, source.counts
-  clients = 'nobody' if source.pooled else f'{found.clients}: {len(counts.ids)} clients'
+  count = f'{len(counts.ids)} client{"" if len(counts.ids) == 1 else "s"}'
+  clients = 'nobody' if source.pooled else f'{found.clients}: {count}'
   train, test = int(counts.train.sum()), int(counts.test.sum())
   lines = [f'{found.form}; clients: {clients}; {train} + {test} rows; label {found.label}']
   for role in _SAID:

@@ -92,7 +92,7 @@ def test_said_roles():
 def test_two_kinds_in_one_column():
   column = survey.Column('age')
   column.add(pd.Series([1, 2, 3]), 'a.csv', 0)
-  column.add(pd.Series(['x', 'y']), 'b.csv', 0)
+  column.add(pd.Series(['x', 'y', 'z']), 'b.csv', 0)
   with pytest.raises(UsageError, match='column age is of kind text from row 1 on'):
     roles.agree({'age': column}, {})
   roles.agree({'age': column}, {'age': 'category'})
