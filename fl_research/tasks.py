@@ -28,6 +28,7 @@ class Task(registry.Entry):
     models: all models that fit; for the user's own data those that can fit, as the data decide.
     files: patterns of its files in --data_dir; none for what needs no download.
     reads: the settings by which users name data of their own; other tasks do not read them.
+    needs: those of them that must be given.
     makes_clients: whether it makes as many clients as `--num_clients` says.
   """
 
@@ -35,6 +36,7 @@ class Task(registry.Entry):
   models: tuple[str, ...] = ()
   files: tuple[str, ...] = ()
   reads: tuple[str, ...] = ()
+  needs: tuple[str, ...] = ()
   makes_clients: bool = False
 
 
@@ -207,11 +209,21 @@ TASKS: Mapping[str, Task] = {
     makes_clients=True,
   ),
   'tabular': Task(
-    'fl_research.datasets.tabular',
-    'your own CSV or Parquet file (--data_file)',
+    'fl_research.importing.tabular',
+    'your own CSV or Parquet file, or a folder of them (--data_file)',
     default_model='mlp',
     models=_DENSE,
-    reads=('data_file', 'client_column', 'label_column'),
+    reads=(
+      'data_file',
+      'client_column',
+      'label_column',
+      'columns',
+      'separator',
+      'decimal',
+      'encoding',
+      'header',
+    ),
+    needs=('data_file',),
   ),
   'npz': Task(
     'fl_research.datasets.npz',
@@ -219,6 +231,7 @@ TASKS: Mapping[str, Task] = {
     default_model='mlp',
     models=(*_PICTURES, 'cnn1d', 'logmel_cnn', *_CHARACTERS),
     reads=('data_file',),
+    needs=('data_file',),
   ),
 }
 """Every task: the name users type, the data set's module, the models that fit it.

@@ -272,6 +272,8 @@ class PooledData:
     inputs: what the positions of a vector x are, where they came from columns of a table.
     label_scale: the unit of the numbers that are predicted; None for what is learnt as it is.
     class_names: names of the classes or tags, in the order of their numbers; empty without names.
+    preprocessing: what was done to the values of a user's own files, as JSON-able data with arrays,
+      to be kept with the run; empty where nothing was.
   """
 
   train: Examples
@@ -284,6 +286,7 @@ class PooledData:
   inputs: Optional[tuple[InputColumn, ...]] = None
   label_scale: Optional[LabelScale] = None
   class_names: tuple[str, ...] = ()
+  preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,10 +298,8 @@ class FederatedData:
     test: central test examples (the union of the test clients where the set has only those).
     test_clients: clients with test examples of their own (the same people's later lines, or other
       people), for evaluation by client; None where there are none.
-    problem, num_classes, sources, vocabulary_size, inputs, label_scale, class_names: as in
-      `PooledData`.
-    preprocessing: what was done to the values of a user's own files, as JSON-able data with arrays,
-      to be kept with the run; empty where nothing was.
+    problem, num_classes, sources, vocabulary_size, inputs, label_scale, class_names, preprocessing:
+      as in `PooledData`.
   """
 
   train: Clients
@@ -321,8 +322,11 @@ class DatasetOptions:
   Attributes:
     data_dir: folder searched for the original files, and where downloads go.
     seed: the run's seed, for generators and splits.
-    data_file: the user's own file (`--task=tabular`) or folder of .npz files (`--task=npz`).
-    client_column, label_column: columns of that file.
+    data_file: the user's own file or folder.
+    client_column, label_column: columns of tables; several labels with commas between them.
+    columns: roles of columns, `name:role,name:role`.
+    separator, decimal, encoding, header: how CSVs are written; None is found out.
+    partition: the scheme by which clients are made, None where the user names none.
     alpha, beta: parameters of the synthetic generators.
     num_clients: number of clients of the synthetic generators.
     sequence_length: characters (or words) per example of text; None for the data set's usual
@@ -334,6 +338,12 @@ class DatasetOptions:
   data_file: Optional[str] = None
   client_column: Optional[str] = None
   label_column: Optional[str] = None
+  columns: Optional[str] = None
+  separator: Optional[str] = None
+  decimal: Optional[str] = None
+  encoding: Optional[str] = None
+  header: Optional[str] = None
+  partition: Optional[str] = None
   alpha: float = 0.0
   beta: float = 0.0
   num_clients: int = 30

@@ -24,6 +24,7 @@ from fl_research.settings.hyperparameters import registries, RegistryFlag
 from fl_research.settings.machine import Machine
 from fl_research.settings.method import CLIENT_WEIGHTINGS, Method
 from fl_research.settings.output import Output
+from fl_research.settings.own_data import OwnData
 from fl_research.settings.privacy import DifferentialPrivacy, SecureAggregation
 from fl_research.settings.run import Run
 from fl_research.settings.server import Server
@@ -52,6 +53,7 @@ class Settings(
   Wire,
   SecureAggregation,
   Method,
+  OwnData,
   Data,
   Run,
 ):

@@ -49,10 +49,18 @@ class Data:
     identity=False,
   )
   data_file: str = _setting(
-    '', 'tabular: a CSV or Parquet file; npz: a folder of .npz files (docs/own_data.md)'
+    '',
+    'tabular: a CSV or Parquet file, or a folder of them; npz: a folder of .npz files '
+    '(docs/own_data.md)',
   )
-  client_column: str = _setting('', 'tabular: the column that says whose a row is')
-  label_column: str = _setting('', 'tabular: the column to predict')
+  client_column: str = _setting(
+    '', 'tabular: the column that says whose a row is; the files do when empty'
+  )
+  label_column: str = _setting(
+    '',
+    'tabular: the column to predict, or several with commas; when empty one that is named so: '
+    'label, target, y, class, outcome',
+  )
   sequence_length: Optional[int] = _setting(
     None,
     "text: characters or words per example (default: the data set's usual 80, or 20)",

@@ -171,7 +171,7 @@ def _check_together(settings: Settings) -> None:
   for name in dict.fromkeys(name for task in tasks.TASKS.values() for name in task.reads):
     readers = [task for task, entry in tasks.TASKS.items() if name in entry.reads]
     given = getattr(settings, name)
-    if settings.task in readers and not given:
+    if name in tasks.TASKS[settings.task].needs and not given:
       raise UsageError(f'--{name}: must be given for --task={settings.task}')
     if given and settings.task not in readers:
       raise UsageError(f'--{name}={given}: only read with --task={" or ".join(readers)}')

@@ -1,6 +1,5 @@
 """The data of one run: who trains on what, who is evaluated on what."""
 
-from collections.abc import Mapping
 import dataclasses
 from typing import Any, Optional
 
@@ -135,6 +134,12 @@ def _options(settings: Settings) -> federated_data.DatasetOptions:
     data_file=settings.data_file or None,
     client_column=settings.client_column or None,
     label_column=settings.label_column or None,
+    columns=settings.columns or None,
+    separator=settings.separator or None,
+    decimal=settings.decimal or None,
+    encoding=settings.encoding or None,
+    header=settings.header or None,
+    partition=settings.partition or None,
     alpha=settings.synthetic_alpha,
     beta=settings.synthetic_beta,
     num_clients=settings.num_clients or defaults.num_clients,
@@ -167,19 +172,13 @@ def _deal_out(data: tasks.Data, settings: Settings) -> FederatedData:
   test_clients = partition.partition_test(
     train, pool.test, pool.problem, scheme, settings.seed, **parameters
   )
-  return FederatedData(
-    train, pool.test, test_clients=test_clients, preprocessing=_preprocessing(data), **_kept(pool)
-  )
+  return FederatedData(train, pool.test, test_clients=test_clients, **_kept(pool))
 
 
 def _kept(data: tasks.Data) -> dict[str, Any]:
   """What dealing examples to other clients leaves as it is."""
   names = ('problem', 'num_classes', 'sources', 'vocabulary_size', 'inputs', 'label_scale')
-  return {name: getattr(data, name) for name in (*names, 'class_names')}
-
-
-def _preprocessing(data: tasks.Data) -> Mapping[str, Any]:
-  return data.preprocessing if isinstance(data, FederatedData) else {}
+  return {name: getattr(data, name) for name in (*names, 'class_names', 'preprocessing')}
 
 
 def _note_dealing_anew(data: FederatedData, scheme: str, count: int, settings: Settings) -> None:
