@@ -77,6 +77,46 @@ class ModelSpec:
       hyperparameters=dict(hyperparameters or {}),
     )
 
+  def to_data(self) -> dict[str, Any]:
+    """All that decides the model and its answers, as JSON has it; not the weights of classes."""
+    scale = self.label_scale
+    return {
+      'input_shape': list(self.input_shape),
+      'x_dtype': np.dtype(self.x_dtype).name,
+      'label_shape': list(self.label_shape),
+      'label_dtype': np.dtype(self.label_dtype).name,
+      'problem': self.problem.value,
+      'num_classes': self.num_classes,
+      'vocabulary_size': self.vocabulary_size and list(self.vocabulary_size),
+      'inputs': self.inputs and [dataclasses.asdict(column) for column in self.inputs],
+      'label_scale': scale
+      and {
+        'mean': np.asarray(scale.mean).tolist(),
+        'deviation': np.asarray(scale.deviation).tolist(),
+        'names': list(scale.names),
+      },
+      'hyperparameters': dict(self.hyperparameters),
+    }
+
+  @classmethod
+  def from_stored(cls, data: Mapping[str, Any]) -> 'ModelSpec':
+    """The specification whose `to_data` gave this."""
+    scale, inputs, ids = data['label_scale'], data['inputs'], data['vocabulary_size']
+    numbers = lambda key: np.asarray(scale[key], np.float32)
+    return cls(
+      input_shape=tuple(data['input_shape']),
+      x_dtype=np.dtype(data['x_dtype']),
+      label_shape=tuple(data['label_shape']),
+      label_dtype=np.dtype(data['label_dtype']),
+      problem=Problem(data['problem']),
+      num_classes=data['num_classes'],
+      vocabulary_size=ids and tuple(ids),
+      inputs=inputs and tuple(federated_data.InputColumn(**column) for column in inputs),
+      label_scale=scale
+      and federated_data.LabelScale(numbers('mean'), numbers('deviation'), tuple(scale['names'])),
+      hyperparameters=data['hyperparameters'],
+    )
+
   @property
   def output_units(self) -> int:
     """Width of the last layer: a logit per class, tag or token, or the numbers predicted."""

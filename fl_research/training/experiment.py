@@ -24,6 +24,7 @@ from fl_research import (
 from fl_research.aggregation import compression
 from fl_research.aggregation import sums as sums_lib
 from fl_research.datasets import files
+from fl_research.models.specification import ModelSpec
 from fl_research.optimizers import schedules
 from fl_research.population import attackers, attacks, cohorts, devices, participation
 from fl_research.population.attacks import attack as attack_lib
@@ -44,6 +45,7 @@ from fl_research.training import (
   personal_evaluation,
   run_data,
   run_folder,
+  stored_data,
   tables,
   tensorboard,
   terminal,
@@ -75,11 +77,11 @@ class Outcome:
   answers: final_answers.FinalAnswers = final_answers.NONE
 
 
-def build_model(settings: Settings, data: run_data.RunData):
-  """The model that the settings name."""
+def build_model(settings: Settings, spec: ModelSpec):
+  """The model that the settings name, for data of this specification."""
   name = settings.model or tasks.get_task(settings.task).default_model
   own = (settings.initializer, settings.initial_model, settings.freeze)
-  return models.build(name, data.spec, settings.seed, *own)
+  return models.build(name, spec, settings.seed, *own)
 
 
 def build_process(
@@ -287,7 +289,7 @@ def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Bui
   """
   context = set_runtime(settings, jit)
   data = data or run_data.load(settings)
-  model = build_model(settings, data)
+  model = build_model(settings, data.spec)
   process = build_process(settings, model, data)
   plans = build_participation(settings, data, process)
   scored = build_evaluation(settings, process, data)
@@ -337,6 +339,7 @@ def run(
     facts['privacy'] = guarantee.facts()
     resolved.update(guarantee.resolved())
   folder.start(facts, resolved)
+  stored_data.save(folder.path, data)
   if guarantee is not None:
     terminal.note(guarantee.words())
   with contextlib.closing(folder):

@@ -1,6 +1,6 @@
 """A finished run's model, evaluated again from what its folder holds."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
 import pathlib
 from typing import Any
@@ -8,8 +8,12 @@ import zipfile
 
 import numpy as np
 
+from fl_research import registry
+from fl_research.models import model as model_lib
+from fl_research.models.specification import ModelSpec
 from fl_research.registry import UsageError
 from fl_research.round import process as process_lib
+from fl_research.settings import Settings
 from fl_research.soundness import validation
 from fl_research.training import (
   atomic_files,
@@ -63,18 +67,8 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
     UsageError: there is no such run, it has no final model, or its data have changed.
   """
   manifest = run_folder.read_ended(path)
-  settings = dataclasses.replace(
-    run_folder.settings_of(manifest, path),
-    output_dir=str(path.parent),
-    experiment_name=path.name,
-    **changes,
-  )
-  validation.validate(settings)
-  experiment.set_runtime(settings, settings.jit)
-  data = run_data.load(settings)
-  run_folder.RunFolder(settings).check_data({'sources': data.sources, 'passport': data.passport})
-  model = experiment.build_model(settings, data)
-  process = experiment.build_process(settings, model, data)
+  settings, data, process = _again(path, manifest, changes)
+  model = process.parts.model
   weights = _weights(path / 'model.npz', model)
   scored = experiment.build_evaluation(settings, process, data)
   personal = evaluation.personal_evaluator(process, data.train, settings)
@@ -94,6 +88,86 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
   _write(files[0], [row])
   _write(files[1], [{'round': manifest['rounds'], **each} for each in client_rows])
   return Reevaluation(row, files, answers)
+
+
+def _again(
+  path: pathlib.Path, manifest: Mapping[str, Any], changes: Mapping[str, Any]
+) -> tuple[Settings, run_data.RunData, process_lib.FederatedProcess]:
+  """A run's settings, data and process, as they were."""
+  settings = _settings(path, manifest, changes)
+  experiment.set_runtime(settings, settings.jit)
+  data = run_data.load(settings)
+  run_folder.RunFolder(settings).check_data({'sources': data.sources, 'passport': data.passport})
+  model = experiment.build_model(settings, data.spec)
+  return settings, data, experiment.build_process(settings, model, data)
+
+
+def _settings(
+  path: pathlib.Path, manifest: Mapping[str, Any], changes: Mapping[str, Any]
+) -> Settings:
+  settings = dataclasses.replace(
+    run_folder.settings_of(manifest, path),
+    output_dir=str(path.parent),
+    experiment_name=path.name,
+    **changes,
+  )
+  validation.validate(settings)
+  return settings
+
+
+def global_model(
+  path: pathlib.Path, manifest: Mapping[str, Any], spec: ModelSpec
+) -> tuple[model_lib.Model, tuple[np.ndarray, ...]]:
+  """The model of a run that has ended, and its final weights; no data are read.
+
+  Args:
+    path: the run's folder, absolute.
+    manifest: its manifest.
+    spec: what the model takes and answers, as the run has kept it.
+
+  Raises:
+    UsageError: the weights are not those of this model.
+  """
+  model = experiment.build_model(_settings(path, manifest, {}), spec)
+  return model, _weights(path / 'model.npz', model)
+
+
+def personal_outputs(
+  path: pathlib.Path, manifest: Mapping[str, Any], client: str, changes: Mapping[str, Any]
+) -> Callable[[np.ndarray], np.ndarray]:
+  """What a client of a run would answer: x [n, …] -> the raw outputs of its own model.
+
+  Args:
+    path: the run's folder, absolute.
+    manifest: its manifest.
+    client: the client's id.
+    changes: settings to change, by name, e.g. where the data are now.
+
+  Raises:
+    UsageError: the run's method has no models of clients, or there is no such client, or the run's
+      data or checkpoints are not there any more.
+  """
+  settings, data, process = _again(path, manifest, changes)
+  ids = list(data.train.ids)
+  if client not in ids:
+    hint = registry.suggestion(client, dict.fromkeys(ids))
+    raise UsageError(f'--client={client}: is none of the {len(ids)} clients that trained{hint}')
+  personal = evaluation.personal_evaluator(process, data.train, settings, answers=True)
+  if personal is None:
+    raise UsageError(
+      f'--client={client}: with --algorithm={settings.algorithm} all clients use the global model; '
+      'leave --client out'
+    )
+  progress = _last_progress(path / 'checkpoints', process, manifest['rounds'])
+  columns = personal.at(progress.state, progress.client_states)
+  labels = np.zeros(data.spec.label_shape, data.spec.label_dtype)
+
+  def outputs(x: np.ndarray) -> np.ndarray:
+    examples = {'x': x, 'y': np.repeat(labels[np.newaxis], len(x), axis=0)}
+    found = columns(ids.index(client), evaluation.ExampleSet(examples))
+    return np.stack(list(found.values()), axis=1)
+
+  return outputs
 
 
 def _weights(path: pathlib.Path, model) -> tuple[np.ndarray, ...]:

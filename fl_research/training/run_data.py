@@ -1,5 +1,6 @@
 """The data of one run: who trains on what, who is evaluated on what."""
 
+from collections.abc import Mapping
 import dataclasses
 from typing import Any, Optional
 
@@ -55,6 +56,7 @@ class RunData:
     tests_clients: whether the central test examples are clients' own, and not only dealt out to
       them.
     class_names: names of the classes or tags; empty without names.
+    preprocessing: what was done to the values of the user's own files.
   """
 
   train: Clients
@@ -71,6 +73,7 @@ class RunData:
   passport: passport.Passport
   tests_clients: bool = False
   class_names: tuple[str, ...] = ()
+  preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def load(settings: Settings) -> RunData:
@@ -117,6 +120,7 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
     passport=passport_of_split,
     tests_clients=bool(settings.own_test_fraction) or _keeps_clients(data, settings),
     class_names=tuple(data.class_names),
+    preprocessing=data.preprocessing,
   )
 
 
