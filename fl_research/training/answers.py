@@ -3,7 +3,7 @@
 | problem | columns |
 |---|---|
 | classification, binary | `predicted`, the class, and `probability_<class>` of every class |
-| multilabel | `predicted`, tags joined by `\\|`, and `probability_<tag>` of every tag |
+| multilabel | `predicted`, tags joined by a bar, and `probability_<tag>` of every tag |
 | regression | `predicted`; of several numbers `predicted_<name>`, or by position |
 | next token, reconstruction | `predicted_<position>` |
 """
@@ -17,7 +17,6 @@ import scipy.special
 from fl_research.datasets.federated_data import Problem
 from fl_research.models.specification import ModelSpec
 from fl_research.training import by_class
-
 
 _PREDICTED = 'predicted'
 
@@ -38,8 +37,8 @@ def to_table(spec: ModelSpec, class_names: Sequence[str], outputs: np.ndarray) -
   if spec.problem is Problem.NEXT_TOKEN:
     tokens = np.argmax(outputs.reshape(len(outputs), *spec.label_shape, -1), axis=-1)
     return _numbered(tokens, ())
-  names = spec.label_scale.names if spec.label_scale else ()
-  return _numbered(outputs.reshape(len(outputs), -1), names)
+  of_numbers = spec.label_scale.names if spec.label_scale else ()
+  return _numbered(outputs.reshape(len(outputs), -1), of_numbers)
 
 
 def probabilities(problem: Problem, outputs: np.ndarray) -> np.ndarray:
