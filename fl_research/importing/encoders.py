@@ -89,13 +89,16 @@ class _Scaled(Encoder):
     # scikit-learn takes a second to import; whoever lists data sets should not pay for it.
     from sklearn.preprocessing import StandardScaler
 
-    self._scaler = self._scaler or StandardScaler()
-    self._scaler.partial_fit(self._numbers(cells)[:, None])
+    numbers = self._numbers(cells)
+    present = numbers[~np.isnan(numbers)]
+    if len(present):
+      self._scaler = self._scaler or StandardScaler()
+      self._scaler.partial_fit(present[:, None])
 
   def finish(self) -> None:
     if self._scaler is not None:
-      self.mean = float(np.nan_to_num(self._scaler.mean_[0]))
-      self.deviation = float(np.nan_to_num(self._scaler.scale_[0], nan=1.0)) or 1.0
+      self.mean = float(self._scaler.mean_[0])
+      self.deviation = float(self._scaler.scale_[0])
 
   @abc.abstractmethod
   def _numbers(self, cells: pd.Series) -> np.ndarray:

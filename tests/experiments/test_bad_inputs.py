@@ -153,15 +153,16 @@ def snapshot(folder):
   return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob('*')}
 
 
-def complaint(main, arguments, capfd):
-  """The line on stderr; asserts that it is one and that the exit code is 2."""
+def complaint(main, arguments, capfd, notes=0):
+  """The line on stderr, below so many notes; asserts that it is one and that the exit code is 2."""
   capfd.readouterr()
   code = command_line.run(main, ['train.py', *arguments])
   out, err = capfd.readouterr()
   assert code == 2, err
   assert out == ''
-  assert err.count('\n') == 1 and err.startswith('train.py: '), err
-  return err
+  *noted, line = err.splitlines()
+  assert len(noted) == notes and line.startswith('train.py: ') and err.endswith('\n'), err
+  return line
 
 
 @pytest.mark.parametrize('flags', FLAGS)
@@ -275,7 +276,7 @@ def test_data_that_have_changed(tmp_path, capfd):
   manifest.write_text(json.dumps({**json.loads(manifest.read_text()), 'finished': False}))
   table.write_text('\n'.join(['c,x,y', *rows, 'a,3,1']))
   before = snapshot(tmp_path)
-  line = complaint(train.main, arguments, capfd)
+  line = complaint(train.main, arguments, capfd, notes=1)
   assert f'--data_file={table}: not the data that the run in {manifest.parent} was start' in line
   assert snapshot(tmp_path) == before
 
