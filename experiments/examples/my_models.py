@@ -1,7 +1,7 @@
 """Models of one's own, for `--model=experiments/examples/my_models.py:<function>`.
 
-A function takes a `fl_research.models.ModelSpec`, what an example's input and label are, and returns
-a `tf.keras.Model`, which need not be compiled.
+A function takes a `fl_research.models.ModelSpec`, which says what an example's input and label are,
+and returns a `tf.keras.Model`, which need not be compiled.
 """
 
 import tensorflow as tf
