@@ -272,6 +272,8 @@ class PooledData:
     inputs: what the positions of a vector x are, where they came from columns of a table.
     label_scale: the unit of the numbers that are predicted; None for what is learnt as it is.
     class_names: names of the classes or tags, in the order of their numbers; empty without names.
+    preprocessing: what was done to the values of a user's own files, as JSON-able data with arrays,
+      to be kept with the run; empty where nothing was.
   """
 
   train: Examples
@@ -284,6 +286,7 @@ class PooledData:
   inputs: Optional[tuple[InputColumn, ...]] = None
   label_scale: Optional[LabelScale] = None
   class_names: tuple[str, ...] = ()
+  preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -295,10 +298,8 @@ class FederatedData:
     test: central test examples (the union of the test clients where the set has only those).
     test_clients: clients with test examples of their own (the same people's later lines, or other
       people), for evaluation by client; None where there are none.
-    problem, num_classes, sources, vocabulary_size, inputs, label_scale, class_names: as in
-      `PooledData`.
-    preprocessing: what was done to the values of a user's own files, as JSON-able data with arrays,
-      to be kept with the run; empty where nothing was.
+    problem, num_classes, sources, vocabulary_size, inputs, label_scale, class_names, preprocessing:
+      as in `PooledData`.
   """
 
   train: Clients
@@ -321,12 +322,16 @@ class DatasetOptions:
   Attributes:
     data_dir: folder searched for the original files, and where downloads go.
     seed: the run's seed, for generators and splits.
-    data_file: the user's own file (`--task=tabular`) or folder of .npz files (`--task=npz`).
-    client_column, label_column: columns of that file.
+    data_file: the user's own file or folder of files.
+    client_column, label_column: columns (or arrays, or features) of that file.
     alpha, beta: parameters of the synthetic generators.
     num_clients: number of clients of the synthetic generators.
     sequence_length: characters (or words) per example of text; None for the data set's usual
       length.
+    folder_levels, image_size, image_colour: of pictures in folders, as in
+      `settings.own_files.OwnFiles`.
+    text_column, tokens, vocabulary_size: of text, likewise.
+    window_length, window_stride, window_label, time_column: of windows of a time series, likewise.
   """
 
   data_dir: str
@@ -338,3 +343,13 @@ class DatasetOptions:
   beta: float = 0.0
   num_clients: int = 30
   sequence_length: Optional[int] = None
+  folder_levels: Optional[str] = None
+  image_size: Optional[int] = None
+  image_colour: Optional[str] = None
+  text_column: Optional[str] = None
+  tokens: Optional[str] = None
+  vocabulary_size: Optional[int] = None
+  window_length: Optional[int] = None
+  window_stride: Optional[int] = None
+  window_label: Optional[str] = None
+  time_column: Optional[str] = None
