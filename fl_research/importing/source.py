@@ -119,13 +119,15 @@ class Source(abc.ABC):
     preprocessing: what was done to a value on its way to x and y and from the model's answer to a
       value again, as JSON-able data with arrays (`preprocessing.Preprocessing.to_data()`); {} where
       nothing was.
+    pooled: whether nobody owns an example: all are those of one client, to be dealt out.
   """
 
   found: Found
   spec: Spec
   counts: Counts
   files: Mapping[str, str]
-  preprocessing: Mapping[str, Any]
+  preprocessing: Mapping[str, Any] = types.MappingProxyType({})
+  pooled: bool = False
 
   @abc.abstractmethod
   def parts(self) -> Iterator[Part]:

@@ -32,10 +32,12 @@ class Data:
     identity=False,
   )
   data_file: str = _setting(
-    '', 'tabular: a CSV or Parquet file; npz: a folder of .npz files (docs/own_data.md)'
+    '',
+    'your own data: a file or folder, whose form is found out where --task is empty '
+    '(docs/own_data.md; experiments.import_data says what is in it)',
   )
-  client_column: str = _setting('', 'tabular: the column that says whose a row is')
-  label_column: str = _setting('', 'tabular: the column to predict')
+  client_column: str = _setting('', 'your own data: the column that says whose a row is')
+  label_column: str = _setting('', 'your own data: the column to predict')
   sequence_length: Optional[int] = _setting(
     None,
     "text: characters or words per example (default: the data set's usual 80, or 20)",

@@ -158,10 +158,21 @@ def _check_together(settings: Settings) -> None:
     raise UsageError('--cohort_sampling=availability: needs --availability_trace, a CSV file')
   if settings.availability_trace and settings.cohort_sampling != 'availability':
     raise UsageError('--availability_trace: only read with --cohort_sampling=availability')
-  for name in dict.fromkeys(name for task in tasks.TASKS.values() for name in task.reads):
-    readers = [task for task, entry in tasks.TASKS.items() if name in entry.reads]
+  check_own_data(settings)
+
+
+def check_own_data(settings: Settings) -> None:
+  """Checks the settings that say where data of one's own are and how they are read.
+
+  Raises:
+    UsageError: one must be given for the task, or is not read by it.
+  """
+  table = tasks.TASKS
+  entry = tasks.get_task(settings.task)
+  for name in dict.fromkeys(n for task in table.values() for n in (*task.reads, *task.may_read)):
     given = getattr(settings, name)
-    if settings.task in readers and not given:
+    if name in entry.reads and not given:
       raise UsageError(f'--{name}: must be given for --task={settings.task}')
-    if given and settings.task not in readers:
+    if given and name not in (*entry.reads, *entry.may_read):
+      readers = [task for task, e in table.items() if name in (*e.reads, *e.may_read)]
       raise UsageError(f'--{name}={given}: only read with --task={" or ".join(readers)}')

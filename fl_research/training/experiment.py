@@ -19,7 +19,6 @@ from fl_research import (
   optimizers,
   registry,
   runtime,
-  tasks,
 )
 from fl_research.aggregation import compression
 from fl_research.aggregation import sums as sums_lib
@@ -73,7 +72,7 @@ class Outcome:
 
 def build_model(settings: Settings, data: run_data.RunData):
   """The model that the settings name."""
-  name = settings.model or tasks.get_task(settings.task).default_model
+  name = run_data.model_name(settings, data.spec)
   return models.build(name, data.spec, settings.seed, settings.initializer)
 
 

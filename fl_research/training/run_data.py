@@ -1,6 +1,5 @@
 """The data of one run: who trains on what, who is evaluated on what."""
 
-from collections.abc import Mapping
 import dataclasses
 from typing import Any, Optional
 
@@ -19,6 +18,7 @@ from fl_research.datasets.federated_data import (
 from fl_research.models.specification import ModelSpec
 from fl_research.population import cohorts
 from fl_research.registry import UsageError
+from fl_research.settings import own_files as own_files_lib
 from fl_research.settings import Settings
 from fl_research.soundness import chains
 from fl_research.training import terminal
@@ -71,8 +71,7 @@ def load(settings: Settings) -> RunData:
   Raises:
     UsageError: one line naming the flag or file.
   """
-  task = tasks.get_task(settings.task)
-  data = tasks.load(settings.task, _options(settings))
+  data = tasks.load(settings.task, options(settings))
   _check_auc(data, settings)
   _check_target(data, settings)
   clients = _rename_labels(_test_on_own(_deal_out(data, settings), settings), settings)
@@ -80,7 +79,7 @@ def load(settings: Settings) -> RunData:
   passport_of_split = passport.passport(train, data.problem)
   if settings.centralized:
     train = _one_client(train)
-  model = settings.model or task.default_model
+  model = model_name(settings, ModelSpec.from_data(data))
   spec = ModelSpec.from_data(data, settings.hyperparameters_of(model))
   models.check(model, spec)
   cohort_size = _cohort_size(train, settings)
@@ -110,8 +109,16 @@ def _keeps_clients(data: tasks.Data, settings: Settings) -> bool:
   return isinstance(data, FederatedData) and natural and data.test_clients is not None
 
 
-def _options(settings: Settings) -> federated_data.DatasetOptions:
+def model_name(settings: Settings, spec: ModelSpec) -> str:
+  """The model that the settings name, or else the task's own or the one usual for the data."""
+  own = settings.model or tasks.get_task(settings.task).default_model
+  return own or models.usual(spec)
+
+
+def options(settings: Settings) -> federated_data.DatasetOptions:
+  """What the settings say to the reader of the data."""
   defaults = federated_data.DatasetOptions(data_dir='')
+  own_files = dataclasses.fields(own_files_lib.OwnFiles)
   return federated_data.DatasetOptions(
     data_dir=files.data_dir(settings.data_dir),
     seed=settings.seed,
@@ -122,6 +129,7 @@ def _options(settings: Settings) -> federated_data.DatasetOptions:
     beta=settings.synthetic_beta,
     num_clients=settings.num_clients or defaults.num_clients,
     sequence_length=settings.sequence_length,
+    **{field.name: getattr(settings, field.name) or None for field in own_files},
   )
 
 
@@ -150,19 +158,13 @@ def _deal_out(data: tasks.Data, settings: Settings) -> FederatedData:
   test_clients = partition.partition_test(
     train, pool.test, pool.problem, scheme, settings.seed, **parameters
   )
-  return FederatedData(
-    train, pool.test, test_clients=test_clients, preprocessing=_preprocessing(data), **_kept(pool)
-  )
+  return FederatedData(train, pool.test, test_clients=test_clients, **_kept(pool))
 
 
 def _kept(data: tasks.Data) -> dict[str, Any]:
   """What dealing examples to other clients leaves as it is."""
   names = ('problem', 'num_classes', 'sources', 'vocabulary_size', 'inputs', 'label_scale')
-  return {name: getattr(data, name) for name in (*names, 'class_names')}
-
-
-def _preprocessing(data: tasks.Data) -> Mapping[str, Any]:
-  return data.preprocessing if isinstance(data, FederatedData) else {}
+  return {name: getattr(data, name) for name in (*names, 'class_names', 'preprocessing')}
 
 
 def _note_dealing_anew(data: FederatedData, scheme: str, count: int, settings: Settings) -> None:
