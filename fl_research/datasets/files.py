@@ -174,9 +174,9 @@ class _Hashing(io.RawIOBase):
 def open_text(path: Path, digest) -> io.TextIOBase:
   """A UTF-8 file, unpacked when its name ends in .gz, whose bytes update `digest` as it is read."""
   raw = io.BufferedReader(_Hashing(path, digest), _CHUNK)
-  packed = str(path).endswith('.gz')
-  binary = io.BufferedReader(gzip.GzipFile(fileobj=raw)) if packed else raw
-  return io.TextIOWrapper(binary, encoding='utf-8-sig')
+  if str(path).endswith('.gz'):
+    return io.TextIOWrapper(gzip.GzipFile(fileobj=raw), encoding='utf-8-sig')
+  return io.TextIOWrapper(raw, encoding='utf-8-sig')
 
 
 def one_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from fl_research.importing.tally import Tally
 
 _MOST_CLIENTS = 40
 _MOST_CLASSES = 12
-_BLUE, _ORANGE, _GREY = '#0072B2', '#E69F00', '#BBBBBB'
+_BLUE, _ORANGE, _GREY = '#0072B2', '#E69F00', (0.73, 0.73, 0.73, 1.0)
 _LONGEST_NAME = 20
 
 

@@ -151,8 +151,8 @@ def _write_arrays(source: Source, folder: pathlib.Path, watch: Optional[Watch]) 
     for test, split in _SPLITS.items():
       for key, (dtype, shape) in types.items():
         path = folder / f'{split}_{key}.npy'
-        rows = _Rows(path, dtype, (int(sizes[test].sum()), *shape))
-        arrays[test, key] = stack.enter_context(contextlib.closing(rows))
+        array = _Rows(path, dtype, (int(sizes[test].sum()), *shape))
+        arrays[test, key] = stack.enter_context(contextlib.closing(array))
     for part in source.parts():
       first, _ = places.take(part)
       for key, rows in part.examples.items():

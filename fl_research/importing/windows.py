@@ -97,8 +97,8 @@ class _Windows(Source):
     scale = None
     if not whole:
       own = self._labels[windows.start[~windows.test] + self._length - 1]
-      spread = np.float32(own.std() or 1.0)
-      scale = LabelScale(np.float32(own.mean()), spread)
+      spread = np.asarray(own.std() or 1.0, np.float32)
+      scale = LabelScale(np.asarray(own.mean(), np.float32), spread)
     self.spec = Spec(
       (self._length, len(channels)),
       np.dtype(np.float32),
