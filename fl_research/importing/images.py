@@ -188,7 +188,8 @@ def _natural(name: str) -> tuple:
 
 def _listing(folder: str) -> tuple[list[str], list[str]]:
   """Paths below the folder of all pictures, and of all other files, sorted."""
-  pictures, others = [], []
+  pictures: list[str] = []
+  others: list[str] = []
   for base, folders, names in os.walk(folder):
     folders[:] = sorted(name for name in folders if not forms.is_hidden(name))
     own = os.path.relpath(base, folder).replace(os.sep, '/')

@@ -64,7 +64,9 @@ class _Leaf(Source):
     self._path = options.data_file or ''
     where = f'--data_file={self._path}'
     self._files = _listing(self._path, where)
-    self.files = {}
+    is_folder = os.path.isdir(self._path)
+    self._root = pathlib.Path(self._path if is_folder else os.path.dirname(self._path))
+    self._hashes: dict[str, str] = {}
     sizes: dict[str, list[int]] = {}
     measured: Optional[_Reader] = None
     for user in self._users():
@@ -95,7 +97,11 @@ class _Leaf(Source):
       digest = hashlib.sha256()
       for name, data in _user_data(path, digest):
         yield _checked(name, data, test, str(path))
-      self.files[path.name] = digest.hexdigest()
+      self._hashes[str(path.relative_to(self._root))] = digest.hexdigest()
+
+  @property
+  def files(self):  # type: ignore[override]
+    return self._hashes
 
   def parts(self) -> Iterator[Part]:
     for user in self._users():
@@ -312,8 +318,8 @@ class _Numbers(_Reader):
     for key, own, shape in (('x', x, self._shape), ('y', y, self._y_shape)):
       if (own.shape[1:] or (1,) * (key == 'x')) != shape:
         raise UsageError(
-          f'{user.path}: {key} of user {user.name} has the shape {list(own.shape[1:])}, that of others '
-          f'is {list(shape)}'
+          f'{user.path}: {key} of user {user.name} has the shape {list(own.shape[1:])}, that of '
+          f'others is {list(shape)}'
         )
     self._largest = max(self._largest, float(np.abs(x).max(initial=0)))
     self._whole &= bool((y == np.floor(y)).all())

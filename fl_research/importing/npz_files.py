@@ -166,8 +166,8 @@ def _whose(arrays: Mapping[str, np.ndarray], rows: int, where: str) -> str:
   near = registry.nearest('client', possible) or 'NAME'
   what = 'several arrays' if names else 'no array'
   raise UsageError(
-    f'{where}: {what} may say whose a row is ({", ".join(names or possible) or "none"} of one number '
-    f'or name a row); say which by --client_column={near}'
+    f'{where}: {what} may say whose a row is (one number or name a row have '
+    f'{", ".join(names or possible) or "none"}); say which by --client_column={near}'
   )
 
 

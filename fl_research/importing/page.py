@@ -16,9 +16,9 @@ _INEQUALITY = {
   'examples_min': 'fewest examples of a client',
   'examples_median': 'median',
   'examples_max': 'most',
-  'examples_gini': 'Gini coefficient of the sizes (0: all equal, 1: one has all)',
-  'label_js_divergence_mean': 'labels differ by (mean Jensen-Shannon divergence, 0: alike, 1: not)',
-  'label_emd_mean': "mean distance of a client's labels from all clients' (0 to 2)",
+  'examples_gini': 'Gini of the sizes (0: all equal, 1: one has all)',
+  'label_js_divergence_mean': "labels' Jensen-Shannon divergence (0: alike, to 1)",
+  'label_emd_mean': "labels' distance from the common ones (0 to 2)",
 }
 
 
@@ -53,7 +53,7 @@ def inequality(measures: Mapping[str, Optional[float]]) -> dict[str, str]:
 def print_rows(title: str, rows: Mapping[str, str]) -> None:
   """Prints a table of two columns."""
   table = rich.table.Table(title=title, show_header=False, title_justify='left')
-  table.add_column(no_wrap=True, max_width=70)
+  table.add_column(no_wrap=True)
   table.add_column()
   for name, value in rows.items():
     table.add_row(_plain(name), _plain(value))

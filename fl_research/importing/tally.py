@@ -52,9 +52,9 @@ class Tally:
     if self.counts is not None and self.counts.sum():
       divergence, distance = label_skew(scipy.sparse.csr_matrix(self.counts[self._sizes > 0]))
     return {
-      'examples_min': int(sizes.min(initial=0)),
+      'examples_min': int(sizes.min()) if len(sizes) else None,
       'examples_median': float(np.median(sizes)) if len(sizes) else None,
-      'examples_max': int(sizes.max(initial=0)),
+      'examples_max': int(sizes.max()) if len(sizes) else None,
       'examples_gini': gini(sizes) if len(sizes) else None,
       'label_js_divergence_mean': divergence,
       'label_emd_mean': distance,

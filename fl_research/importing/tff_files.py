@@ -167,7 +167,7 @@ def _listing(path: str) -> list[tuple[pathlib.Path, Optional[bool]]]:
     name for name in sorted(os.listdir(path)) if not (forms.is_hidden(name) or forms.is_paper(name))
   ]
   paths = [pathlib.Path(path) / name for name in names]
-  tests = ['test' in name.lower() for name in names]
+  tests: list[Optional[bool]] = ['test' in name.lower() for name in names]
   if len(paths) > 2 or (len(paths) == 2 and tests[0] == tests[1]):
     raise UsageError(
       f'--data_file={path}: holds {", ".join(names[:5])}; accepted is one file, or one for '
