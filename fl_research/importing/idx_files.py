@@ -80,10 +80,8 @@ class _IdxFolder(Source):
     self._is_picture = x.dtype == np.uint8 and pixels.is_picture(x.shape[1:])
     shape = (*x.shape[1:], 1) if self._is_picture and x.ndim == 3 else x.shape[1:]
     self.spec = Spec(shape, np.dtype(np.float32), (), kind.dtype, kind.problem, kind.num_classes)
-    sizes = [
-      np.array([len(self._arrays[t, 'y']) if (t, 'y') in names else 0]) for t in (False, True)
-    ]
-    self.counts = Counts(['all'], *sizes)
+    tested = len(every) - len(y)
+    self.counts = Counts(['all'], np.array([len(y)]), np.array([tested]))
     self.files = {path.name: files.sha256_of(path) for path in names.values()}
     if self._is_picture:
       self.preprocessing = pixels.preprocessing(shape)

@@ -30,7 +30,7 @@ def draw(source: Source, tally: Tally, path: pathlib.Path) -> None:
   if has_labels:
     _draw_shares(axes[1], source, tally, shown)
   title = f'{len(source.counts.ids)} clients' if not source.pooled else 'no clients'
-  some = f', {len(shown)} of them shown' if len(shown) < len(sizes) else ''
+  some = f' ({len(shown)} of the clients are shown)' if len(shown) < len(sizes) else ''
   figure.suptitle(f'{title}, {int(sizes.sum())} examples{some}', fontsize=11)
   figure.savefig(path, dpi=120)
 
@@ -48,9 +48,9 @@ def _draw_sizes(axes, source: Source, shown: np.ndarray) -> None:
   axes.barh(places, train, color=_BLUE, label='training')
   axes.barh(places, test, left=train, color=_ORANGE, label='test')
   axes.set_yticks(places, [_short(source.counts.ids[k]) for k in shown], fontsize=7)
-  axes.invert_yaxis()
+  axes.set_ylim(len(shown) - 0.4, -0.6)
   axes.set_xlabel('examples')
-  axes.legend(fontsize=8, loc='lower right')
+  axes.legend(fontsize=8, loc='lower left', bbox_to_anchor=(0.0, 1.0), ncols=2, frameon=False)
   axes.spines[['top', 'right']].set_visible(False)
 
 
