@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 import dataclasses
+import gzip
 import os
 import pathlib
+import re
 
+from fl_research.datasets import files
 from fl_research.importing import store
 from fl_research.registry import UsageError
 
@@ -62,6 +65,10 @@ _ADVICE = {
 }
 _PAPERS = ('source', 'readme', 'licence', 'license', 'copying', 'citation', 'sha256sums')
 _ENOUGH = 2000
+_START = 2048
+_LIBSVM = re.compile(rb'[-+0-9.]+([ \t]+[0-9]+:[-+0-9.eE]+)+[ \t\r]*\n')
+# Letters, other than those in which numbers are written, and whatever is not of ASCII.
+_LETTERS = re.compile(rb'[a-df-zA-DF-Z\x80-\xff]')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,13 +110,14 @@ def _of_folder(folder: pathlib.Path) -> str:
       first.setdefault(_of_file(path, str(path)), path)
     except UsageError as error:
       unknown.append(error)
+  if unknown and set(first) <= {'text'}:
+    # A note beside data of another form is not the data.
+    raise unknown[0]
   if len(first) == 1:
     return next(iter(first))
   if first:
     kinds = ', '.join(f'{_WORDS[task]} ({path.name})' for task, path in first.items())
     raise UsageError(f'{where}: holds {kinds}; name the one file, or a folder of one kind')
-  if unknown:
-    raise unknown[0]
   raise UsageError(f'{where}: holds no files')
 
 
@@ -144,13 +152,15 @@ def _of_file(path: pathlib.Path, where: str) -> str:
   suffix = suffix_of(path)
   if suffix in _ADVICE:
     raise UsageError(f'{where}: {_ADVICE[suffix]}')
-  if suffix in _SUFFIXES:
+  if suffix in _SUFFIXES and suffix not in TEXTS:
     return _SUFFIXES[suffix]
-  try:
-    with open(path, 'rb') as stream:
-      start = stream.read(16)
-  except OSError as error:
-    raise UsageError(f'{where}: cannot be read ({error.strerror})') from error
+  start = _start(path, where)
+  if _LIBSVM.match(start):
+    raise UsageError(f'{where}: {_ADVICE[".libsvm"]}')
+  if suffix in TEXTS:
+    if start and not _LETTERS.search(start):
+      raise UsageError(f'{where}: holds numbers and no text; save it as CSV or .npz')
+    return 'text'
   for magic, task in _STARTS.items():
     if start.startswith(magic):
       return task
@@ -160,6 +170,19 @@ def _of_file(path: pathlib.Path, where: str) -> str:
     f'{where}: of no form that is read (CSV, Parquet, .npz, PNG, JPEG, .txt, IDX, LEAF JSON, HDF5, '
     'SQLite); save it as CSV or .npz, or name the form by --task'
   )
+
+
+def _start(path: pathlib.Path, where: str) -> bytes:
+  """The first bytes of a file, unpacked."""
+  try:
+    with files.reading(path):
+      if path.name.lower().endswith('.gz'):
+        with gzip.open(path, 'rb') as stream:
+          return stream.read(_START)
+      with open(path, 'rb') as stream:
+        return stream.read(_START)
+  except UsageError as error:
+    raise UsageError(f'{where}: cannot be read or is damaged') from error
 
 
 def suffix_of(path: pathlib.Path) -> str:

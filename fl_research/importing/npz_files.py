@@ -32,7 +32,7 @@ _DAMAGE = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, NotImp
 
 def load(options: DatasetOptions) -> memory.Data:
   """Opens the folder, whose files are read when asked for, or reads the one file into memory."""
-  if _is_one_file(options):
+  if _one_file(options):
     return memory.read(open_source(options))
   _refuse_columns(options)
   return npz.load(options)
@@ -44,8 +44,8 @@ def open_source(options: DatasetOptions) -> Source:
   Raises:
     UsageError: arrays are missing, do not fit together, or hold what cannot be used; one line.
   """
-  if _is_one_file(options):
-    return held_out.with_test(_OneFile(options), options.seed)
+  if path := _one_file(options):
+    return held_out.with_test(_OneFile(path, options), options.seed)
   _refuse_columns(options)
   data = npz.load(options)
   notes = ['x are uint8 pictures, and are divided by 255'] if data.preprocessing else []
@@ -53,8 +53,27 @@ def open_source(options: DatasetOptions) -> Source:
   return memory.Loaded(data, Found('.npz files', 'a file each', f'y, {own}', notes=notes))
 
 
-def _is_one_file(options: DatasetOptions) -> bool:
-  return bool(options.data_file) and os.path.isfile(options.data_file or '')
+def _one_file(options: DatasetOptions) -> Optional[str]:
+  """The one file with all clients: itself, or the only one of a folder that says whose a row is."""
+  path = options.data_file or ''
+  if os.path.isfile(path):
+    return path
+  if not os.path.isdir(path):
+    return None
+  paths = [os.path.join(path, name) for name in os.listdir(path) if name.endswith('.npz')]
+  if len(paths) != 1:
+    return None
+  says = options.client_column or any(name.lower() in _WHO for name in _names(paths[0]))
+  return paths[0] if says else None
+
+
+def _names(path: str) -> list[str]:
+  """The names of a file's arrays; none where it cannot be read, which others say."""
+  try:
+    with zipfile.ZipFile(path) as archive:
+      return [name.removesuffix('.npy') for name in archive.namelist()]
+  except _DAMAGE:
+    return []
 
 
 def _refuse_columns(options: DatasetOptions) -> None:
@@ -69,8 +88,7 @@ def _refuse_columns(options: DatasetOptions) -> None:
 class _OneFile(Source):
   """One file with all clients."""
 
-  def __init__(self, options: DatasetOptions):
-    path = options.data_file or ''
+  def __init__(self, path: str, options: DatasetOptions):
     where = f'--data_file={path}'
     arrays = _read(path)
     y_name = options.label_column or 'y'
