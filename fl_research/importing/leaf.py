@@ -125,7 +125,8 @@ def _listing(path: str, where: str) -> list[tuple[pathlib.Path, bool]]:
   if not found:
     raise UsageError(f'{where}: no .json file in it')
   root = pathlib.Path(path)
-  return [(own, _is_test(own.relative_to(root))) for own in found]
+  listed = [(own, _is_test(own.relative_to(root))) for own in found]
+  return sorted(listed, key=lambda pair: pair[1])
 
 
 def _is_test(path: pathlib.Path) -> bool:
