@@ -67,6 +67,7 @@ def _import(settings: settings_lib.Settings, write: str, picture: str) -> None:
   from fl_research.soundness import validation
   from fl_research.training import run_data
 
+  validation.check_fields(settings)
   validation.check_own_data(settings)
   if write:
     store.check_free(write)

@@ -84,7 +84,8 @@ def guess(names: Sequence[set[str]], where: str) -> Levels:
   if roles.count(SPLIT) > 1:
     roles = [None if role == SPLIT else role for role in roles]
   open_levels = [k for k, role in enumerate(roles) if role is None]
-  if not open_levels:
+  only = names[open_levels[0]] if len(open_levels) == 1 else set()
+  if not open_levels or (only and all(_WHO.match(name) for name in only)):
     raise UsageError(
       f'{where}: no folder says the class of a picture; put each class in a folder of its own'
     )

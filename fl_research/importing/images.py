@@ -242,15 +242,21 @@ def _headers(folder: str, paths: Sequence[str]) -> tuple[list[tuple[int, int]], 
 
 def _check_pixels(path: str, size: tuple[int, int]) -> None:
   if size[0] * size[1] > _MOST_PIXELS:
-    raise UsageError(
-      f'{path}: has {size[0]} x {size[1]} pixels, more than {_MOST_PIXELS}: a mistake or a bomb; '
-      'remove it or make it smaller'
-    )
+    raise _too_large(path)
+
+
+def _too_large(path: str) -> UsageError:
+  return UsageError(
+    f'{path}: has more than {_MOST_PIXELS:,} pixels, by mistake or to fill the memory; remove it '
+    'or make it smaller'
+  )
 
 
 def _damaged(path: str, error: BaseException) -> UsageError:
   if isinstance(error, UsageError):
     return error
+  if isinstance(error, Image.DecompressionBombError):
+    return _too_large(path)
   return UsageError(
     f'{path}: no PNG or JPEG picture, or damaged or cut short '
     f'({files.one_line(error).replace(path, "")[:80]}); remove it or copy it again'

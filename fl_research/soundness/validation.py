@@ -22,8 +22,7 @@ def validate(settings: Settings) -> None:
   Raises:
     UsageError: one line that names the first flag that is wrong, and what it accepts.
   """
-  for field in settings_lib.fields():
-    _check_field(field, getattr(settings, field.name))
+  check_fields(settings)
   if not settings.task:
     raise UsageError(f'--task: must be given; accepted are {", ".join(tasks.NAMES)}')
   name = settings.experiment_name
@@ -36,6 +35,16 @@ def validate(settings: Settings) -> None:
   privacy.check(settings)
   _check_secure_aggregation(settings)
   _check_together(settings)
+
+
+def check_fields(settings: Settings) -> None:
+  """Checks every setting by itself.
+
+  Raises:
+    UsageError: one is not in its domain.
+  """
+  for field in settings_lib.fields():
+    _check_field(field, getattr(settings, field.name))
 
 
 def _check_field(field: dataclasses.Field, value: Any) -> None:

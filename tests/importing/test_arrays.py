@@ -150,14 +150,12 @@ def test_hdf5_snippets(tmp_path):
 
 
 def test_sqlite(tmp_path):
-  import fl_research.environment  # noqa: F401, I001  before TensorFlow
+  import fl_research.environment  # noqa: F401  before TensorFlow
   from tests.datasets import tff_database
 
   example = lambda k: {'image': [k * 50] * 3072, 'label': k, 'coarse_label': 0}
-  splits = {
-    'train': {'c': [example(0), example(1)], 'd': [example(2)]},
-    'test': {'c': [example(3)]},
-  }
+  train = {'c': [example(0), example(1)], 'd': [example(2)]}
+  splits = {'train': train, 'test': {'c': [example(3)]}}
   tff_database.write(tmp_path / 'cifar.sqlite', splits)
   data = tff_files.load(options(tmp_path / 'cifar.sqlite'))
   checks.assert_form(data, [32, 32, 3], np.float32, [], np.int32)
