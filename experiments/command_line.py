@@ -186,10 +186,15 @@ def run(main: Main, argv: Sequence[str]) -> int:
   return code
 
 
+def say(line: str) -> None:
+  """Tells the user something on stderr, to whoever is still listening."""
+  with contextlib.suppress(BrokenPipeError):
+    print(line, file=sys.stderr, flush=True)
+
+
 def _complain(program: str, message: str, code: int) -> int:
   line = ' '.join(message.split())
-  with contextlib.suppress(BrokenPipeError):
-    print(f'{os.path.basename(program)}: {line}', file=sys.stderr, flush=True)
+  say(f'{os.path.basename(program)}: {line}')
   return code
 
 

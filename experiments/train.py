@@ -81,6 +81,7 @@ def main(argv: Sequence[str]) -> int:
   command_line.define_settings_flags(flag_values)
   command_line.parse(flag_values, argv)
   settings = command_line.to_settings(flag_values)
+  settings = settings_lib.complete(settings, command_line.say)
   validation.validate(settings)
   return train(settings)
 

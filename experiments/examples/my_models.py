@@ -1,12 +1,7 @@
 """Models of one's own, for `--model=experiments/examples/my_models.py:<function>`.
 
-<<<<<<< HEAD
 A function takes a `fl_research.models.ModelSpec`, what an example's input and label are, and
 returns a `tf.keras.Model`, which need not be compiled.
-=======
-A function takes a `fl_research.models.ModelSpec`, which says what an example's input and label are,
-and returns a `tf.keras.Model`, which need not be compiled.
->>>>>>> 48d181a8cbeb60455c0234f1fd5cf9bebf2751d1
 """
 
 import tensorflow as tf

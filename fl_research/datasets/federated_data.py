@@ -331,6 +331,10 @@ class DatasetOptions:
     num_clients: number of clients of the synthetic generators.
     sequence_length: characters (or words) per example of text; None for the data set's usual
       length.
+    folder_levels, image_size, image_colour: of pictures in folders, as in
+      `settings.own_files.OwnFiles`.
+    text_column, tokens, vocabulary_size: of text, likewise.
+    window_length, window_stride, window_label, time_column: of windows of a time series, likewise.
   """
 
   data_dir: str
@@ -348,3 +352,13 @@ class DatasetOptions:
   beta: float = 0.0
   num_clients: int = 30
   sequence_length: Optional[int] = None
+  folder_levels: Optional[str] = None
+  image_size: Optional[int] = None
+  image_colour: Optional[str] = None
+  text_column: Optional[str] = None
+  tokens: Optional[str] = None
+  vocabulary_size: Optional[int] = None
+  window_length: Optional[int] = None
+  window_stride: Optional[int] = None
+  window_label: Optional[str] = None
+  time_column: Optional[str] = None

@@ -142,6 +142,19 @@ def check(name: str, spec: ModelSpec) -> None:
     )
 
 
+_MOST_CHARACTERS = 2000
+
+
+def usual(spec: ModelSpec) -> str:
+  """The model for data of one's own where none is named: one that is usual for their shape."""
+  if spec.is_text:
+    return 'char_lstm' if spec.num_classes <= _MOST_CHARACTERS else 'word_lstm'
+  square = len(spec.input_shape) == 2 and spec.input_shape[0] == spec.input_shape[1]
+  choices = ('cnn', 'cnn1d') if len(spec.input_shape) == 3 or square else ('cnn1d',)
+  fitting = (name for name in (*choices, 'mlp') if MODELS[name].accepts.fits(spec))
+  return next(fitting, 'mlp')
+
+
 def build(
   name: str,
   spec: ModelSpec,

@@ -6,7 +6,7 @@ methods come from the registries (see the module `hyperparameters`).
 Nothing here imports TensorFlow, so that `--help` and the refusal of bad flags take no time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import dataclasses
 import numbers
 import operator
@@ -14,6 +14,7 @@ from typing import Any
 
 from fl_research import algorithms, models, registry, tasks
 from fl_research.aggregation.compression import chain
+from fl_research.importing import forms
 from fl_research.registry import UsageError
 from fl_research.settings import hyperparameters as hyperparameters_lib
 from fl_research.settings.attackers import Attackers
@@ -25,6 +26,7 @@ from fl_research.settings.machine import Machine
 from fl_research.settings.method import CLIENT_WEIGHTINGS, Method
 from fl_research.settings.output import Output
 from fl_research.settings.own_data import OwnData
+from fl_research.settings.own_files import OwnFiles
 from fl_research.settings.privacy import DifferentialPrivacy, SecureAggregation
 from fl_research.settings.run import Run
 from fl_research.settings.server import Server
@@ -54,6 +56,7 @@ class Settings(
   SecureAggregation,
   Method,
   OwnData,
+  OwnFiles,
   Data,
   Run,
 ):
@@ -112,6 +115,27 @@ class Settings(
     values['server_learning_rate'] = self.server_rate
     values['clients_per_round'] = self.clients_per_round or USUAL_COHORT
     return {**values, **self.hyperparameters}
+
+
+def complete(settings: Settings, say: Callable[[str], None] = lambda line: None) -> Settings:
+  """The settings with the task found out from the form of `--data_file`, where none is named.
+
+  Args:
+    settings: the settings.
+    say: is told what was found, where it was looked for.
+
+  Raises:
+    UsageError: the file is not there, or of no form that is read.
+  """
+  if settings.task or not settings.data_file:
+    return settings
+  form = forms.find(
+    settings.data_file,
+    windows=settings.window_length is not None,
+    text_column=bool(settings.text_column),
+  )
+  say(f'--data_file={settings.data_file}: {form.words}, read by --task={form.task}')
+  return dataclasses.replace(settings, task=form.task)
 
 
 def fields() -> list[dataclasses.Field]:

@@ -50,16 +50,16 @@ class Data:
   )
   data_file: str = _setting(
     '',
-    'tabular: a CSV or Parquet file, or a folder of them; npz: a folder of .npz files '
-    '(docs/own_data.md)',
+    'your own data: a file or folder, whose form is found out where --task is empty '
+    '(docs/own_data.md; experiments.import_data says what is in it)',
   )
   client_column: str = _setting(
-    '', 'tabular: the column that says whose a row is; the files do when empty'
+    '', 'your own data: the column that says whose a row is; the files do when empty'
   )
   label_column: str = _setting(
     '',
-    'tabular: the column to predict, or several with commas; when empty one that is named so: '
-    'label, target, y, class, outcome',
+    'your own data: the column to predict, or several with commas; when empty one that is named '
+    'so: label, target, y, class, outcome',
   )
   sequence_length: Optional[int] = _setting(
     None,

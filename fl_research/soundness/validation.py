@@ -26,8 +26,7 @@ def validate(settings: Settings, data_are_there: bool = False) -> None:
   Raises:
     UsageError: one line that names the first flag that is wrong, and what it accepts.
   """
-  for field in settings_lib.fields():
-    _check_field(field, getattr(settings, field.name))
+  check_fields(settings)
   if not settings.task and not data_are_there:
     raise UsageError(f'--task: must be given; accepted are {", ".join(tasks.NAMES)}')
   name = settings.experiment_name
@@ -40,6 +39,16 @@ def validate(settings: Settings, data_are_there: bool = False) -> None:
   privacy.check(settings)
   _check_secure_aggregation(settings)
   _check_together(settings)
+
+
+def check_fields(settings: Settings) -> None:
+  """Checks every setting by itself.
+
+  Raises:
+    UsageError: one is not in its domain.
+  """
+  for field in settings_lib.fields():
+    _check_field(field, getattr(settings, field.name))
 
 
 def _check_field(field: dataclasses.Field, value: Any) -> None:
@@ -168,10 +177,21 @@ def _check_together(settings: Settings) -> None:
     raise UsageError('--cohort_sampling=availability: needs --availability_trace, a CSV file')
   if settings.availability_trace and settings.cohort_sampling != 'availability':
     raise UsageError('--availability_trace: only read with --cohort_sampling=availability')
-  for name in dict.fromkeys(name for task in tasks.TASKS.values() for name in task.reads):
-    readers = [task for task, entry in tasks.TASKS.items() if name in entry.reads]
+  check_own_data(settings)
+
+
+def check_own_data(settings: Settings) -> None:
+  """Checks the settings that say where data of one's own are and how they are read.
+
+  Raises:
+    UsageError: one must be given for the task, or is not read by it.
+  """
+  table = tasks.TASKS
+  entry = tasks.get_task(settings.task)
+  for name in dict.fromkeys(name for task in table.values() for name in task.reads):
     given = getattr(settings, name)
-    if name in tasks.TASKS[settings.task].needs and not given:
+    if name in entry.needs and not given:
       raise UsageError(f'--{name}: must be given for --task={settings.task}')
-    if given and settings.task not in readers:
+    if given and name not in entry.reads:
+      readers = [task for task, each in table.items() if name in each.reads]
       raise UsageError(f'--{name}={given}: only read with --task={" or ".join(readers)}')

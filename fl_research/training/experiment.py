@@ -19,7 +19,6 @@ from fl_research import (
   optimizers,
   registry,
   runtime,
-  tasks,
 )
 from fl_research.aggregation import compression
 from fl_research.aggregation import sums as sums_lib
@@ -79,7 +78,7 @@ class Outcome:
 
 def build_model(settings: Settings, spec: ModelSpec):
   """The model that the settings name, for data of this specification."""
-  name = settings.model or tasks.get_task(settings.task).default_model
+  name = run_data.model_name(settings, spec)
   own = (settings.initializer, settings.initial_model, settings.freeze)
   return models.build(name, spec, settings.seed, *own)
 

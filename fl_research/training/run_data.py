@@ -28,6 +28,7 @@ from fl_research.models import own as own_models
 from fl_research.models.specification import ModelSpec
 from fl_research.population import cohorts
 from fl_research.registry import UsageError
+from fl_research.settings import own_files as own_files_lib
 from fl_research.settings import Settings
 from fl_research.soundness import chains
 from fl_research.training import terminal
@@ -84,7 +85,7 @@ def load(settings: Settings) -> RunData:
   Raises:
     UsageError: one line naming the flag or file.
   """
-  return of(tasks.load(settings.task, _options(settings)), settings)
+  return of(tasks.load(settings.task, options(settings)), settings)
 
 
 def of(data: tasks.Data, settings: Settings) -> RunData:
@@ -97,7 +98,7 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
   passport_of_split = passport.passport(train, data.problem)
   if settings.centralized:
     train = _one_client(train)
-  model = settings.model or tasks.get_task(settings.task).default_model
+  model = model_name(settings, ModelSpec.from_data(data))
   spec = ModelSpec.from_data(data, settings.hyperparameters_of(model))
   spec = dataclasses.replace(spec, class_weights=_class_weights(train, data, settings))
   models.check(model, spec)
@@ -130,8 +131,16 @@ def _keeps_clients(data: tasks.Data, settings: Settings) -> bool:
   return isinstance(data, FederatedData) and natural and data.test_clients is not None
 
 
-def _options(settings: Settings) -> federated_data.DatasetOptions:
+def model_name(settings: Settings, spec: ModelSpec) -> str:
+  """The model that the settings name, or else the task's own or the one usual for the data."""
+  own = settings.model or tasks.get_task(settings.task).default_model
+  return own or models.usual(spec)
+
+
+def options(settings: Settings) -> federated_data.DatasetOptions:
+  """What the settings say to the reader of the data."""
   defaults = federated_data.DatasetOptions(data_dir='')
+  own_files = dataclasses.fields(own_files_lib.OwnFiles)
   return federated_data.DatasetOptions(
     data_dir=files.data_dir(settings.data_dir),
     seed=settings.seed,
@@ -148,6 +157,7 @@ def _options(settings: Settings) -> federated_data.DatasetOptions:
     beta=settings.synthetic_beta,
     num_clients=settings.num_clients or defaults.num_clients,
     sequence_length=settings.sequence_length,
+    **{field.name: getattr(settings, field.name) or None for field in own_files},
   )
 
 
