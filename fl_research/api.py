@@ -2,8 +2,10 @@
 
     import fl_research as fl
 
-    experiment = fl.experiment('digits', algorithm='fedprox', fedprox_mu=0.1, num_clients=20)
+    data = fl.from_table(rows, label='sick', client='hospital')
+    experiment = fl.experiment(data, algorithm='fedprox', fedprox_mu=0.1)
     experiment.run(rounds=5)          # a DataFrame, a row per round: the columns of metrics.csv
+    experiment.predict(new_rows)      # a DataFrame: classes and probabilities, or numbers
 
 Whatever changes what `experiments.train` computes is a keyword of `experiment`, by the name of its
 flag and with its default.
@@ -36,9 +38,9 @@ def experiment(data: Union[str, FederatedData, PooledData], **settings: Any) -> 
   """An experiment on some data, before its first round; nothing is written anywhere.
 
   Args:
-    data: whose examples: those of a task, by name (`'digits'`), or data that are there already:
-      `FederatedData` (examples have owners) or `PooledData` (dealt out as `partition` and
-      `num_clients` say).
+    data: whose examples: those of a task, by name (`'digits'`), or what `from_table`,
+      `from_arrays`, `from_datasets` or `import_data` gave: `FederatedData` (examples have owners)
+      or `PooledData` (dealt out as `partition` and `num_clients` say).
     **settings: flags of `experiments.train` by name, hyperparameters of methods among them;
       `total_rounds` need not be given, but for differential privacy, which is spent on all rounds.
 
@@ -136,6 +138,39 @@ class Experiment:
   def keras_model(self):
     """The global model as a `tf.keras.Model` of stock layers."""
     return self.model.keras_model((tuple(self.weights.values()), ()))
+
+  def predict(self, examples: Union[pd.DataFrame, np.ndarray]) -> pd.DataFrame:
+    """The global model's answers, a row per example; columns as `fl_research.training.answers`.
+
+    Args:
+      examples: where the data came from a table, rows with its columns (labels need not be there);
+        else x [n, …], as the model takes it.
+
+    Raises:
+      UsageError: they are not of that form; one line.
+    """
+    from fl_research.training import answers
+
+    x = self._as_x(examples)
+    weights = tuple(self.weights[name] for name in self.model.weight_names)
+    outputs = self.model.predict_on_batch((weights, ()), x, training=False)
+    return answers.to_table(self.model.spec, self.data.class_names, outputs.numpy())
+
+  def _as_x(self, examples: Union[pd.DataFrame, np.ndarray]) -> np.ndarray:
+    from fl_research.importing.preprocessing import Preprocessing
+
+    spec = self.model.spec
+    if isinstance(examples, pd.DataFrame):
+      if self.data.preprocessing.get('form') != 'table':
+        raise UsageError('predict: the data came from no table; give x as an array')
+      return Preprocessing.from_data(self.data.preprocessing).transform(examples)
+    x = np.asarray(examples, spec.x_dtype)
+    if x.shape[1:] != spec.input_shape:
+      raise UsageError(
+        f'predict: examples are of shape {list(x.shape[1:])}; the model takes '
+        f'{list(spec.input_shape)}'
+      )
+    return x
 
   def learning_process(self):
     """The method as a `tff.learning.templates.LearningProcess`, for a loop of one's own.

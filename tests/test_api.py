@@ -1,8 +1,11 @@
 """Experiments in Python: the same rows as those of the binaries."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+import tensorflow as tf
 
 from experiments import train
 import fl_research as fl
@@ -60,6 +63,75 @@ def test_data_that_are_there_already():
   rows = experiment.run(rounds=2)
   assert rows['participants'].tolist()[1:] == [3, 3]
   assert rows['eval/loss'].notna().all()
+
+
+def _hospitals():
+  draws = np.random.default_rng(1)
+  age = draws.integers(20, 90, 60)
+  columns = {'hospital': np.repeat(['north', 'south', 'west'], 20), 'age': age}
+  return pd.DataFrame({**columns, 'sick': np.where(age > 50, 'yes', 'no')})
+
+
+def test_a_table_and_answers_to_new_rows():
+  table = _hospitals()
+  experiment = fl.experiment(fl.from_table(table, label='sick', client='hospital'), seed=2)
+  rows = experiment.run(rounds=15)
+  found = experiment.predict(pd.DataFrame({'age': [21, 88]}))
+  assert rows['eval/accuracy'].iloc[-1] > 0.9
+  assert list(found) == ['predicted', 'probability_no', 'probability_yes']
+  assert found['predicted'].tolist() == ['no', 'yes']
+
+
+def test_a_tables_rows_can_be_dealt_out():
+  data = fl.from_table(_hospitals(), label='sick', columns={'hospital': 'ignore'})
+  experiment = fl.experiment(data, num_clients=5, partition='iid', model='softmax')
+  assert len(experiment.data.train) == 5 and len(experiment.run(rounds=1)) == 2
+
+
+def _pictures(count, draws):
+  return draws.integers(0, 255, (count, 8, 8), np.uint8), np.arange(count) % 3
+
+
+def test_arrays_and_data_sets_are_the_same_data():
+  draws = np.random.default_rng(5)
+  clients, test = ({k: _pictures(n, draws) for k in ('ada', 'bob')} for n in (12, 4))
+  data = fl.from_arrays(clients, test)
+  sets = lambda pairs: {k: tf.data.Dataset.from_tensor_slices(pair) for k, pair in pairs.items()}
+  same = fl.from_datasets(sets(clients), sets(test))
+  for found in (data, same):
+    assert list(found.train.ids) == ['ada', 'bob'] and found.test_clients.sizes.tolist() == [4, 4]
+    np.testing.assert_array_equal(found.train.examples(1)['y'], clients['bob'][1])
+    np.testing.assert_allclose(found.train.examples(1)['x'][..., 0], clients['bob'][0] / 255)
+  experiment = fl.experiment(data, model='softmax')
+  experiment.run(rounds=1)
+  assert experiment.predict(np.zeros((2, 8, 8, 1))).shape == (2, 4)
+
+
+def test_data_sets_of_mappings():
+  x, y = np.arange(12.0).reshape(6, 2), np.arange(6) % 2
+  data = fl.from_datasets({'ada': [{'x': a, 'y': b} for a, b in zip(x, y)]})
+  assert data.problem is Problem.BINARY and len(data.train.examples(0)['y']) == 5
+
+
+_BAD_DATA = {
+  'the data has hospital, age': lambda: fl.from_table(_hospitals(), label='sic', client='hospital'),
+  'client a: x is [3] and y is [4]': lambda: fl.from_arrays({'a': (np.ones(3), np.ones(4))}),
+  'client a: expected are two arrays': lambda: fl.from_arrays({'a': np.ones(3)}),
+  'x of client b has examples of shape [1], that of a [2]': lambda: fl.from_arrays(
+    {'a': (np.ones((3, 2)), np.arange(3)), 'b': (np.ones((3, 1)), np.arange(3))}
+  ),
+  'there are no clients': lambda: fl.from_arrays({}),
+  'every label is 0': lambda: fl.from_arrays({'a': (np.ones((3, 2)), np.zeros(3, int))}),
+  'client a: expected are examples (x, y), at least one': lambda: fl.from_datasets({'a': []}),
+  'no such file or folder': lambda: fl.import_data('nowhere.csv'),
+}
+
+
+@pytest.mark.parametrize('line', _BAD_DATA)
+def test_data_that_are_refused(line):
+  with pytest.raises(fl.UsageError, match=re.escape(line)) as refusal:
+    _BAD_DATA[line]()
+  assert '/tmp' not in str(refusal.value)
 
 
 @pytest.mark.parametrize(
