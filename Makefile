@@ -21,9 +21,10 @@ export UV_HTTP_TIMEOUT ?= 300
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check lint requirements build-files generated wheel clean
+.PHONY: help env quickstart demo test check lint requirements build-files generated wheel clean
 
 help:
+	@echo 'make quickstart    the demo, and what to do next'
 	@echo 'make demo          run federated averaging on an embedded data set'
 	@echo 'make test          linter, type checker, tests'
 	@echo 'make check         linter, type checker, and the tests of what has changed'
@@ -37,6 +38,10 @@ help:
 
 demo: env
 	@.venv/bin/python -m experiments.train --flagfile=experiments/demo.flags
+
+quickstart: demo
+	@echo
+	@.venv/bin/python -m experiments.train --help=start
 
 test: lint
 	@.venv/bin/python -m pytest -n auto

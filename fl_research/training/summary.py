@@ -2,11 +2,24 @@
 
 from fl_research.training import experiment, reevaluation, terminal
 
+_WHOSE = {
+  'personal': "the headline: each client's own model on its own test examples",
+  'eval': "clients' own models on everybody's test examples, which they are not for",
+  'eval_clients': 'as the headline, every client counting the same',
+  'global': 'the global model on all test examples',
+  'global_clients': "the global model on each client's own, every client counting the same",
+}
+"""What the columns of methods with personal models say, by what stands before the `/`."""
+
 
 def print_reevaluation(found: reevaluation.Reevaluation) -> None:
   """Prints the figures of a model that was evaluated again, and where they are."""
   figures = {'round': str(found.row['round'])}
+  personal = any(name.startswith('personal/') for name in found.row)
   for name, value in found.row.items():
+    phase = name.partition('/')[0]
+    if personal and phase in _WHOSE:
+      figures.setdefault(f'{phase}/…', _WHOSE[phase])
     if name != 'round' and value is not None:
       figures[name] = f'{value:.4f}'
   figures.update(found.answers.figures)

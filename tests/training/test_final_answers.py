@@ -78,7 +78,7 @@ def test_what_privacy_does_not_cover_is_not_said_by_class_either(tmp_path, monke
     'clients_per_round': 2,
     'total_rounds': 1,
   }
-  for metrics, written in (('show', True), ('withhold', False)):
+  for metrics, written in (('report', True), ('withhold', False)):
     folder = tmp_path / metrics
     flags = {**private, 'private_metrics': metrics}
     answers = runs.run_on(bank(RARE), folder, monkeypatch, **flags).answers
