@@ -25,6 +25,8 @@ class Task(registry.Entry):
 
   Attributes:
     default_model: the model when `--model` is not given.
+    model_of_ids: the model when `--model` is not given and the data have columns of ids; as without
+      where empty.
     models: all models that fit; for the user's own data those that can fit, as the data decide.
     files: patterns of its files in --data_dir; none for what needs no download.
     reads: the settings by which users name data of their own; other tasks do not read them.
@@ -32,6 +34,7 @@ class Task(registry.Entry):
   """
 
   default_model: str = ''
+  model_of_ids: str = ''
   models: tuple[str, ...] = ()
   files: tuple[str, ...] = ()
   reads: tuple[str, ...] = ()
@@ -210,7 +213,8 @@ TASKS: Mapping[str, Task] = {
     'fl_research.datasets.tabular',
     'your own CSV or Parquet file (--data_file)',
     default_model='mlp',
-    models=_DENSE,
+    model_of_ids='factorization',
+    models=(*_DENSE, 'factorization'),
     reads=('data_file', 'client_column', 'label_column'),
   ),
   'npz': Task(

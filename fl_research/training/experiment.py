@@ -19,7 +19,6 @@ from fl_research import (
   optimizers,
   registry,
   runtime,
-  tasks,
 )
 from fl_research.aggregation import compression
 from fl_research.aggregation import sums as sums_lib
@@ -73,10 +72,9 @@ class Outcome:
 
 
 def build_model(settings: Settings, data: run_data.RunData):
-  """The model that the settings name."""
-  name = settings.model or tasks.get_task(settings.task).default_model
+  """The model that the settings name, or the data decide."""
   own = (settings.initializer, settings.initial_model, settings.freeze)
-  return models.build(name, data.spec, settings.seed, *own)
+  return models.build(data.model, data.spec, settings.seed, *own)
 
 
 def build_process(
@@ -92,7 +90,7 @@ def build_process(
     settings.client_weight_decay,
   )
   server_optimizer = optimizers.build(
-    settings.server_optimizer, settings.server_rate, settings.hyperparameters_of('server')
+    settings.server_step, settings.server_rate, settings.hyperparameters_of('server')
   )
   process = composition.build_process(
     Parts(
@@ -275,6 +273,7 @@ def run(
   folder.check()
   context = set_runtime(settings, _jit(settings, folder))
   data = data or run_data.load(settings)
+  settings = data.decide(settings)
   model = build_model(settings, data)
   process = build_process(settings, model, data)
   plans = build_participation(settings, data, process)
@@ -292,7 +291,9 @@ def run(
   _check_target(settings, loop)
   facts = {'sources': data.sources, 'passport': data.passport, 'parameters': model.num_parameters}
   resolved = {
+    'model': settings.model,
     'client_weighting': settings.weighting,
+    'server_optimizer': settings.server_step,
     'server_learning_rate': settings.server_rate,
     'clients_per_round': data.cohort_size,
   }

@@ -67,6 +67,7 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
   experiment.set_runtime(settings, settings.jit)
   data = run_data.load(settings)
   run_folder.RunFolder(settings).check_data({'sources': data.sources, 'passport': data.passport})
+  settings = data.decide(settings)
   model = experiment.build_model(settings, data)
   process = experiment.build_process(settings, model, data)
   weights = _weights(path / 'model.npz', model)

@@ -43,6 +43,7 @@ class RunData:
     availability: who can be drawn when; None where always everybody can.
     problem, num_classes: what is predicted.
     spec: what a model must accept.
+    model: the model's name, which the data decide where the settings do not.
     sources: checksums of the files read, those of the model's too.
     passport: measures of how unequal the training clients are.
     tests_clients: whether the central test examples are clients' own, and not only dealt out to
@@ -59,9 +60,14 @@ class RunData:
   problem: federated_data.Problem
   num_classes: int
   spec: ModelSpec
+  model: str
   sources: dict[str, str]
   passport: passport.Passport
   tests_clients: bool = False
+
+  def decide(self, settings: Settings) -> Settings:
+    """The settings, with what the data decide where they leave it open."""
+    return dataclasses.replace(settings, model=self.model)
 
 
 def load(settings: Settings) -> RunData:
@@ -82,8 +88,9 @@ def load(settings: Settings) -> RunData:
   passport_of_split = passport.passport(train, data.problem)
   if settings.centralized:
     train = _one_client(train)
-  model = settings.model or task.default_model
-  spec = ModelSpec.from_data(data, settings.hyperparameters_of(model))
+  spec = ModelSpec.from_data(data)
+  model = _model(task, spec, settings)
+  spec = dataclasses.replace(spec, hyperparameters=settings.hyperparameters_of(model))
   models.check(model, spec)
   cohort_size = _cohort_size(train, settings)
   own = settings.hyperparameters_of(settings.aggregator)
@@ -100,10 +107,20 @@ def load(settings: Settings) -> RunData:
     problem=data.problem,
     num_classes=data.num_classes,
     spec=spec,
+    model=model,
     sources={**data.sources, **model_sources},
     passport=passport_of_split,
     tests_clients=bool(settings.own_test_fraction) or _keeps_clients(data, settings),
   )
+
+
+def _model(task: tasks.Task, spec: ModelSpec, settings: Settings) -> str:
+  """The model that the settings name; else the task's own for such data."""
+  if settings.model:
+    return settings.model
+  set_up = bool(settings.hyperparameters_of(task.default_model))
+  embeds = spec.has_identifiers and task.model_of_ids and not set_up
+  return task.model_of_ids if embeds else task.default_model
 
 
 def _keeps_clients(data: tasks.Data, settings: Settings) -> bool:
