@@ -91,7 +91,8 @@ class Machine(layers.Layer):
 
   def keras(self, weights, x, name):
     keras_layers, named = tf.keras.layers, dict(zip(self.weight_names, weights, strict=True))
-    linear, vectors, squares = [], [], []
+    linear: list[Any] = []
+    vectors: list[Any] = []
     for column, position, vocabulary in self.ids:
       (ids,) = identifiers.keras_positions(x, [position])
       for kind, width, parts in zip(_KINDS, (self.units, self._width), (linear, vectors)):
