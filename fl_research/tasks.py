@@ -214,7 +214,7 @@ TASKS: Mapping[str, Task] = {
   'tabular': Task(
     'fl_research.importing.tabular',
     'your own CSV or Parquet file, or a folder of them (--data_file)',
-    models=_DENSE,
+    models=(*_DENSE, 'factorization'),
     reads=(
       'data_file',
       'client_column',

@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import itertools
 import math
+import re
 from typing import Any, Optional, Union
 
 import numpy as np
@@ -238,6 +239,12 @@ class InputColumn:
   start: int
   stop: int
   vocabulary: Optional[int] = None
+
+  @property
+  def layer_name(self) -> str:
+    """The name as one that layers and inputs of TensorFlow may have: `user id` is `user_id`."""
+    plain = re.sub(r'[^A-Za-z0-9_.-]', '_', self.name)
+    return plain if plain[:1].isalnum() else f'column{plain}'
 
 
 @dataclasses.dataclass(frozen=True)

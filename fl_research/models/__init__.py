@@ -24,15 +24,19 @@ def _count(default: int, what: str) -> registry.Hyperparameter:
   return registry.Hyperparameter(default, what, **domains.COUNT)
 
 
+_EMBEDDING = {'embedding': _count(8, 'numbers per identifier, where the table has any')}
+
 MODELS: Mapping[str, Model] = {
   'softmax': Model(
     'fl_research.models.softmax',
     'softmax (or logistic, or linear) regression',
+    _EMBEDDING,
     accepts=specification.VECTORS,
   ),
   '2nn': Model(
     'fl_research.models.two_nn',
     'two hidden layers of 200 (McMahan et al. 2017)',
+    _EMBEDDING,
     accepts=specification.VECTORS,
   ),
   'cnn': Model(
@@ -46,6 +50,7 @@ MODELS: Mapping[str, Model] = {
     {
       'hidden_units': _count(64, 'width of each hidden layer'),
       'hidden_layers': _count(2, 'number of hidden layers'),
+      **_EMBEDDING,
     },
     accepts=specification.VECTORS,
   ),
@@ -99,6 +104,16 @@ MODELS: Mapping[str, Model] = {
     'small CNN for log-mel features',
     accepts=specification.spectrograms(8),
   ),
+  'factorization': Model(
+    'fl_research.models.factorization',
+    'factorisation machine, for tables with identifiers (Rendle 2010)',
+    {
+      'dimension': _count(4, 'numbers per identifier'),
+      'deviation': registry.Hyperparameter(0.3, 'how large these are at first', **domains.POSITIVE),
+    },
+    defaults={'server_optimizer': 'adam', 'server_learning_rate': 0.1},
+    accepts=specification.IDENTIFIERS,
+  ),
   'matrix_factorization': Model(
     'fl_research.models.matrix_factorization',
     'user and item factors with biases, for ratings',
@@ -147,6 +162,8 @@ _MOST_CHARACTERS = 2000
 
 def usual(spec: ModelSpec) -> str:
   """The model for data of one's own where none is named: one that is usual for their shape."""
+  if spec.has_identifiers:
+    return 'factorization'
   if spec.is_text:
     return 'char_lstm' if spec.num_classes <= _MOST_CHARACTERS else 'word_lstm'
   square = len(spec.input_shape) == 2 and spec.input_shape[0] == spec.input_shape[1]

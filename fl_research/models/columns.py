@@ -48,13 +48,13 @@ def check(flag: str, model: tf.keras.Model, spec: ModelSpec) -> None:
 
 def _by_name(names: Sequence[str], spec: ModelSpec) -> bool:
   """Whether all inputs are named like columns."""
-  known = {NUMBERS, *(column.name for column in spec.inputs or ())}
+  known = {NUMBERS, *(column.layer_name for column in spec.inputs or ())}
   return spec.inputs is not None and set(names) <= known
 
 
 def _shape(flag: str, name: str, tensor: Any, spec: ModelSpec) -> list[int]:
   """The shape of what an input gets from one example."""
-  columns = {column.name: column for column in spec.inputs or ()}
+  columns = {column.layer_name: column for column in spec.inputs or ()}
   if name not in columns and (name != NUMBERS or not columns):
     known = ', '.join([*columns, NUMBERS]) if columns else 'none, as x has no named parts here'
     raise UsageError(
@@ -76,7 +76,7 @@ def _check_shape(flag: str, what: str, tensor: Any, found: list[int]) -> None:
 
 def _positions(name: str, spec: ModelSpec) -> list[int]:
   """The positions of x that an input gets."""
-  chosen: Sequence[InputColumn] = [c for c in spec.inputs or () if c.name == name]
+  chosen: Sequence[InputColumn] = [c for c in spec.inputs or () if c.layer_name == name]
   if not chosen:
     chosen = [column for column in spec.inputs or () if column.vocabulary is None]
   return [position for column in chosen for position in range(column.start, column.stop)]
@@ -89,5 +89,5 @@ def _part(x: tf.Tensor, name: str, tensor: Any, spec: ModelSpec) -> tf.Tensor:
 
 
 def _dtype(name: str, tensor: Any, spec: ModelSpec) -> tf.DType:
-  ids = any(c.name == name and c.vocabulary is not None for c in spec.inputs or ())
+  ids = any(c.layer_name == name and c.vocabulary is not None for c in spec.inputs or ())
   return tf.int32 if ids and tensor.dtype != tf.float32 else tensor.dtype

@@ -176,6 +176,12 @@ class ModelSpec:
     )
 
   @property
+  def has_identifiers(self) -> bool:
+    """Whether x is a vector with columns of ids among its numbers."""
+    ids = [column for column in self.inputs or () if column.vocabulary]
+    return bool(ids) and len(self.input_shape) == 1 and self.problem in _ONE_ANSWER
+
+  @property
   def is_reconstruction(self) -> bool:
     """Whether x is real-valued and its own label."""
     return self.problem is Problem.RECONSTRUCTION and np.dtype(self.x_dtype) == np.float32
@@ -196,6 +202,10 @@ VECTORS = Accepted(
 TEXT = Accepted('lines of int32 tokens, to predict the next one at each', lambda spec: spec.is_text)
 RATINGS = Accepted(
   'ratings: int32 pairs (user, item), to predict a number', lambda spec: spec.is_rating
+)
+IDENTIFIERS = Accepted(
+  'vectors with columns of ids (a table with identifiers), with one answer each',
+  lambda spec: spec.has_identifiers,
 )
 RECONSTRUCTION = Accepted(
   'float32 examples that are their own labels (reconstruction)',

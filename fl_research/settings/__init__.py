@@ -34,9 +34,11 @@ from fl_research.settings.wire import Wire
 
 LEFT_OPEN: Mapping[str, Any] = {
   'client_weighting': next(iter(CLIENT_WEIGHTINGS)),
+  'server_optimizer': 'sgd',
   'server_learning_rate': 1.0,
 }
-"""What settings mean that are left open, where an algorithm's `Entry.defaults` say nothing else."""
+"""What settings mean that are left open, where `Entry.defaults` of an algorithm or of a model say
+nothing else."""
 
 _KINDS = {bool: 'true or false', int: 'an integer', float: 'a number'}
 _TRUTHS = {'true': True, 't': True, '1': True, 'false': False, 'f': False, '0': False}
@@ -71,16 +73,44 @@ class Settings(
     return 'uniform' if self.is_private else self._meaning('client_weighting')
 
   @property
+  def model_name(self) -> str:
+    """`model`, or the task's own, or the one whose flags are given; empty where the data decide."""
+    task = tasks.TASKS.get(self.task)
+    if self.model or (task and task.default_model):
+      return self.model or (task.default_model if task else '')
+    flags = registry_flags()
+    prefixes = {flags[flag].prefix for flag in self.hyperparameters if flag in flags}
+    named = sorted(prefixes & set(models.MODELS))
+    return named[0] if len(named) == 1 else ''
+
+  @property
+  def server_step(self) -> str:
+    """`server_optimizer`, or what its being left open means for the algorithm and the model."""
+    return self._meaning('server_optimizer')
+
+  @property
   def server_rate(self) -> float:
-    """`server_learning_rate`, or what its being left open means for the algorithm."""
+    """`server_learning_rate`, or what its being left open means for the algorithm and the model."""
     return self._meaning('server_learning_rate')
 
   def _meaning(self, name: str) -> Any:
-    """A setting, or what its being left open means for the algorithm."""
+    """A setting, or what its being left open means for the algorithm and the model."""
     value = getattr(self, name)
     if value not in (None, ''):
       return value
-    return algorithms.ALGORITHMS[self.algorithm].defaults.get(name, LEFT_OPEN[name])
+    own = algorithms.ALGORITHMS[self.algorithm].defaults
+    return own.get(name, self._defaults_of_model().get(name, LEFT_OPEN[name]))
+
+  def _defaults_of_model(self) -> Mapping[str, Any]:
+    """The model's defaults; none where the server's step is another than the one they are for."""
+    name = self.model_name
+    if not name or self.centralized or not (models.is_own(name) or name in models.MODELS):
+      return {}
+    defaults = models.entry(name).defaults
+    step = defaults.get('server_optimizer', '')
+    requires = algorithms.ALGORITHMS[self.algorithm].requires
+    fits = all(requirement.accepts('server_optimizer', step) for requirement in requires)
+    return defaults if fits and self.server_optimizer in ('', step) else {}
 
   def hyperparameters_of(self, prefix: str) -> dict[str, Any]:
     """The hyperparameters set by flags `--<prefix>_<name>`, by name."""
@@ -112,6 +142,7 @@ class Settings(
     run when the flag is then given in so many words.
     """
     values = {f.name: getattr(self, f.name) for f in fields() if f.metadata['identity']}
+    values['server_optimizer'] = self.server_step
     values['server_learning_rate'] = self.server_rate
     values['clients_per_round'] = self.clients_per_round or USUAL_COHORT
     return {**values, **self.hyperparameters}
@@ -209,16 +240,13 @@ class Chosen:
   prefix: str
 
 
-def _model(settings: Settings) -> str:
-  return settings.model or tasks.get_task(settings.task).default_model
-
-
 def chosen_entries(settings: Settings) -> list[Chosen]:
   """What the settings choose from the registries."""
   several = {
     'partition': [] if settings.partition == NATURAL else [settings.partition or 'iid'],
-    'model': [] if models.is_own(settings.model) else [_model(settings)],
+    'model': [] if models.is_own(settings.model) else [settings.model_name],
     'compressor': chain.names(settings.compressor),
+    'server_optimizer': [settings.server_step],
   }
   return [
     Chosen(r.setting, name, registry.lookup(r.setting, name, r.table), r.prefix or name)

@@ -88,7 +88,10 @@ def _check_requirements(settings: Settings) -> None:
   """What the chosen entries of the registries ask of other settings."""
   for choice in settings_lib.chosen_entries(settings):
     for requirement in choice.entry.requires:
-      requirement.check(choice.setting, choice.name, getattr(settings, requirement.setting))
+      given = getattr(settings, requirement.setting)
+      if requirement.setting in settings_lib.LEFT_OPEN and given in (None, ''):
+        continue  # it then means what fits
+      requirement.check(choice.setting, choice.name, given)
 
 
 def _check_attackers(settings: Settings) -> None:

@@ -96,7 +96,7 @@ def build_process(
     settings.client_weight_decay,
   )
   server_optimizer = optimizers.build(
-    settings.server_optimizer, settings.server_rate, settings.hyperparameters_of('server')
+    settings.server_step, settings.server_rate, settings.hyperparameters_of('server')
   )
   process = composition.build_process(
     Parts(
@@ -265,12 +265,14 @@ class Built:
   """All that a run is made of, before anything is written.
 
   Attributes:
+    settings: the settings, with what the data decide where they leave it open.
     context: the runtime, which is that of this thread now.
     data, model, process, loop: what trains on what.
     evaluation: how the model is evaluated.
     guarantee: the differential privacy; None without any.
   """
 
+  settings: Settings
   context: Any
   data: run_data.RunData
   model: Any
@@ -288,6 +290,7 @@ def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Bui
   """
   context = set_runtime(settings, jit)
   data = data or run_data.load(settings)
+  settings = data.decide(settings)
   model = build_model(settings, data.spec)
   process = build_process(settings, model, data)
   plans = build_participation(settings, data, process)
@@ -303,7 +306,7 @@ def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Bui
     settings, process, data, plans, scored, guarantee.columns() if guarantee else None
   )
   _check_target(settings, loop)
-  return Built(context, data, model, process, loop, scored, guarantee)
+  return Built(settings, context, data, model, process, loop, scored, guarantee)
 
 
 def run(
@@ -326,9 +329,12 @@ def run(
   built = build(settings, data, _jit(settings, folder))
   context, data, model, process = built.context, built.data, built.model, built.process
   guarantee, loop, scored = built.guarantee, built.loop, built.evaluation
+  settings = built.settings
   facts = {'sources': data.sources, 'passport': data.passport, 'parameters': model.num_parameters}
   resolved = {
+    'model': settings.model,
     'client_weighting': settings.weighting,
+    'server_optimizer': settings.server_step,
     'server_learning_rate': settings.server_rate,
     'clients_per_round': data.cohort_size,
   }

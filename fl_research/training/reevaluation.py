@@ -98,6 +98,7 @@ def _again(
   experiment.set_runtime(settings, settings.jit)
   data = run_data.load(settings)
   run_folder.RunFolder(settings).check_data({'sources': data.sources, 'passport': data.passport})
+  settings = data.decide(settings)
   model = experiment.build_model(settings, data.spec)
   return settings, data, experiment.build_process(settings, model, data)
 

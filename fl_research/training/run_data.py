@@ -52,6 +52,7 @@ class RunData:
     availability: who can be drawn when; None where always everybody can.
     problem, num_classes: what is predicted.
     spec: what a model must accept.
+    model: the model's name, which the data decide where the settings do not.
     sources: checksums of the files read, those of the model's too.
     passport: measures of how unequal the training clients are.
     tests_clients: whether the central test examples are clients' own, and not only dealt out to
@@ -70,11 +71,16 @@ class RunData:
   problem: federated_data.Problem
   num_classes: int
   spec: ModelSpec
+  model: str
   sources: dict[str, str]
   passport: passport.Passport
   tests_clients: bool = False
   class_names: tuple[str, ...] = ()
   preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  def decide(self, settings: Settings) -> Settings:
+    """The settings, with what the data decide where they leave it open."""
+    return dataclasses.replace(settings, model=self.model)
 
 
 def load(settings: Settings) -> RunData:
@@ -98,9 +104,13 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
   passport_of_split = passport.passport(train, data.problem)
   if settings.centralized:
     train = _one_client(train)
-  model = model_name(settings, ModelSpec.from_data(data))
-  spec = ModelSpec.from_data(data, settings.hyperparameters_of(model))
-  spec = dataclasses.replace(spec, class_weights=_class_weights(train, data, settings))
+  spec = ModelSpec.from_data(data)
+  model = model_name(settings, spec)
+  spec = dataclasses.replace(
+    spec,
+    hyperparameters=settings.hyperparameters_of(model),
+    class_weights=_class_weights(train, data, settings),
+  )
   models.check(model, spec)
   cohort_size = _cohort_size(train, settings)
   own = settings.hyperparameters_of(settings.aggregator)
@@ -117,6 +127,7 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
     problem=data.problem,
     num_classes=data.num_classes,
     spec=spec,
+    model=model,
     sources={**data.sources, **model_sources},
     passport=passport_of_split,
     tests_clients=bool(settings.own_test_fraction) or _keeps_clients(data, settings),
@@ -132,9 +143,8 @@ def _keeps_clients(data: tasks.Data, settings: Settings) -> bool:
 
 
 def model_name(settings: Settings, spec: ModelSpec) -> str:
-  """The model that the settings name, or else the task's own or the one usual for the data."""
-  own = settings.model or tasks.get_task(settings.task).default_model
-  return own or models.usual(spec)
+  """The model that the settings name, or else the one usual for the data."""
+  return settings.model_name or models.usual(spec)
 
 
 def options(settings: Settings) -> federated_data.DatasetOptions:
