@@ -150,7 +150,8 @@ def _together(rows: Sequence[Rows]) -> Rows:
   types = {name: {some.table[name].dtype for some in rows} for name in first.table}
   # One type each: pandas warns of columns that are empty in some of the tables.
   mixed = {name: object for name, found in types.items() if len(found) > 1}
-  table = pd.concat([some.table.astype(mixed) for some in rows], ignore_index=True)
+  tables = [some.table.astype(mixed) if mixed else some.table for some in rows]
+  table = pd.concat(tables, ignore_index=True)
   path = first.path if first.path == last.path else f'{first.path} to {last.path}'
   return Rows(table, first.piece, path, first.first)
 
