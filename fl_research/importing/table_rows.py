@@ -1,6 +1,6 @@
 """The rows of all tables of a file or folder, a bounded number at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 import dataclasses
 import os
 from typing import Optional
@@ -14,6 +14,9 @@ from fl_research.registry import UsageError
 
 _KEPT_BYTES = 32 << 20
 """Files that are no larger together are read once, and kept."""
+
+_JOINED_CELLS = 1_000_000
+"""Rows of small files are handed on together, up to here."""
 
 _LABEL = 'label'
 """The name of a label that lies apart, without a header."""
@@ -124,6 +127,33 @@ class Tables:
     count = '' if len(self._files) == 1 else f'{len(self._files)} files, '
     more = f' and {len(forms) - 1} other forms' if len(forms) > 1 else ''
     return f'{count}{forms[0]}{more}{", labels apart" if self.apart else ""}'
+
+
+def joined(rows: Iterable[Rows]) -> Iterator[Rows]:
+  """The same rows, those of small files together, as each call of pandas has its price."""
+  waiting: list[Rows] = []
+  cells = 0
+  for some in rows:
+    waiting.append(some)
+    cells += some.table.size
+    if cells >= _JOINED_CELLS:
+      yield _together(waiting)
+      waiting, cells = [], 0
+  if waiting:
+    yield _together(waiting)
+
+
+def _together(rows: Sequence[Rows]) -> Rows:
+  first, last = rows[0], rows[-1]
+  if len(rows) == 1:
+    return first
+  types = {name: {some.table[name].dtype for some in rows} for name in first.table}
+  # One type each: pandas warns of columns that are empty in some of the tables.
+  mixed = {name: object for name, found in types.items() if len(found) > 1}
+  tables = [some.table.astype(mixed) if mixed else some.table for some in rows]
+  table = pd.concat(tables, ignore_index=True)
+  path = first.path if first.path == last.path else f'{first.path} to {last.path}'
+  return Rows(table, first.piece, path, first.first)
 
 
 def _check_same(first: TableFile, other: TableFile) -> None:

@@ -23,7 +23,7 @@ from fl_research.importing.encoders import Encoder, Tally
 from fl_research.importing.preprocessing import Preprocessing
 from fl_research.importing.roles import Role
 from fl_research.importing.source import ColumnFound, Counts, Found, Part, Source, Spec
-from fl_research.importing.table_rows import Rows, Tables
+from fl_research.importing.table_rows import joined, Rows, Tables
 from fl_research.registry import UsageError
 
 NOBODY = 'all'
@@ -293,7 +293,7 @@ class TableSource(Source):
     inputs = [encoder.name for encoder in self._encoders]
     wanted = [name for name in self._tables.names if name in {*inputs, *self._labels}]
     texts = [name for name in wanted if self._columns[name].kind in ('text', 'mixed')]
-    return self._tables.rows(wanted, texts)
+    return joined(self._tables.rows(wanted, texts))
 
   def _spec(self) -> Spec:
     label = self._label

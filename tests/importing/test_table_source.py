@@ -80,6 +80,7 @@ def test_chunks_of_any_size_give_the_same(farms, tmp_path, suffix, monkeypatch):
   whole = read()
   monkeypatch.setattr(table_files, '_MOST_ROWS', 7)
   monkeypatch.setattr(table_rows, '_KEPT_BYTES', 0)
+  monkeypatch.setattr(table_rows, '_JOINED_CELLS', 0)
   parts = read()
   assert list(parts.train.ids) == list(whole.train.ids)
   for a, b in ((whole.train.pooled(), parts.train.pooled()), (whole.test, parts.test)):
