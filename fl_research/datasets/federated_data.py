@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import itertools
 import math
+import re
 from typing import Any, Optional, Union
 
 import numpy as np
@@ -239,6 +240,12 @@ class InputColumn:
   stop: int
   vocabulary: Optional[int] = None
 
+  @property
+  def layer_name(self) -> str:
+    """The name as one that layers and inputs of TensorFlow may have: `user id` is `user_id`."""
+    plain = re.sub(r'[^A-Za-z0-9_.-]', '_', self.name)
+    return plain if plain[:1].isalnum() else f'column{plain}'
+
 
 @dataclasses.dataclass(frozen=True)
 class LabelScale:
@@ -331,6 +338,10 @@ class DatasetOptions:
     num_clients: number of clients of the synthetic generators.
     sequence_length: characters (or words) per example of text; None for the data set's usual
       length.
+    folder_levels, image_size, image_colour: of pictures in folders, as in
+      `settings.own_files.OwnFiles`.
+    text_column, tokens, vocabulary_size: of text, likewise.
+    window_length, window_stride, window_label, time_column: of windows of a time series, likewise.
   """
 
   data_dir: str
@@ -348,3 +359,13 @@ class DatasetOptions:
   beta: float = 0.0
   num_clients: int = 30
   sequence_length: Optional[int] = None
+  folder_levels: Optional[str] = None
+  image_size: Optional[int] = None
+  image_colour: Optional[str] = None
+  text_column: Optional[str] = None
+  tokens: Optional[str] = None
+  vocabulary_size: Optional[int] = None
+  window_length: Optional[int] = None
+  window_stride: Optional[int] = None
+  window_label: Optional[str] = None
+  time_column: Optional[str] = None

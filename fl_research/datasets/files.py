@@ -151,6 +151,34 @@ def read_bytes(path: Path) -> bytes:
     return pathlib.Path(path).read_bytes()
 
 
+class _Hashing(io.RawIOBase):
+  """A stream whose bytes go through a digest on their way."""
+
+  def __init__(self, path: Path, digest):
+    self._stream = open(path, 'rb')  # noqa: SIM115  closed by `close`
+    self._digest = digest
+
+  def readable(self) -> bool:
+    return True
+
+  def readinto(self, buffer) -> int:
+    count = self._stream.readinto(buffer)
+    self._digest.update(memoryview(buffer)[:count])
+    return count
+
+  def close(self) -> None:
+    self._stream.close()
+    super().close()
+
+
+def open_text(path: Path, digest) -> io.TextIOBase:
+  """A UTF-8 file, unpacked when its name ends in .gz, whose bytes update `digest` as it is read."""
+  raw = io.BufferedReader(_Hashing(path, digest), _CHUNK)
+  if str(path).endswith('.gz'):
+    return io.TextIOWrapper(gzip.GzipFile(fileobj=raw), encoding='utf-8-sig')
+  return io.TextIOWrapper(raw, encoding='utf-8-sig')
+
+
 def one_line(error: BaseException) -> str:
   """An error as text without line breaks, its type's name when it says nothing itself."""
   return ' '.join(str(error).split()) or type(error).__name__

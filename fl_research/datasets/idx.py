@@ -17,6 +17,7 @@ from fl_research.datasets.federated_data import Examples, PooledData, Problem
 from fl_research.registry import UsageError
 
 _UNSIGNED_BYTE = 0x08
+_TYPES = {_UNSIGNED_BYTE: '>u1', 0x09: '>i1', 0x0B: '>i2', 0x0C: '>i4', 0x0D: '>f4', 0x0E: '>f8'}
 _IMAGE_SHAPE = (28, 28)
 _NUM_CLASSES = 10
 
@@ -99,8 +100,8 @@ def locate(data_set: IdxSet, file: IdxFile, data_dir: str) -> pathlib.Path:
   )
 
 
-def read(path: pathlib.Path) -> np.ndarray:
-  """The array of an IDX file of unsigned bytes, packed by gzip or not.
+def read(path: pathlib.Path, any_type: bool = False) -> np.ndarray:
+  """The array of an IDX file of unsigned bytes, or of any type, packed by gzip or not.
 
   Raises:
     UsageError: the file is damaged, cut short, too long or of another format.
@@ -109,15 +110,17 @@ def read(path: pathlib.Path) -> np.ndarray:
   with files.reading(path):
     zeros, kind, num_dimensions = struct.unpack_from('>HBB', content)
     shape = struct.unpack_from(f'>{num_dimensions}I', content, 4)
-  if zeros != 0 or kind != _UNSIGNED_BYTE:
-    raise UsageError(f'{path}: not an IDX file of unsigned bytes')
-  values = np.frombuffer(content, np.uint8, offset=4 + 4 * num_dimensions)
-  if len(values) != math.prod(shape):
+  accepted = _TYPES if any_type else (_UNSIGNED_BYTE,)
+  if zeros != 0 or kind not in accepted or not num_dimensions:
+    raise UsageError(f'{path}: not an IDX file{"" if any_type else " of unsigned bytes"}')
+  dtype, start = np.dtype(_TYPES[kind]), 4 + 4 * num_dimensions
+  if len(content) - start != math.prod(shape) * dtype.itemsize:
     raise UsageError(
-      f'{path}: damaged or truncated ({len(values)} values where its header says '
-      f'{" x ".join(map(str, shape))})'
+      f'{path}: damaged or truncated ({(len(content) - start) // dtype.itemsize} values where its '
+      f'header says {" x ".join(map(str, shape))})'
     )
-  return values.reshape(shape)
+  values = np.frombuffer(content, dtype, offset=start).reshape(shape)
+  return values.astype(dtype.newbyteorder('='), copy=False)
 
 
 def read_examples(images_path: pathlib.Path, labels_path: pathlib.Path) -> Examples:

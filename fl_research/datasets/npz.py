@@ -6,10 +6,10 @@ same shapes after the first axis. What is predicted follows from y:
 
 - whole numbers or truth values [n]: binary when only 0 and 1 occur, otherwise classification with
   one class more than the largest label;
-- whole numbers [n, length]: the next token, 0 = padding; x are tokens too, kept as int32;
-- fractions [n]: regression; fractions [n, k] between 0 and 1: k tags (multilabel).
+- whole numbers [n, length] like x: the next token, 0 = padding; x are tokens too, kept as int32;
+- fractions [n]: regression; numbers [n, k] between 0 and 1: k tags (multilabel).
 
-Other x becomes float32 as it is, without scaling.
+Bytes x (uint8) in the shape of pictures become float32 from 0 to 1, other x float32 as it is.
 
 Test: where no file has test examples, a fifth of each client's rows (at least one), drawn from the
 seed and the client's position, is its test part, and a client of one row only trains.
@@ -32,11 +32,12 @@ from typing import NamedTuple, Optional, Union
 import zipfile
 import zlib
 
+from absl import logging
 import numpy as np
 from numpy.lib import format as npy_format
 
 from fl_research import random_streams
-from fl_research.datasets import files
+from fl_research.datasets import files, pixels
 from fl_research.datasets.federated_data import (
   Clients,
   DatasetOptions,
@@ -76,6 +77,7 @@ def load(options: DatasetOptions) -> FederatedData:
     num_classes=folder.num_classes,
     test_clients=test_clients,
     sources={f'{os.path.basename(os.path.normpath(folder.path))}/*{_SUFFIX}': folder.digest},
+    preprocessing=pixels.preprocessing(folder.x_shape) if folder.are_pictures else {},
   )
 
 
@@ -102,6 +104,7 @@ class _Folder:
     labels = _LabelRange()
     first: _Arrays = {}
     unchecked = _CHECKED_BYTES
+    brightest = 0
     for position, name in enumerate(self.names):
       path = self.file(position)
       arrays, values = _inspect(path, _ALL if unchecked > 0 else _LABELS)
@@ -109,10 +112,18 @@ class _Folder:
       sizes[position] = _check(path, arrays, first, self.names[0])
       _check_values(path, values)
       labels.add(path, values)
+      if first['x'].dtype == np.uint8:
+        own = [array.max() for key, array in values.items() if key not in _LABELS and array.size]
+        brightest = max([brightest, *map(int, own)])
       unchecked -= sum(array.nbytes for array in values.values())
       digest.update(f'{name} {[(key, array.crc) for key, array in arrays.items()]}\n'.encode())
     self.digest = digest.hexdigest()
-    self.problem, self.num_classes = labels.problem(self.path, first['y'])
+    self.problem, self.num_classes = labels.problem(self.path, first['x'], first['y'])
+    self.x_shape = first['x'].shape[1:]
+    # What is 0 or 1 everywhere is a mask and no picture of 256 levels.
+    self.are_pictures = brightest > 1 and pixels.is_picture(self.x_shape)
+    if self.are_pictures:
+      logging.warning('--data_file=%s: x are uint8 pictures, and are divided by 255', self.path)
     self.has_test = bool(sizes[:, 1].any())
     if not self.has_test:
       sizes[:, 1] = held_out_counts(sizes[:, 0])
@@ -138,8 +149,9 @@ class _Folder:
       raise UsageError(f'{path}: has changed since it was opened; start again')
     tokens = self.problem is Problem.NEXT_TOKEN
     whole = self.problem in (Problem.CLASSIFICATION, Problem.BINARY, Problem.NEXT_TOKEN)
+    x = x.astype(np.int32 if tokens else np.float32)
     return {
-      'x': x.astype(np.int32 if tokens else np.float32),
+      'x': pixels.scaled(x) if self.are_pictures else x,
       'y': y.astype(np.int32 if whole else np.float32),
     }
 
@@ -204,7 +216,7 @@ class _LabelRange:
         raise UsageError(f'{path}: {key} holds the label {low if low < 0 else high}')
       self._low, self._high = min(self._low, low), max(self._high, high)
 
-  def problem(self, folder: str, y: _Array) -> tuple[Problem, int]:
+  def problem(self, folder: str, x: _Array, y: _Array) -> tuple[Problem, int]:
     """The problem and its number of classes, by the rule of the module's docstring."""
     if self._low == self._high:
       raise UsageError(
@@ -213,7 +225,7 @@ class _LabelRange:
     rank = len(y.shape)
     if y.dtype.kind != 'f' and rank <= 2:
       if rank == 2:
-        return Problem.NEXT_TOKEN, int(self._high) + 1
+        return self._of_rows(folder, x, y)
       binary = self._high <= 1
       return (Problem.BINARY, 2) if binary else (Problem.CLASSIFICATION, int(self._high) + 1)
     if rank == 1:
@@ -222,6 +234,17 @@ class _LabelRange:
       return Problem.MULTILABEL, y.shape[1]
     raise UsageError(
       f'--data_file={folder}: y is {_described(y)}: neither labels, tokens, numbers nor 0/1 tags'
+    )
+
+  def _of_rows(self, folder: str, x: _Array, y: _Array) -> tuple[Problem, int]:
+    """Of several whole numbers an example: tokens where x are such rows too, else tags."""
+    if x.dtype.kind in 'iu' and x.shape[1:] == y.shape[1:]:
+      return Problem.NEXT_TOKEN, int(self._high) + 1
+    if self._high <= 1:
+      return Problem.MULTILABEL, y.shape[1]
+    raise UsageError(
+      f'--data_file={folder}: y is {_described(y)} up to {self._high:g}: no 0/1 tags, and no next '
+      f'tokens, as x is {_described(x)}'
     )
 
 

@@ -56,7 +56,7 @@ def passport(clients: Clients, problem: Problem) -> Passport:
   divergence, distance = None, None
   measured = len(clients) if positions is None else len(positions)
   if problem in LABELLED and sizes.sum():
-    divergence, distance = _label_skew(label_counts(clients, problem, positions))
+    divergence, distance = label_skew(label_counts(clients, problem, positions))
   return {
     'clients': len(clients),
     'examples_total': int(sizes.sum()),
@@ -118,8 +118,10 @@ def _update(digest, array: np.ndarray) -> None:
   digest.update(array.data)
 
 
-def _label_skew(counts: scipy.sparse.csr_matrix) -> tuple[float, float]:
+def label_skew(counts: scipy.sparse.csr_matrix) -> tuple[float, float]:
   """Mean JS divergence and mean L1 distance of rows' distributions from the common one.
+
+  As `passport` says, of the counts of each client's (row's) labels.
 
   Only the labels a client has are visited: each of the others adds p(i)/2 to its divergence (its
   mixture is p/2, and log2 of 2 is 1) and p(i) to its distance.

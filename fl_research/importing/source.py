@@ -9,6 +9,7 @@ are read when `parts` is gone through, a bounded number at a time.
 import abc
 from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
+import types
 from typing import Any, Optional
 
 import numpy as np
@@ -114,17 +115,19 @@ class Source(abc.ABC):
     found: what is in them.
     spec: what one example is.
     counts: whose they are.
-    files: SHA-256 by name of what was read.
+    files: SHA-256 by name of what was read; whole when `parts` has been gone through.
     preprocessing: what was done to a value on its way to x and y and from the model's answer to a
       value again, as JSON-able data with arrays (`preprocessing.Preprocessing.to_data()`); {} where
       nothing was.
+    pooled: whether nobody owns an example: all are those of one client, to be dealt out.
   """
 
   found: Found
   spec: Spec
   counts: Counts
   files: Mapping[str, str]
-  preprocessing: Mapping[str, Any]
+  preprocessing: Mapping[str, Any] = types.MappingProxyType({})
+  pooled: bool = False
 
   @abc.abstractmethod
   def parts(self) -> Iterator[Part]:

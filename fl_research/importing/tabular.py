@@ -9,7 +9,7 @@ import sys
 from typing import Union
 
 from fl_research.datasets.federated_data import DatasetOptions, FederatedData, PooledData
-from fl_research.importing import in_memory
+from fl_research.importing import memory
 from fl_research.importing.table_source import TableSource
 from fl_research.registry import UsageError
 
@@ -22,9 +22,7 @@ def load(options: DatasetOptions) -> Union[FederatedData, PooledData]:
   Raises:
     UsageError: a file, a column or a value cannot be used; one line that names it.
   """
-  if not options.data_file:
-    raise UsageError('--data_file is missing: a CSV or Parquet file, or a folder of them')
-  source = TableSource(options)
+  source = open_source(options)
   if source.pooled and (options.partition or 'natural') == 'natural':
     raise UsageError(
       f'--client_column is missing: it says which column of {options.data_file} tells whose a row '
@@ -33,7 +31,18 @@ def load(options: DatasetOptions) -> Union[FederatedData, PooledData]:
   for line in summary(source):
     with contextlib.suppress(BrokenPipeError):
       print(line, file=sys.stderr, flush=True)
-  return in_memory.to_pooled(source) if source.pooled else in_memory.to_federated(source)
+  return memory.read(source)
+
+
+def open_source(options: DatasetOptions) -> TableSource:
+  """The tables, opened: what is in them is known.
+
+  Raises:
+    UsageError: as `load`.
+  """
+  if not options.data_file:
+    raise UsageError('--data_file is missing: a CSV or Parquet file, or a folder of them')
+  return TableSource(options)
 
 
 def summary(source: TableSource) -> list[str]:

@@ -28,7 +28,9 @@ DATE_FORMATS = (
 EPOCH_SECONDS, EPOCH_MILLISECONDS = 'epoch seconds', 'epoch milliseconds'
 """Dates that are numbers: since the beginning of 1970."""
 
-_SECONDS_OF = {EPOCH_SECONDS: 1.0, EPOCH_MILLISECONDS: 1e-3}
+SECONDS_OF = {EPOCH_SECONDS: 1.0, EPOCH_MILLISECONDS: 1e-3}
+"""The unit of each of these in seconds."""
+
 _DAY = 86_400.0
 
 
@@ -82,8 +84,8 @@ def days(column: pd.Series, form: str) -> np.ndarray:
     column: the cells.
     form: one of `DATE_FORMATS` or `EPOCH_…`; types that are dates anyway do not need it.
   """
-  if form in _SECONDS_OF and not pd.api.types.is_datetime64_any_dtype(column):
-    return numbers(column) * _SECONDS_OF[form] / _DAY
+  if form in SECONDS_OF and not pd.api.types.is_datetime64_any_dtype(column):
+    return numbers(column) * SECONDS_OF[form] / _DAY
   codes, uniques = pd.factorize(column)
   index = pd.Series(list(uniques))
   moments = _dates(index, form) if kind(index) != 'date' else pd.to_datetime(index, utc=True)

@@ -85,7 +85,7 @@ def plan(
       'output_dir': str(folder.absolute()),
       'experiment_name': grid.folder_name(cell),
     }
-    settings = settings_lib.from_flags(own)
+    settings = settings_lib.complete(settings_lib.from_flags(own))
     validation.validate(settings)
     selection.check_settings(measure, settings, allow_test_target)
     place = run_folder.RunFolder(settings)

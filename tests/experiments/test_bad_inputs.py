@@ -25,7 +25,6 @@ PROJECT = pathlib.Path(__file__).parents[2]
 # folder with the files that `files` makes.
 FLAGS = {
   # Names.
-  '': '--task: must be given; accepted are celeba',
   '--task=minst': '--task=minst: unknown (did you mean mnist?); accepted are celeba',
   '--task=digits --model=sofmax': '--model=sofmax: unknown (did you mean softmax?); accepted are 2',
   '--task=digits --algorithm=fedavgg': '--algorithm=fedavgg: unknown (did you mean fedavg?)',
@@ -57,7 +56,7 @@ FLAGS = {
   '--task=digits --num_clients=0': '--num_clients=0: accepted is an integer of at least 1',
   # The command line itself.
   '--task=digits --total_round=5': '--total_round: there is no such flag; did you mean --total_r',
-  '--task=digits --qqq=5': '--qqq: there is no such flag; --help lists all flags',
+  '--task=digits --qqq=5': '--qqq: there is no such flag; --help=all lists all flags',
   '--task=digits --seed': '--seed=--output_dir={results}: accepted is an integer',
   '--task=digits --centralized=maybe': '--centralized=maybe: accepted is true or false',
   '--task=digits rounds=5': 'rounds=5: arguments without --',

@@ -31,5 +31,6 @@ def test_is_accepted(path):
 def test_there_is_one_for_every_kind_of_data():
   assert {_settings(path).task for path in _FILES} >= {
     'digits', 'mnist', 'shakespeare', 'uci_har', 'heart_disease', 'movielens', 'spoken_digits',
-    'omniglot', 'tabular',
+    'omniglot', 'tabular', 'npz', 'images', 'text', 'windows', 'idx', 'leaf', 'tff_files',
+    'imported',
   }  # fmt: skip

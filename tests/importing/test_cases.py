@@ -1,4 +1,4 @@
-"""Small inputs of the kinds people bring, in ../shared/cases: read right, plain models learn them.
+"""Small inputs of the kinds people bring, in ../shared/cases: read right, and learnt.
 
 What a right reading reaches is in their README.
 """

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from fl_research.datasets.federated_data import DatasetOptions, PooledData, Problem
-from fl_research.importing import in_memory, table_files, table_rows, tabular
+from fl_research.importing import memory, table_files, table_rows, tabular
 from fl_research.importing.table_source import TableSource
 from tests.datasets import dataset_checks as checks
 
@@ -51,7 +51,7 @@ def test_a_file_a_client(farms):
   assert source.found.notes == [
     "column soil: 'peat' is at client hill only: it gives its client away"
   ]
-  data = in_memory.to_federated(source)
+  data = memory.read(source)
   checks.assert_form(data, [3 + 1 + 3], np.float32, [], np.float32)
   assert data.problem is Problem.REGRESSION
   assert data.train.pooled()['y'].mean() == pytest.approx(float(data.label_scale.mean), rel=1e-6)
@@ -63,10 +63,10 @@ def test_a_file_a_client(farms):
 
 
 def test_columns_in_another_order(farms):
-  before = in_memory.to_federated(_open(farms, label_column='yield'))
+  before = memory.read(_open(farms, label_column='yield'))
   hill = _farm('hill', 20)
   hill[hill.columns[::-1]].to_csv(farms / 'hill.csv', index=False, sep=';', decimal=',')
-  after = in_memory.to_federated(_open(farms, label_column='yield'))
+  after = memory.read(_open(farms, label_column='yield'))
   np.testing.assert_array_equal(before.train.pooled()['x'], after.train.pooled()['x'])
 
 
@@ -76,7 +76,7 @@ def test_chunks_of_any_size_give_the_same(farms, tmp_path, suffix, monkeypatch):
   table = table.assign(zip=['007', 'A8', 'B9'] * 20).sample(frac=1, random_state=0)
   path = tmp_path / f'all.{suffix}'
   table.to_csv(path, index=False) if suffix == 'csv' else table.to_parquet(path, index=False)
-  read = lambda: in_memory.to_federated(_open(path, client_column='site', label_column='yield'))
+  read = lambda: memory.read(_open(path, client_column='site', label_column='yield'))
   whole = read()
   monkeypatch.setattr(table_files, '_MOST_ROWS', 7)
   monkeypatch.setattr(table_rows, '_KEPT_BYTES', 0)
@@ -99,7 +99,7 @@ def test_x_and_y_apart(tmp_path):
   source = _open(tmp_path)
   assert source.counts.ids == ['client_1', 'client_2']
   assert source.found.label == 't (labels apart): 2 classes'
-  data = in_memory.to_federated(source)
+  data = memory.read(source)
   pool = data.train.pooled()
   a = pool['x'][:, 0]
   assert a[pool['y'] == 1].min() > a[pool['y'] == 0].max()
@@ -151,7 +151,7 @@ def test_a_label_is_found_by_its_name(farms):
 
 def test_several_labels(farms):
   source = _open(farms, label_column='yield,rain')
-  data = in_memory.to_federated(source)
+  data = memory.read(source)
   checks.assert_form(data, [3 + 3], np.float32, [2], np.float32)
   assert data.label_scale.names == ('yield', 'rain') and data.num_classes == 1
   assert data.label_scale.mean.shape == (2,)
