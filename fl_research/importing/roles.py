@@ -32,7 +32,7 @@ and ignored: left out. weight: refused, as training does not weigh examples.
 MAX_CATEGORIES = 100
 """Most different values that get a position each."""
 
-_COUNTS = 'a record id: counts the rows'
+_COUNTS = 'counts the rows'
 SAID = '--columns says so'
 
 _WORDS = {**{role: role for role in ROLES}, 'ignore': 'ignored'}
@@ -40,8 +40,12 @@ _WORDS = {**{role: role for role in ROLES}, 'ignore': 'ignored'}
 _UNIQUE = 0.5
 _OF_ANY_KIND = ('ignored', 'text', 'category', 'identifier', 'client', 'split')
 _LABELS = ('label', 'target', 'y', 'class', 'outcome')
-_ID_NAME = re.compile(r'(^|[_\-. ])(id|ids|uuid|guid|index|idx|key|nr)$|id$|nummer$|^unnamed', re.I)
-_ID_WORD = re.compile(r'[a-z](Id|ID|Nr|Key)$')
+_ID_NAME = re.compile(r'(^|[_\-. ])(ids?|uuid|guid)$|id$', re.IGNORECASE)
+_ID_WORD = re.compile(r'[a-z](Id|ID)$')
+# Names of columns that number rows, where their values do: no two are alike.
+_RECORD_NAME = re.compile(
+  r'(^|[_\-. ])(index|idx|key|nr|mrn)$|[a-z]Nr$|nummer$|^unnamed', re.IGNORECASE
+)
 # Words that end like ids written in one word (`hospitalid`), and are none.
 _NO_IDS = re.compile(
   r'(pa|val|inval|cov|flu|ac|sol|hum|vo|avo|gr|stero|opio|thyro|lip|rap|b)id$', re.I
@@ -97,9 +101,14 @@ def check_names(flag: str, asked: Sequence[str], names: Sequence[str], where: st
   """Refuses names that no column has."""
   for name in asked:
     if name not in names:
-      shown = ', '.join(names[:30]) + (f' and {len(names) - 30} more' if len(names) > 30 else '')
       hint = registry.suggestion(name, names)
-      raise UsageError(f'{flag}={name}: no such column{hint}; {where} has {shown}')
+      raise UsageError(f'{flag}={name}: no such column{hint}; {where} has {listed(names)}')
+
+
+def listed(names: Sequence[str], most: int = 30) -> str:
+  """Names for a message."""
+  more = len(names) - most
+  return ', '.join(names[:most]) + (f' and {more} more' if more > 0 else '')
 
 
 def label_by_name(names: Sequence[str]) -> Optional[str]:
@@ -174,15 +183,18 @@ def _is_id_name(name: str) -> bool:
   return bool(_ID_NAME.search(name)) and not _NO_IDS.search(name)
 
 
+def _is_record_id(column: survey.Column) -> bool:
+  named = _is_id_name(column.name) or bool(_RECORD_NAME.search(column.name))
+  return named and (column.counts_rows or column.uniqueness > _UNIQUE)
+
+
 def _of_numbers(column: survey.Column) -> Role:
   epoch = _epoch(column) if column.whole and _TIME_NAME.search(column.name) else ''
   if epoch:
     return Role('date', f'its name, and numbers that are {epoch}', epoch)
+  if column.whole and _is_record_id(column):
+    return Role('ignored', f'a record id: {_COUNTS if column.counts_rows else _share(column)}')
   if column.whole and _is_id_name(column.name):
-    if column.counts_rows:
-      return Role('ignored', _COUNTS)
-    if column.uniqueness > _UNIQUE:
-      return Role('ignored', f'a record id: {_share(column)}')
     return Role('identifier', 'whole numbers named like an id, many of them in several rows')
   return Role('number', 'numbers')
 
@@ -199,9 +211,9 @@ def _of_texts(column: survey.Column) -> Role:
     if any(' ' in text for text in column.different):
       return Role('text', f'free text: {_share(column)}')
     return Role('ignored', f'a record id: {_share(column)}')
+  if _is_record_id(column):
+    return Role('ignored', f'a record id: {_COUNTS}')
   if _is_id_name(column.name):
-    if column.counts_rows:
-      return Role('ignored', _COUNTS)
     return Role('identifier', 'named like an id, many of them in several rows')
   if column.distinct is None or column.distinct > MAX_CATEGORIES:
     return Role('identifier', f'more than {MAX_CATEGORIES} different texts')
@@ -235,14 +247,23 @@ def list_separator(column: survey.Column) -> Optional[str]:
   return None
 
 
-def agree(columns: Mapping[str, survey.Column], said_roles: Mapping[str, str]) -> None:
+def check_finite(column: survey.Column) -> None:
+  """Refuses numbers that float32 has not."""
+  beyond = column.first_beyond
+  if beyond is not None:
+    raise UsageError(
+      f'{beyond.path}: column {column.name}: row {beyond.row} holds a number beyond float32'
+    )
+
+
+def agree(columns: Mapping[str, survey.Column], parts: Mapping[str, Optional[str]]) -> None:
   """Refuses columns whose cells are of two kinds, or of none that can be used.
 
   Raises:
     UsageError: one line with files and rows.
   """
   for name, column in columns.items():
-    if said_roles.get(name) in _OF_ANY_KIND:
+    if parts.get(name) in _OF_ANY_KIND:
       continue
     if column.stray is not None:
       raise UsageError(

@@ -87,7 +87,7 @@ def days(column: pd.Series, form: str) -> np.ndarray:
   if form in SECONDS_OF and not pd.api.types.is_datetime64_any_dtype(column):
     return numbers(column) * SECONDS_OF[form] / _DAY
   codes, uniques = pd.factorize(column)
-  index = pd.Series(uniques)
+  index = pd.Series(list(uniques))
   moments = _dates(index, form) if kind(index) != 'date' else pd.to_datetime(index, utc=True)
   seconds = (moments - pd.Timestamp(0, tz='UTC')).dt.total_seconds().to_numpy(np.float64)
   return np.append(seconds / _DAY, np.nan)[codes]
