@@ -48,7 +48,7 @@ def open_source(options: DatasetOptions) -> Source:
     UsageError: it is no folder, has no pictures, a file is none, or what the levels of folders are
       cannot be told; one line.
   """
-  return held_out.with_test(_Pictures(options), options.seed)
+  return held_out.complete(_Pictures(options), options.seed)
 
 
 @dataclasses.dataclass(frozen=True)
