@@ -85,4 +85,5 @@ def label_scale(labels: Iterable[np.ndarray]) -> Optional[LabelScale]:
   deviation = np.sqrt(np.maximum(squares / count - np.square(total / count), 0.0))
   if not np.all(deviation > 0):
     return None
-  return LabelScale(*(np.asarray(n, np.float32) for n in (shift + total / count, deviation)))
+  mean = np.asarray(shift + total / count, np.float32)
+  return LabelScale(mean, np.asarray(deviation, np.float32))
