@@ -65,8 +65,8 @@ def _check_hyperparameters(settings: Settings) -> None:
     entry = registry.lookup('flag', flag, flags) if flag not in flags else flags[flag]
     if entry.name not in chosen.get(entry.prefix, ()):
       raise UsageError(
-        f'--{flag}={value}: not read by this run '
-        f'({_choice_behind(settings, entry.prefix)}); leave it out{_or_name_it(settings, entry.prefix)}'
+        f'--{flag}={value}: not read by this run ({_choice_behind(settings, entry.prefix)}); leave '
+        f'it out{_or_name_it(settings, entry.prefix)}'
       )
     entry.hyperparameter.check(flag, value)
 
