@@ -99,13 +99,15 @@ def guess(names: Sequence[set[str]], where: str) -> Levels:
       f'{where}: no folder says the class of a picture; put each class in a folder of its own'
     )
   if len(open_levels) > 2:
-    raise _unclear(names, where)
+    raise _unclear(names, roles, where)
   reason = 'the only level that can be'
   if len(open_levels) == 1:
     roles[open_levels[0]] = CLASS
   else:
     outer, inner = open_levels
-    outer_is_client, reason = _who(names[outer], names[inner], lambda: _unclear(names, where))
+    outer_is_client, reason = _who(
+      names[outer], names[inner], lambda: _unclear(names, roles, where)
+    )
     roles[outer], roles[inner] = (CLIENT, CLASS) if outer_is_client else (CLASS, CLIENT)
   return Levels(tuple(role or IGNORE for role in roles), reason)
 
@@ -135,10 +137,11 @@ def _is_counted(names: set[str]) -> bool:
   return names == {str(k) for k in range(len(names))}
 
 
-def _unclear(names: Sequence[set[str]], where: str) -> UsageError:
+def _unclear(names: Sequence[set[str]], roles: Sequence[Optional[str]], where: str) -> UsageError:
   levels = ' / '.join(f'{sorted(level)[0]} ({len(level)})' for level in names)
-  roles = '/'.join((CLIENT, CLASS, SPLIT, IGNORE)[: len(names)])
+  left = iter((CLIENT, CLASS))
+  example = '/'.join(role or next(left, IGNORE) for role in roles)
   return UsageError(
     f'{where}: cannot tell which level of folders ({levels}) is the client and which the class; '
-    f'say so by --folder_levels={roles} or in another order'
+    f'say so by --folder_levels={example} or in another order'
   )

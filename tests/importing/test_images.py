@@ -78,6 +78,17 @@ def test_levels_by_their_names(names, roles):
   assert folder_levels.guess(names, 'here').roles == roles
 
 
+def test_what_is_to_be_said_is_an_example_that_works(tmp_path):
+  for client in 'ab':
+    for kind in 'pqr':
+      for k in range(2):
+        made.picture(tmp_path / 'all' / client / kind / 'train' / f'{k}.png', 9)
+  with checks.one_line_error('--folder_levels=ignore/client/class/split or in'):
+    images.load(options(tmp_path))
+  data = images.load(options(tmp_path, folder_levels='ignore/client/class/split'))
+  assert list(data.train.ids) == ['a', 'b']
+
+
 def test_sizes_and_colours(tmp_path):
   made.pictures(tmp_path)
   made.picture(tmp_path / 'client_1' / 'cat' / 'large.jpg', 255, (80, 60), 'L')
