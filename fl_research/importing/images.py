@@ -48,7 +48,7 @@ def open_source(options: DatasetOptions) -> Source:
     UsageError: it is no folder, has no pictures, a file is none, or what the levels of folders are
       cannot be told; one line.
   """
-  return held_out.with_test(_Pictures(options), options.seed)
+  return held_out.complete(_Pictures(options), options.seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +119,9 @@ class _Pictures(Source):
     owners = [levels.pick(folder_levels.CLIENT, own) or 'all' for own in folders]
     ids = sorted(set(owners), key=_natural)
     splits = [levels.pick(folder_levels.SPLIT, own) for own in folders]
-    tested = folder_levels.has_test({name for name in splits if name})
+    named = {name for name in splits if name}
+    folder_levels.check_split(named, '/'.join(levels.roles))
+    tested = folder_levels.has_test(named)
     client_of = {name: k for k, name in enumerate(ids)}
     class_of = {name: k for k, name in enumerate(self._classes)}
     pictures = [

@@ -76,6 +76,10 @@ class Files:
     self.hashes: dict[str, str] = {}
     self.notes: list[str] = []
 
+  def hashed(self) -> dict[str, str]:
+    """SHA-256 of what was read, as in `Source.files`."""
+    return self.hashes
+
 
 class Texts(Source):
   """Texts of authors, which can be gone through again and again.
@@ -146,7 +150,7 @@ class Texts(Source):
 
   @property
   def files(self):  # type: ignore[override]
-    return self._read.hashes
+    return self._read.hashed()
 
   def parts(self) -> Iterator[Part]:
     position = {author: k for k, author in enumerate(self._authors)}
@@ -215,6 +219,11 @@ class _Folder(Files):
         "author's files in a folder of its own"
       )
     self.whose = 'a folder each' if deep.pop() else 'a file each'
+
+  def hashed(self) -> dict[str, str]:
+    lines = '\n'.join(f'{path} {self.hashes[path]}' for path in sorted(self.hashes))
+    name = os.path.basename(os.path.normpath(self._folder))
+    return {f'{name}/**': hashlib.sha256(lines.encode()).hexdigest()}
 
   def texts(self) -> Iterator[Text]:
     for path in self.paths:

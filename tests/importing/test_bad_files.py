@@ -140,6 +140,11 @@ def one_class_by_the_flag(here):
   made.picture(here / 'cat' / 'b.png', 1)
 
 
+@bad('cat is none of', '--data_file={here} --folder_levels=class/split')
+def no_split(here):
+  made.pictures(here)
+
+
 @bad('kind is none of client, class', '--data_file={here} --folder_levels=client/kind')
 def wrong_level(here):
   made.pictures(here)
