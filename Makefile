@@ -2,6 +2,7 @@
 #
 #   make demo   sets up the environment in .venv/ and runs the main job
 #   make test   sets up the environment and runs the linter, the type checker and the tests
+#   make wheel  dist/fl_research-*.whl, to be installed beside TFF
 #
 # uv is installed into .uv/, since a distribution's Python may refuse global installs, and installs
 # exactly what uv.lock names. Name another Python with `make PYTHON=/path/to/python3.11 ...`.
@@ -20,9 +21,10 @@ export UV_HTTP_TIMEOUT ?= 300
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test check lint requirements build-files generated clean
+.PHONY: help env quickstart demo test check lint requirements build-files generated wheel clean
 
 help:
+	@echo 'make quickstart    the demo, and what to do next'
 	@echo 'make demo          run federated averaging on an embedded data set'
 	@echo 'make test          linter, type checker, tests'
 	@echo 'make check         linter, type checker, and the tests of what has changed'
@@ -31,10 +33,15 @@ help:
 	@echo 'make requirements  after a change of dependencies: uv.lock and requirements.txt'
 	@echo 'make build-files   after a change of imports: the BUILD files'
 	@echo 'make generated     all that is generated: BUILD files, pages of docs/, the ledger'
+	@echo 'make wheel         dist/fl_research-*.whl, to be installed beside TFF'
 	@echo 'make clean         remove the environment and caches; results stay'
 
 demo: env
 	@.venv/bin/python -m experiments.train --flagfile=experiments/demo.flags
+
+quickstart: demo
+	@echo
+	@.venv/bin/python -m experiments.train --help=start
 
 test: lint
 	@.venv/bin/python -m pytest -n auto
@@ -63,8 +70,14 @@ generated: build-files
 	@.venv/bin/python -m baselines.methods --page_only
 	@.venv/bin/python -m baselines.reproduce --refresh
 
+# setuptools is there, as TensorFlow needs it: nothing is downloaded.
+wheel: env
+	@$(UV) build --quiet --wheel --no-build-isolation --python .venv --out-dir dist
+	@rm -rf build *.egg-info
+	@ls dist/*.whl
+
 clean:
-	rm -rf .venv .uv .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf dist .venv .uv .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---------------------------------------------------------------------------------------------

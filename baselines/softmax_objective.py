@@ -91,7 +91,7 @@ def path(settings: Settings) -> tuple[Objective, list[np.ndarray]]:
   points: list[np.ndarray] = []
   with runtime.use_context(settings.runtime, jit=settings.jit):
     data = run_data.load(settings)
-    process = experiment.build_process(settings, experiment.build_model(settings, data), data)
+    process = experiment.build_process(settings, experiment.build_model(settings, data.spec), data)
     loop = loop_lib.Loop(
       settings,
       process,

@@ -9,7 +9,7 @@ import re
 import signal
 import sys
 import textwrap
-from typing import Any
+from typing import Any, Optional
 
 from absl import flags
 
@@ -30,6 +30,8 @@ _DISK_ERRORS = (
   errno.EISDIR,
   errno.ENOTDIR,
 )
+_BESIDE = ('tensorflow', 'tensorflow_federated')
+"""What the wheel does not ask for, as pip cannot install it."""
 _DEFINE = {
   bool: flags.DEFINE_bool,
   int: flags.DEFINE_integer,
@@ -109,7 +111,7 @@ def parse(
   except flags.UnrecognizedFlagError as error:
     hint = elsewhere.suggestion(error.flagname, flag_values)
     near = registry.nearest(error.flagname, flag_values)
-    hint = hint or (f'did you mean --{near}?' if near else '--help lists all flags')
+    hint = hint or (f'did you mean --{near}?' if near else '--help=all lists all flags')
     raise UsageError(f'--{error.flagname}: there is no such flag; {hint}') from error
   except UnicodeDecodeError as error:
     raise UsageError(f'--flagfile: is not a text file ({error})') from error
@@ -118,7 +120,9 @@ def parse(
   except flags.Error as error:
     raise UsageError(str(error).removeprefix('ERROR:: ')) from error
   if len(rest) > 1 and not arguments:
-    raise UsageError(f'{rest[1]}: arguments without -- are not understood; --help lists all flags')
+    raise UsageError(
+      f'{rest[1]}: arguments without -- are not understood; --help=all lists all flags'
+    )
   if len(rest) != 1 + len(arguments):
     raise UsageError(
       f'{" ".join(rest[1:]) or "nothing"}: expected is {" ".join(arguments)}; --help tells more'
@@ -162,6 +166,15 @@ def run(main: Main, argv: Sequence[str]) -> int:
     # Whoever read our output has gone (`| head -1`); Python must not try to flush it again.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     code = 0
+  except ModuleNotFoundError as error:
+    if error.name not in _BESIDE:
+      raise
+    code = _complain(
+      argv[0],
+      f'{error.name} is not installed, which goes beside this package and not with it (README.md, '
+      '"In Python")',
+      1,
+    )
   except OSError as error:
     if error.errno not in _DISK_ERRORS:
       raise
@@ -187,15 +200,28 @@ def _complain(program: str, message: str, code: int) -> int:
   return code
 
 
+def help_topic(argv: Sequence[str]) -> Optional[str]:
+  """What the command line asks help about: `--help=TOPIC`, '' for --help; None for no help."""
+  for argument in argv[1:]:
+    match = _HELP.fullmatch(argument)
+    if match:
+      return 'all' if match[1] else match[2] or ''
+  return None
+
+
+_HELP = re.compile(r'--?(?:h|help|(helpfull))(?:=(.*))?')
+
+
 def wants_help(argv: Sequence[str]) -> bool:
   """Whether the command line asks for help."""
-  return any(argument in ('--help', '-h', '-help', '--helpfull') for argument in argv[1:])
+  return help_topic(argv) is not None
 
 
 def print_help(program: str, introduction: str, groups: Mapping[str, list[str]]) -> None:
   """Prints a page of help: an introduction, then lines by group."""
   print(f'{program}\n')
-  print(textwrap.dedent(introduction).strip() + '\n')
+  if introduction:
+    print(textwrap.dedent(introduction).strip() + '\n')
   for group, lines in groups.items():
     print(f'{group}')
     print('\n'.join(lines) + '\n')
@@ -205,12 +231,17 @@ def settings_help() -> dict[str, list[str]]:
   """Lines of help for all settings, by group."""
   groups: dict[str, list[str]] = {}
   for field in settings_lib.fields():
-    groups.setdefault(field.metadata['group'], []).extend(_setting_help(field, field.default))
+    groups.setdefault(field.metadata['group'], []).extend(setting_help(field))
   for name, flag in settings_lib.registry_flags().items():
-    h = flag.hyperparameter
     group = groups.setdefault(f'{flag.group}: hyperparameters', [])
-    group.extend(_help_lines(name, h.help, h.default, h.domain, []))
+    group.extend(hyperparameter_help(name))
   return groups
+
+
+def hyperparameter_help(name: str) -> list[str]:
+  """Lines of help for a flag that an entry of a registry brings with it."""
+  h = settings_lib.registry_flags()[name].hyperparameter
+  return _help_lines(name, h.help, h.default, h.domain, [])
 
 
 def changes_help(names: Sequence[str]) -> list[str]:
@@ -219,10 +250,20 @@ def changes_help(names: Sequence[str]) -> list[str]:
   return [line for field in fields for line in _setting_help(field, default=None)]
 
 
+def setting_help(field: dataclasses.Field) -> list[str]:
+  """Lines of help for a setting."""
+  return _setting_help(field, field.default)
+
+
 def _setting_help(field: dataclasses.Field, default: Any) -> list[str]:
   metadata = field.metadata
   names = list(metadata['choices']()) if metadata['choices'] else []
   return _help_lines(field.name, metadata['help'], default, metadata['domain'], names)
+
+
+def flag_help(name: str, text: str) -> list[str]:
+  """Lines of help for a flag of a program's own."""
+  return _help_lines(name, text, None, '', [])
 
 
 def _help_lines(name: str, text: str, default: Any, domain: str, choices: list[str]) -> list[str]:

@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> int:
 
 def _names() -> list[str]:
   """The settings that say where data of one's own are and how they are read."""
-  read = [name for t in tasks.TASKS.values() for name in (*t.reads, *t.may_read)]
+  read = [name for t in tasks.TASKS.values() for name in t.reads]
   return list(dict.fromkeys([*read, *_OWN]))
 
 

@@ -6,7 +6,7 @@ import sys
 
 from absl import flags
 
-from experiments import command_line
+from experiments import command_line, help_pages
 from fl_research import analysis
 from fl_research.registry import UsageError
 from fl_research.sweeps import execution, extension, grid, launching, planning, selection
@@ -61,10 +61,10 @@ def define_flags(values: flags.FlagValues) -> None:
 
 
 def main(argv: Sequence[str]) -> int:
-  if command_line.wants_help(argv):
-    lines = [f'  --{name}: {text}' for name, text in HELP.items()]
-    groups = {'Sweep': lines, **command_line.settings_help()}
-    command_line.print_help('python -m experiments.sweep', INTRODUCTION, groups)
+  topic = command_line.help_topic(argv)
+  if topic is not None:
+    lines = [line for name, text in HELP.items() for line in command_line.flag_help(name, text)]
+    help_pages.print_help(topic, 'python -m experiments.sweep', INTRODUCTION, {'Sweep': lines})
     return 0
   values = flags.FlagValues()
   define_flags(values)

@@ -7,7 +7,7 @@ import threading
 
 from absl import flags
 
-from experiments import command_line
+from experiments import command_line, help_pages
 from fl_research import settings as settings_lib
 from fl_research.soundness import validation
 
@@ -72,15 +72,17 @@ class Interruption:
 
 
 def main(argv: Sequence[str]) -> int:
-  if command_line.wants_help(argv):
-    command_line.print_help(
-      'python -m experiments.train', INTRODUCTION, command_line.settings_help()
-    )
+  topic = command_line.help_topic(argv)
+  if topic is not None:
+    help_pages.print_help(topic, 'python -m experiments.train', INTRODUCTION)
     return 0
   flag_values = flags.FlagValues()
   command_line.define_settings_flags(flag_values)
   command_line.parse(flag_values, argv)
   settings = command_line.to_settings(flag_values)
+  if not (settings.task or settings.data_file):
+    # The complaint follows, on stderr.
+    print(help_pages.WHERE_TO_START.strip(), flush=True)
   settings = settings_lib.complete(settings, command_line.say)
   validation.validate(settings)
   return train(settings)

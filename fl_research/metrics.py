@@ -2,8 +2,13 @@
 
 The numbers per example are the columns of `fl_research.models.objectives`. A metric is a ratio of
 two columns' sums (loss = sum(loss) / sum(num)), or is computed from those ratios (perplexity,
-RMSE), or, for binary problems, from the scores themselves (area under the ROC curve, balanced
-accuracy). Nothing here imports TensorFlow.
+RMSE), or from the answers themselves: of binary problems the areas under the ROC curve (`auc`) and
+under precision against recall (`auprc`, the average precision) and the balanced accuracy, of
+numbers R² (`r2`). Nothing here imports TensorFlow.
+
+Numbers are measured in their own units. Of several, `loss` is the mean of their squared errors,
+`rmse` its root and `mae` the mean of their absolute errors, in which large units count most; `r2`
+is the mean of each one's R², in which all count the same.
 """
 
 from collections import OrderedDict
@@ -18,19 +23,23 @@ from fl_research.datasets.federated_data import Problem
 _SUMS: dict[Problem, tuple[str, ...]] = {
   Problem.CLASSIFICATION: ('num', 'loss', 'accuracy'),
   Problem.BINARY: ('num', 'loss', 'accuracy'),
-  Problem.MULTILABEL: ('num', 'loss', 'recall_at_5', 'positives'),
+  Problem.MULTILABEL: ('num', 'loss', 'recall_at_5', 'positives', 'accuracy'),
   Problem.NEXT_TOKEN: ('num', 'loss', 'accuracy'),
-  Problem.REGRESSION: ('num', 'loss'),
+  Problem.REGRESSION: ('num', 'loss', 'mae'),
   Problem.RECONSTRUCTION: ('num', 'loss'),
 }
 
 # What divides a column's sum where that is not `num`.
 _DENOMINATORS = {'recall_at_5': 'positives'}
+_RECALL = ('recall_at_5', 'positives')
 
 TOP5_FROM = 50
 """Number of classes from which top-5 accuracy is reported."""
 
-PRIMARY = {
+RECALL_FROM = 6
+"""Number of tags from which recall among five says anything."""
+
+_PRIMARY = {
   Problem.CLASSIFICATION: 'accuracy',
   Problem.BINARY: 'auc',
   Problem.MULTILABEL: 'recall_at_5',
@@ -38,14 +47,22 @@ PRIMARY = {
   Problem.REGRESSION: 'rmse',
   Problem.RECONSTRUCTION: 'loss',
 }
-"""The metric by which a problem's models are compared."""
 
-LOWER_IS_BETTER = frozenset({'loss', 'rmse', 'perplexity'})
+SCORES = ('recall_at_5', 'accuracy', 'auc', 'rmse', 'loss')
+"""The metrics by which runs are compared of which nobody says what they predict, best first."""
+
+LOWER_IS_BETTER = frozenset({'loss', 'mae', 'rmse', 'perplexity'})
 """Metrics that improve by falling; all others improve by rising."""
 
 
-SHARES = frozenset({'accuracy', 'auc', 'balanced_accuracy', 'recall_at_5', 'top5'})
+SHARES = frozenset({'accuracy', 'auc', 'auprc', 'balanced_accuracy', 'recall_at_5', 'top5'})
 """Metrics that lie between 0 and 1."""
+
+
+def primary(problem: Problem, num_classes: int) -> str:
+  """The metric by which a problem's models are compared; of few tags the share that is right."""
+  few_tags = problem is Problem.MULTILABEL and num_classes < RECALL_FROM
+  return 'accuracy' if few_tags else _PRIMARY[problem]
 
 
 def is_share(column: str) -> bool:
@@ -66,20 +83,26 @@ def improves_by_falling(column: str) -> bool:
   return metric in LOWER_IS_BETTER
 
 
+_RANKED = ('auc', 'auprc', 'balanced_accuracy')
+
+
 def sum_names(problem: Problem, num_classes: int) -> tuple[str, ...]:
   """Names of the columns whose sums are enough for `from_sums`, `num` and `loss` first."""
-  top5 = problem is Problem.CLASSIFICATION and num_classes >= TOP5_FROM
-  return (*_SUMS[problem], 'top5') if top5 else _SUMS[problem]
+  if problem is Problem.CLASSIFICATION and num_classes >= TOP5_FROM:
+    return (*_SUMS[problem], 'top5')
+  if problem is Problem.MULTILABEL and num_classes < RECALL_FROM:
+    return tuple(name for name in _SUMS[problem] if name not in _RECALL)
+  return _SUMS[problem]
 
 
 def ratios(columns: Iterable[str]) -> OrderedDict[str, str]:
   """Metric name -> the column that divides it, for the columns that are there."""
   names = list(columns)
-  skipped = {'num', 'score', *_DENOMINATORS.values()}
+  skipped = {'num', 'score', 'objective', *_DENOMINATORS.values()}
   return OrderedDict(
     (name, _DENOMINATORS.get(name, 'num'))
     for name in names
-    if name not in skipped and not name.startswith('score_')
+    if name not in skipped and not name.startswith(('score_', 'error_'))
   )
 
 
@@ -92,9 +115,9 @@ def names(problem: Problem, num_classes: int, class_scores: bool = False) -> tup
     class_scores: whether the columns hold the probability of every class.
   """
   derived = {
-    Problem.BINARY: ('auc', 'balanced_accuracy'),
+    Problem.BINARY: _RANKED,
     Problem.NEXT_TOKEN: ('perplexity',),
-    Problem.REGRESSION: ('rmse',),
+    Problem.REGRESSION: ('rmse', 'r2'),
     Problem.CLASSIFICATION: ('auc',) if class_scores else (),
   }
   return (*ratios(sum_names(problem, num_classes)), *derived.get(problem, ()))
@@ -105,10 +128,15 @@ def score_names(num_classes: int) -> tuple[str, ...]:
   return tuple(f'score_{number}' for number in range(num_classes))
 
 
-def distributed(problem: Problem) -> list[str]:
+def error_names(count: int) -> tuple[str, ...]:
+  """Names of the columns with the errors of each of several numbers."""
+  return tuple(f'error_{number}' for number in range(count))
+
+
+def distributed(problem: Problem, num_classes: int) -> list[str]:
   """The metrics whose distribution over clients is reported: loss, accuracy and the primary one."""
   accuracy = [name for name in _SUMS[problem] if name == 'accuracy']
-  return list(dict.fromkeys(['loss', *accuracy, PRIMARY[problem]]))
+  return list(dict.fromkeys(['loss', *accuracy, primary(problem, num_classes)]))
 
 
 def from_sums(problem: Problem, sums: Mapping[str, Any]) -> OrderedDict[str, np.ndarray]:
@@ -144,17 +172,22 @@ def summarise(
   Args:
     problem: what is predicted.
     columns: float [n] by name, as `objectives.example_columns` gives them.
-    labels: the n labels; read for binary problems, and where there are `score_names`.
+    labels: the n labels; read for binary problems and numbers, and where there are `score_names`.
 
   Returns:
-    Metric by name. NaN where it is not defined: every metric without examples; `auc` and
-    `balanced_accuracy` also where only one class occurs or a score is not finite.
+    Metric by name. NaN where it is not defined: every metric without examples; `auc`, `auprc` and
+    `balanced_accuracy` also where only one class occurs or a score is not finite; `r2` also where
+    a number is the same in all examples.
   """
   sums = {name: np.sum(column, dtype=np.float64) for name, column in columns.items()}
   values = OrderedDict((name, float(value)) for name, value in from_sums(problem, sums).items())
   if problem is Problem.BINARY:
     assert labels is not None, 'binary metrics need the labels'
     values.update(_ranking(np.asarray(columns['score']), np.asarray(labels)))
+  if problem is Problem.REGRESSION:
+    assert labels is not None, 'R² needs the labels'
+    client = np.zeros(len(labels), np.int64)
+    values['r2'] = float(_r2(columns, np.asarray(labels), client, 1)[0])
   scores = [np.asarray(column) for name, column in columns.items() if name.startswith('score_')]
   if scores:
     assert labels is not None, 'ranking classes needs the labels'
@@ -180,7 +213,7 @@ def per_client(
   Args:
     problem: what is predicted.
     columns: float [n] by name, examples ordered by client.
-    labels: the n labels; read for binary problems only.
+    labels: the n labels; read for binary problems and numbers only.
     sizes: number of examples of every client, summing to n.
 
   Returns:
@@ -200,23 +233,55 @@ def per_client(
     ends = np.cumsum(sizes)[:-1]
     parts = zip(np.split(columns['score'], ends), np.split(labels, ends))
     rankings = [_ranking(score, label) for score, label in parts]
-    for name in ('auc', 'balanced_accuracy'):
+    for name in _RANKED:
       values[name] = np.array([ranking[name] for ranking in rankings])
+  if problem is Problem.REGRESSION:
+    assert labels is not None, 'R² needs the labels'
+    values['r2'] = _r2(columns, np.asarray(labels), client, len(sizes))
   return pd.DataFrame(values)
 
 
+def _r2(
+  columns: Mapping[str, np.ndarray], labels: np.ndarray, client: np.ndarray, count: int
+) -> np.ndarray:
+  """R² of every client, float64 [count]: squared errors against those of its own mean label.
+
+  Args:
+    columns: `error_…`, or `loss` of one number.
+    labels: [n], of several numbers [n, k].
+    client: int [n], whose an example is.
+    count: number of clients.
+  """
+  total = lambda values: np.bincount(client, values, count)
+  truths = np.asarray(labels if labels.ndim > 1 else labels[:, None], np.float64).T
+  errors = [name for name in columns if name.startswith('error_')]
+  squares = [np.square(np.asarray(columns[name], np.float64)) for name in errors]
+  found = []
+  with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+    for truth, square in zip(truths, squares or [columns['loss']], strict=True):
+      mean = total(truth) / np.bincount(client, minlength=count)
+      spread = total(np.square(truth - mean[client]))
+      found.append(1 - total(square) / np.where(spread > 0, spread, np.nan))
+  return np.mean(found, axis=0)
+
+
 def _ranking(score: np.ndarray, label: np.ndarray) -> OrderedDict[str, float]:
-  """`auc` and `balanced_accuracy` of scores in 0..1 and labels 0 or 1."""
+  """The metrics `_RANKED` of scores in 0..1 and labels 0 or 1."""
   positive = label > 0.5
   count, others = np.count_nonzero(positive), np.count_nonzero(~positive)
   if not count or not others or not np.all(np.isfinite(score)):
-    return OrderedDict(auc=np.nan, balanced_accuracy=np.nan)
+    return OrderedDict.fromkeys(_RANKED, np.nan)
   _, group, group_sizes = np.unique(score, return_inverse=True, return_counts=True)
   # The Mann-Whitney statistic; equal scores share the mean of their ranks.
   ranks = (np.cumsum(group_sizes) - (group_sizes - 1) / 2)[group]
   auc = (ranks[positive].sum() - count * (count + 1) / 2) / (count * others)
+  # The average precision: over distinct scores, from the highest down, the precision of all that
+  # score at least so much, times the share of the positives that it adds.
+  found = np.bincount(group, positive, len(group_sizes))[::-1]
+  precisions = np.cumsum(found) / np.cumsum(group_sizes[::-1])
   recalls = np.mean(score[positive] > 0.5), np.mean(score[~positive] <= 0.5)
-  return OrderedDict(auc=auc, balanced_accuracy=np.mean(recalls))
+  values = (auc, np.sum(precisions * found) / count, np.mean(recalls))
+  return OrderedDict(zip(_RANKED, values, strict=True))
 
 
 def distribution(metric: str, values: np.ndarray) -> OrderedDict[str, float]:

@@ -52,6 +52,10 @@ class Requirement:
   accepted: tuple[Any, ...]
   reason: str
 
+  def accepts(self, setting: str, value: Any) -> bool:
+    """Whether it leaves that setting this value."""
+    return setting != self.setting or value in self.accepted
+
   def check(self, flag: str, name: str, value: Any) -> None:
     """Raises `UsageError` unless the setting's value is accepted by `--<flag>=<name>`."""
     if value not in self.accepted:
@@ -83,8 +87,8 @@ class Entry:
     summary: what it is, in one line for `--help`.
     hyperparameters: its own settings, by name.
     requires: what it asks of other settings; they are checked before anything is read.
-    defaults: for an algorithm: what settings that are left open mean with it, where that is not
-      what `settings.LEFT_OPEN` says.
+    defaults: for an algorithm or a model: what settings that are left open mean with it, where that
+      is not what `settings.LEFT_OPEN` says.
     not_private: why a run with it cannot be differentially private (a method, whose updates noise
       does not hide; a way of drawing cohorts), as the end of a sentence whose subject is the
       entry; empty when it can.

@@ -31,7 +31,7 @@ class Task(registry.Entry):
     models: all models that fit; for the user's own data those that can fit, as the data decide.
     files: patterns of its files in --data_dir; none for what needs no download.
     reads: the settings by which users name data of their own; other tasks do not read them.
-    may_read: likewise, but they need not be given.
+    needs: those of them that must be given.
     makes_clients: whether it makes as many clients as `--num_clients` says.
   """
 
@@ -39,7 +39,7 @@ class Task(registry.Entry):
   models: tuple[str, ...] = ()
   files: tuple[str, ...] = ()
   reads: tuple[str, ...] = ()
-  may_read: tuple[str, ...] = ()
+  needs: tuple[str, ...] = ()
   makes_clients: bool = False
 
 
@@ -212,66 +212,111 @@ TASKS: Mapping[str, Task] = {
     makes_clients=True,
   ),
   'tabular': Task(
-    'fl_research.datasets.tabular',
-    'your own CSV or Parquet file (--data_file)',
-    default_model='mlp',
-    models=_DENSE,
-    reads=('data_file', 'client_column', 'label_column'),
+    'fl_research.importing.tabular',
+    'your own CSV or Parquet file, or a folder of them (--data_file)',
+    models=(*_DENSE, 'factorization'),
+    reads=(
+      'data_file',
+      'client_column',
+      'label_column',
+      'columns',
+      'separator',
+      'decimal',
+      'encoding',
+      'header',
+    ),
+    needs=('data_file',),
   ),
   'npz': Task(
     'fl_research.importing.npz_files',
     'your own .npz files, one per client or one with a client array (--data_file)',
     models=_ANY,
-    reads=('data_file',),
-    may_read=('client_column', 'label_column'),
+    needs=('data_file',),
+    reads=(
+      'data_file',
+      'client_column',
+      'label_column',
+    ),
   ),
   'images': Task(
     'fl_research.importing.images',
     'your own pictures in folders by class, by client and class (--data_file)',
     default_model='cnn',
     models=_PICTURES,
-    reads=('data_file',),
-    may_read=('folder_levels', 'image_size', 'image_colour'),
+    needs=('data_file',),
+    reads=(
+      'data_file',
+      'folder_levels',
+      'image_size',
+      'image_colour',
+    ),
   ),
   'text': Task(
     'fl_research.importing.text',
     'your own text by author: folders of .txt files, or a table (--data_file)',
     models=_CHARACTERS,
-    reads=('data_file',),
-    may_read=('client_column', 'text_column', *_TEXT),
+    needs=('data_file',),
+    reads=(
+      'data_file',
+      'client_column',
+      'text_column',
+      *_TEXT,
+    ),
   ),
   'windows': Task(
     'fl_research.importing.windows',
     'windows of your own time series in a table (--data_file)',
     default_model='cnn1d',
     models=(*_DENSE, 'cnn1d'),
-    reads=('data_file', 'client_column', 'label_column', 'window_length'),
-    may_read=('window_stride', 'window_label', 'time_column'),
+    needs=(
+      'data_file',
+      'client_column',
+      'label_column',
+      'window_length',
+    ),
+    reads=(
+      'data_file',
+      'client_column',
+      'label_column',
+      'window_length',
+      'window_stride',
+      'window_label',
+      'time_column',
+    ),
   ),
   'idx': Task(
     'fl_research.importing.idx_files',
     'your own IDX files of examples and labels (--data_file)',
     models=_PICTURES,
+    needs=('data_file',),
     reads=('data_file',),
   ),
   'leaf': Task(
     'fl_research.importing.leaf',
     "your own JSON files in LEAF's form (--data_file)",
     models=_ANY,
-    reads=('data_file',),
-    may_read=_TEXT,
+    needs=('data_file',),
+    reads=(
+      'data_file',
+      *_TEXT,
+    ),
   ),
   'tff_files': Task(
     'fl_research.importing.tff_files',
     "your own HDF5 or SQLite files in TFF's form (--data_file)",
     models=_ANY,
-    reads=('data_file',),
-    may_read=('label_column', *_TEXT),
+    needs=('data_file',),
+    reads=(
+      'data_file',
+      'label_column',
+      *_TEXT,
+    ),
   ),
   'imported': Task(
     'fl_research.importing.store',
     'a folder that experiments.import_data wrote (--data_file)',
     models=_ANY,
+    needs=('data_file',),
     reads=('data_file',),
   ),
 }
@@ -282,12 +327,21 @@ The module has `load(options)`, which takes `DatasetOptions` and returns `Pooled
 """
 
 NAMES = tuple(sorted(TASKS))
-"""Names that `get_task` knows."""
+"""Names that users type."""
+
+_GIVEN = Task(
+  '',
+  'data that a Python program brings',
+  models=tuple(sorted({model for task in TASKS.values() for model in task.models})),
+)
 
 
 def get_task(name: str) -> Task:
-  """The task of that name; `UsageError` naming the nearest one when there is none."""
-  return registry.lookup('task', name, TASKS)
+  """The task of that name; `UsageError` naming the nearest one when there is none.
+
+  Data that a Python program brings have no name.
+  """
+  return registry.lookup('task', name, TASKS) if name else _GIVEN
 
 
 def load(name: str, options: DatasetOptions) -> Data:

@@ -82,6 +82,11 @@ def _lines(path: str) -> list[str]:
   return pathlib.Path(path).read_text().splitlines()
 
 
+def pytest_runtest_teardown(item, nextitem):
+  if nextitem is None or nextitem.module is not item.module:
+    memory.forget_results(item.module)
+
+
 _kept = [0]  # What was still taken after the last time.
 
 

@@ -36,6 +36,7 @@ _ORDER = (
   ('soundness', 'analysis'),
   ('training',),
   ('sweeps',),
+  ('api', 'own_data'),
 )
 """The packages and modules of fl_research, low ones first; none imports another of its own row."""
 

@@ -34,6 +34,7 @@ def test_binary_against_scikit_learn():
       'loss': sklearn_metrics.log_loss(label, score),
       'accuracy': sklearn_metrics.accuracy_score(label, predicted),
       'auc': sklearn_metrics.roc_auc_score(label, score),
+      'auprc': sklearn_metrics.average_precision_score(label, score),
       'balanced_accuracy': sklearn_metrics.balanced_accuracy_score(label, predicted),
     }
   )
@@ -43,7 +44,8 @@ def test_binary_against_scikit_learn():
 def test_binary_is_undefined_for_one_class_or_infinite_scores():
   score, label = np.array([0.2, 0.7, 0.9]), np.ones(3, int)
   summary = metrics.summarise(Problem.BINARY, binary_columns(score, label), label)
-  assert np.isnan(summary['auc']) and np.isnan(summary['balanced_accuracy'])
+  assert np.isnan(summary['auc']) and np.isnan(summary['auprc'])
+  assert np.isnan(summary['balanced_accuracy'])
   assert summary['accuracy'] == pytest.approx(2 / 3)
   columns = {**binary_columns(score, label), 'score': np.array([0.2, np.nan, 0.9])}
   assert np.isnan(metrics.summarise(Problem.BINARY, columns, np.array([0, 1, 1]))['auc'])
@@ -66,9 +68,54 @@ def test_perplexity_beyond_floats_is_infinite():
 
 def test_regression_root():
   summary = metrics.summarise(
-    Problem.REGRESSION, {'num': np.ones(4), 'loss': np.array([1.0, 4.0, 9.0, 2.0])}
+    Problem.REGRESSION,
+    {'num': np.ones(4), 'loss': np.array([1.0, 4.0, 9.0, 2.0]), 'mae': np.array([1, 2, 3, 2.0])},
+    np.array([0.0, 10, 0, 10]),
   )
-  assert summary == pytest.approx({'loss': 4, 'rmse': 2})
+  assert summary == pytest.approx({'loss': 4, 'mae': 2, 'rmse': 2, 'r2': 1 - 16 / 100})
+
+
+def numbers_columns(answer, label):
+  """Columns as the model would give them for these answers, [n] or [n, k]."""
+  errors = (answer - label).reshape(len(label), -1)
+  columns = {
+    'num': np.ones(len(label)),
+    'loss': np.square(errors).mean(axis=1),
+    'mae': np.abs(errors).mean(axis=1),
+  }
+  if label.ndim > 1:
+    columns.update(zip(metrics.error_names(label.shape[1]), errors.T))
+  return columns
+
+
+@pytest.mark.parametrize('shape', [(40,), (40, 3)])
+def test_numbers_against_scikit_learn(shape):
+  # In a unit in which sums of squares would lose all digits of the spread in float32.
+  label = (1e6 + RNG.standard_normal(shape)).astype(np.float32)
+  answer = label + 0.5 * RNG.standard_normal(shape)
+  columns = numbers_columns(answer, label)
+  summary = metrics.summarise(Problem.REGRESSION, columns, label)
+  label = label.astype(np.float64)
+  assert summary == pytest.approx(
+    {
+      'loss': sklearn_metrics.mean_squared_error(label, answer),
+      'mae': sklearn_metrics.mean_absolute_error(label, answer),
+      'rmse': sklearn_metrics.mean_squared_error(label, answer) ** 0.5,
+      'r2': sklearn_metrics.r2_score(label, answer),
+    },
+    rel=1e-6,
+  )
+  assert tuple(summary) == metrics.names(Problem.REGRESSION, 1)
+  table = metrics.per_client(Problem.REGRESSION, columns, label, np.array([25, 0, 14, 1]))
+  own = [sklearn_metrics.r2_score(label[s], answer[s]) for s in (slice(25), slice(25, 39))]
+  np.testing.assert_allclose(table['r2'], [own[0], np.nan, own[1], np.nan], rtol=1e-6)
+
+
+def test_r2_of_labels_that_are_all_the_same_is_undefined():
+  summary = metrics.summarise(
+    Problem.REGRESSION, numbers_columns(np.ones(3), np.ones(3)), np.ones(3)
+  )
+  assert np.isnan(summary['r2']) and summary['rmse'] == 0
 
 
 def test_recall_is_over_all_tags():
@@ -77,9 +124,16 @@ def test_recall_is_over_all_tags():
     'loss': np.ones(2),
     'recall_at_5': np.array([1.0, 5.0]),
     'positives': np.array([1.0, 9.0]),
+    'accuracy': np.array([0.75, 1.0]),
   }
   summary = metrics.summarise(Problem.MULTILABEL, columns)
-  assert summary == pytest.approx({'loss': 1, 'recall_at_5': 0.6})
+  assert summary == pytest.approx({'loss': 1, 'recall_at_5': 0.6, 'accuracy': 0.875})
+
+
+def test_few_tags_are_scored_by_what_is_right():
+  assert metrics.primary(Problem.MULTILABEL, 6) == 'recall_at_5'
+  assert metrics.primary(Problem.MULTILABEL, 5) == 'accuracy'
+  assert metrics.names(Problem.MULTILABEL, 5) == ('loss', 'accuracy')
 
 
 def test_no_examples_no_metrics():
@@ -98,14 +152,17 @@ def test_sums_are_exact_where_float32_would_not_be():
 
 
 @pytest.mark.parametrize('problem', Problem)
-@pytest.mark.parametrize('num_classes', [2, 50])
+@pytest.mark.parametrize('num_classes', [5, 50])
 def test_names_are_those_that_come(problem, num_classes):
   sums = dict.fromkeys(metrics.sum_names(problem, num_classes), 1.0)
   given = [*metrics.from_sums(problem, sums)]
   if problem is Problem.BINARY:
-    given += ['auc', 'balanced_accuracy']
+    given += ['auc', 'auprc', 'balanced_accuracy']
+  if problem is Problem.REGRESSION:
+    given += ['r2']
   assert metrics.names(problem, num_classes) == tuple(given)
-  assert metrics.PRIMARY[problem] in given
+  assert metrics.primary(problem, num_classes) in given
+  assert metrics.primary(problem, num_classes) in metrics.SCORES
   assert ('top5' in given) == (problem is Problem.CLASSIFICATION and num_classes == 50)
 
 
@@ -154,7 +211,7 @@ def test_distribution():
       'worst10': (1 + 2 + 3) / 3,
     }
   )
-  for metric in ('loss', 'rmse', 'perplexity'):
+  for metric in ('loss', 'mae', 'rmse', 'perplexity'):
     assert metrics.distribution(metric, values)['worst10'] == pytest.approx(20)
 
 
@@ -170,10 +227,11 @@ def test_sums_of_a_single_client_stay_an_array():
 
 
 def test_binary_problems_have_the_accuracy_of_clients_too():
-  assert metrics.distributed(Problem.BINARY) == ['loss', 'accuracy', 'auc']
-  assert metrics.distributed(Problem.CLASSIFICATION) == ['loss', 'accuracy']
-  assert metrics.distributed(Problem.REGRESSION) == ['loss', 'rmse']
-  assert metrics.distributed(Problem.RECONSTRUCTION) == ['loss']
+  assert metrics.distributed(Problem.BINARY, 2) == ['loss', 'accuracy', 'auc']
+  assert metrics.distributed(Problem.CLASSIFICATION, 3) == ['loss', 'accuracy']
+  assert metrics.distributed(Problem.REGRESSION, 1) == ['loss', 'rmse']
+  assert metrics.distributed(Problem.RECONSTRUCTION, 1) == ['loss']
+  assert metrics.distributed(Problem.MULTILABEL, 9) == ['loss', 'accuracy', 'recall_at_5']
 
 
 @pytest.mark.parametrize(

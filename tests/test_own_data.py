@@ -8,7 +8,7 @@ import shlex
 import numpy as np
 import pytest
 
-from experiments import command_line, import_data
+from experiments import command_line, export, import_data, predict
 from fl_research import settings as settings_lib
 from fl_research.datasets.federated_data import Problem
 from fl_research.soundness import validation
@@ -61,11 +61,20 @@ def test_the_commands_that_import_run(tmp_path, monkeypatch):
   assert {'photos.png', 'photos_imported', 'photos_imported.png'} <= set(os.listdir(tmp_path))
 
 
+def test_the_commands_that_use_a_run_are_accepted(tmp_path, monkeypatch, capsys):
+  monkeypatch.chdir(tmp_path)
+  programs = {'experiments.predict': predict.main, 'experiments.export': export.main}
+  for module, main in programs.items():
+    [command] = [command for command in _COMMANDS if module in command]
+    assert command_line.run(main, shlex.split(command)[2:]) == 2
+    assert 'results/hospitals: there is no run' in capsys.readouterr().err
+
+
 def test_the_folder_of_the_example_is_read_as_told(tmp_path, monkeypatch):
   monkeypatch.chdir(tmp_path)
   (code,) = _PYTHON
   exec(compile(code, 'own_data.md', 'exec'), {})
-  data = run_data.load(_settings(_COMMANDS[-1]))
+  data = run_data.load(_settings(next(c for c in _COMMANDS if '--data_file=pictures ' in c)))
   assert data.problem is Problem.CLASSIFICATION and data.num_classes == 4
   assert list(data.train.ids) == ['ada', 'bob', 'eve'] and data.cohort_size == 3
   assert data.train.sizes.tolist() == [48, 32, 64]

@@ -100,7 +100,8 @@ def test_lock_names_the_public_registry_only():
 
 def test_imports_are_dependencies():
   """What the library and the programs import is asked for by name, or comes with TFF."""
-  asked = {name_of(requirement) for requirement in PROJECT['project']['dependencies']}
+  requirements = [*PROJECT['project']['dependencies'], *PROJECT['dependency-groups']['tff']]
+  asked = {name_of(requirement) for requirement in requirements}
   with_tff = importlib.metadata.requires('tensorflow-federated') or []
   available = asked | {name_of(requirement) for requirement in with_tff}
   modules = set()

@@ -22,6 +22,14 @@ _PROCESS = re.compile('experiments.doctor|--help|--experiment_name=mcmahan_2nn')
 _COMMANDS = [line.split('#')[0].strip() for block in _BLOCKS for line in block.splitlines()]
 
 
+def test_python_blocks_run():
+  blocks = re.findall(r'```python\n(.*?)```', (_ROOT / 'README.md').read_text(), re.DOTALL)
+  names: dict = {}
+  for block in blocks:
+    exec(block, names)  # README is our own
+  assert len(names['table']) == 6 and names['process'].initialize() is not None
+
+
 def test_make_commands_are_those_of_ci():
   ours = [command for command in _COMMANDS if command.startswith('make')]
   ci = (_ROOT / '.ci' / 'run').read_text().splitlines()

@@ -111,7 +111,7 @@ def usual_measure(runs: Runs) -> Measure:
   Raises:
     UsageError: they have no column of evaluation or training.
   """
-  scores = dict.fromkeys([*metrics_lib.PRIMARY.values(), 'loss'])
+  scores = metrics_lib.SCORES
   for score in scores:
     if _have(runs, f'personal/{score}').any():
       evaluated = _have(runs, f'eval/{score}')

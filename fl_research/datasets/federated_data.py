@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import itertools
 import math
+import re
 from typing import Any, Optional, Union
 
 import numpy as np
@@ -239,6 +240,12 @@ class InputColumn:
   stop: int
   vocabulary: Optional[int] = None
 
+  @property
+  def layer_name(self) -> str:
+    """The name as one that layers and inputs of TensorFlow may have: `user id` is `user_id`."""
+    plain = re.sub(r'[^A-Za-z0-9_.-]', '_', self.name)
+    return plain if plain[:1].isalnum() else f'column{plain}'
+
 
 @dataclasses.dataclass(frozen=True)
 class LabelScale:
@@ -322,8 +329,11 @@ class DatasetOptions:
   Attributes:
     data_dir: folder searched for the original files, and where downloads go.
     seed: the run's seed, for generators and splits.
-    data_file: the user's own file or folder of files.
-    client_column, label_column: columns (or arrays, or features) of that file.
+    data_file: the user's own file or folder.
+    client_column, label_column: columns of tables; several labels with commas between them.
+    columns: roles of columns, `name:role,name:role`.
+    separator, decimal, encoding, header: how CSVs are written; None is found out.
+    partition: the scheme by which clients are made, None where the user names none.
     alpha, beta: parameters of the synthetic generators.
     num_clients: number of clients of the synthetic generators.
     sequence_length: characters (or words) per example of text; None for the data set's usual
@@ -339,6 +349,12 @@ class DatasetOptions:
   data_file: Optional[str] = None
   client_column: Optional[str] = None
   label_column: Optional[str] = None
+  columns: Optional[str] = None
+  separator: Optional[str] = None
+  decimal: Optional[str] = None
+  encoding: Optional[str] = None
+  header: Optional[str] = None
+  partition: Optional[str] = None
   alpha: float = 0.0
   beta: float = 0.0
   num_clients: int = 30

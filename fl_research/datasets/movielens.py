@@ -22,6 +22,7 @@ from fl_research.datasets import files
 from fl_research.datasets.federated_data import (
   DatasetOptions,
   FederatedData,
+  InputColumn,
   Problem,
 )
 from fl_research.datasets.splits import clients_by_owner, held_out_rows
@@ -60,6 +61,10 @@ def load(options: DatasetOptions) -> FederatedData:
     test_clients=test,
     sources={_FILE: files.sha256_of(path)},
     vocabulary_size=(len(users), len(films)),
+    inputs=(
+      InputColumn('user', 0, 1, vocabulary=len(users)),
+      InputColumn('film', 1, 2, vocabulary=len(films)),
+    ),
   )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from fl_research.datasets import files, idx, pixels
 from fl_research.datasets.federated_data import DatasetOptions
-from fl_research.importing import forms, held_out, labels, memory
+from fl_research.importing import forms, held_out, memory, problems
 from fl_research.importing.source import Counts, Found, Part, Source, Spec
 from fl_research.registry import UsageError
 
@@ -76,7 +76,7 @@ class _IdxFolder(Source):
     every = np.concatenate([y, self._arrays[True, 'y']]) if has_test else y
     if not len(y):
       raise UsageError(f'{where}: holds no examples')
-    kind = labels.kind(every, x.astype(np.float32)[:0], where)
+    kind = problems.kind(every, x.astype(np.float32)[:0], where)
     self._is_picture = x.dtype == np.uint8 and pixels.is_picture(x.shape[1:])
     shape = (*x.shape[1:], 1) if self._is_picture and x.ndim == 3 else x.shape[1:]
     self.spec = Spec(shape, np.dtype(np.float32), (), kind.dtype, kind.problem, kind.num_classes)
@@ -88,7 +88,7 @@ class _IdxFolder(Source):
     self.found = Found(
       form=f'IDX files ({", ".join(path.name for path in names.values())})',
       clients='nobody: dealt out by --partition',
-      label=f'{names[False, "y"].name}, {labels.described(kind.problem, kind.num_classes)}',
+      label=f'{names[False, "y"].name}, {problems.described(kind.problem, kind.num_classes)}',
       notes=['levels of 0 to 255 are divided by 255'] if self._is_picture else [],
     )
 

@@ -1,66 +1,346 @@
-"""What is to be predicted, by the labels of a file that does not say so itself."""
+"""Columns of a table as labels: what is predicted, y, and a model's answers in the table's words.
 
-import dataclasses
+- Two distinct values, of any kind: binary; the larger (numbers) or alphabetically later (text,
+  False/True) of them is 1.
+- Text, or whole numbers with at most 20 distinct values: classification, classes in sorted order.
+- Any other numbers: regression, in their own units; several columns of them likewise.
+- Lists of names in a column, or several columns of 0 and 1: multi-label, a tag for each.
+
+`--columns=stars:number` makes a regression of whole numbers, `:category` classes of any.
+"""
+
+import abc
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
 
 import numpy as np
+import pandas as pd
 
-from fl_research.datasets.federated_data import Problem
+from fl_research.datasets.federated_data import LabelScale, Problem
+from fl_research.importing import encoders, roles, survey, values
 from fl_research.registry import UsageError
 
-_WORDS = {
-  Problem.CLASSIFICATION: '{} classes',
-  Problem.BINARY: 'yes or no',
-  Problem.MULTILABEL: '{} tags, each there or not',
-  Problem.NEXT_TOKEN: 'the next of {} tokens at each place',
-  Problem.REGRESSION: 'a number',
-  Problem.RECONSTRUCTION: 'the example itself',
-}
+MAX_CLASSES = 20
+"""Most distinct whole numbers that still count as classes."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Kind:
-  """A problem, the number of its classes, and the type of its labels."""
+class Label(abc.ABC):
+  """What is predicted.
 
+  Attributes:
+    columns: where it is in a table.
+    problem, num_classes: as in `FederatedData`.
+    names: of classes or tags, in the order of their numbers.
+    scale: the unit of numbers, once they are fitted.
+  """
+
+  columns: tuple[str, ...]
   problem: Problem
-  num_classes: int
+  names: tuple[str, ...] = ()
+  scale: Optional[LabelScale] = None
 
   @property
-  def dtype(self) -> np.dtype:
-    whole = (Problem.CLASSIFICATION, Problem.BINARY, Problem.NEXT_TOKEN)
-    return np.dtype(np.int32 if self.problem in whole else np.float32)
+  def num_classes(self) -> int:
+    return len(self.names)
+
+  @property
+  @abc.abstractmethod
+  def words(self) -> str:
+    """What is predicted, in a few words."""
+
+  @property
+  def y_shape(self) -> tuple[int, ...]:
+    """Shape of one example's y."""
+    return ()
+
+  @property
+  def y_dtype(self) -> np.dtype:
+    return np.dtype(np.int32)
+
+  def fit(self, table: pd.DataFrame, train: np.ndarray) -> None:
+    """Takes in some rows, of which `train` [n] says whether they are training rows."""
+    del table, train
+
+  def fitted(self) -> 'Label':
+    """The label with what it has learnt from the rows it was given."""
+    return self
+
+  @abc.abstractmethod
+  def encode(self, table: pd.DataFrame) -> np.ndarray:
+    """The labels of some rows."""
+
+  @abc.abstractmethod
+  def answers(self, y: np.ndarray) -> pd.DataFrame:
+    """What y stands for, in columns as the table has them.
+
+    Args:
+      y: as `encode` gives it: numbers of classes [n], tags 0 or 1 [n, k], numbers.
+    """
+
+  @abc.abstractmethod
+  def to_data(self) -> dict[str, Any]:
+    """All of it, to be written as JSON."""
 
 
-def described(problem: Problem, num_classes: int) -> str:
-  """A problem in a few words."""
-  return _WORDS[problem].format(num_classes)
+class Classes(Label):
+  """One of several classes, or of two."""
+
+  def __init__(self, column: str, kind: str, names: Sequence[str]):
+    self.columns = (column,)
+    self.kind = kind
+    self.names = tuple(names)
+    self.problem = Problem.BINARY if len(names) == 2 else Problem.CLASSIFICATION
+
+  @property
+  def words(self) -> str:
+    return f'{len(self.names)} classes'
+
+  def encode(self, table: pd.DataFrame) -> np.ndarray:
+    codes, names = values.names(table[self.columns[0]], self.kind)
+    numbers = pd.Index(self.names, dtype=object).get_indexer(names)
+    found = np.append(numbers, -1)[codes]
+    if (found < 0).any():
+      row = int(np.argmax(found < 0))
+      raise UsageError(
+        f'column {self.columns[0]}: row {row + 1} holds {table[self.columns[0]].iloc[row]!r}, none '
+        'of the classes'
+      )
+    return found.astype(np.int32)
+
+  def answers(self, y: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame({self.columns[0]: np.asarray(self.names, object)[np.asarray(y, np.int64)]})
+
+  def to_data(self) -> dict[str, Any]:
+    data = {'form': 'classes', 'column': self.columns[0], 'kind': self.kind}
+    return {**data, 'names': list(self.names)}
 
 
-def kind(y: np.ndarray, x: np.ndarray, where: str) -> Kind:
-  """The problem of all labels together, by the rule of `datasets.npz`.
+class TagList(Label):
+  """Several tags at once, listed in one column."""
+
+  problem = Problem.MULTILABEL
+
+  def __init__(self, column: str, separator: str, names: Sequence[str]):
+    self.columns = (column,)
+    self.separator = separator
+    self.names = tuple(names)
+    self._seen: set[str] = set()
+
+  @property
+  def words(self) -> str:
+    return f'lists of {len(self.names)} tags'
+
+  @property
+  def y_shape(self) -> tuple[int, ...]:
+    return (len(self.names),)
+
+  @property
+  def y_dtype(self) -> np.dtype:
+    return np.dtype(np.float32)
+
+  def fit(self, table: pd.DataFrame, train: np.ndarray) -> None:
+    # Of test rows, too: how many tags there are must not depend on the split.
+    _, lists = values.lists(table[self.columns[0]], self.separator or None)
+    self._seen.update(name for found in lists for name in found)
+
+  def fitted(self) -> Label:
+    return TagList(self.columns[0], self.separator, encoders.sorted_names(self._seen))
+
+  def encode(self, table: pd.DataFrame) -> np.ndarray:
+    return encoders.multi_hot(table[self.columns[0]], self.separator, self.names)
+
+  def answers(self, y: np.ndarray) -> pd.DataFrame:
+    rows = [[name for name, there in zip(self.names, row) if there] for row in np.asarray(y)]
+    return pd.DataFrame({self.columns[0]: [(self.separator or '|').join(row) for row in rows]})
+
+  def to_data(self) -> dict[str, Any]:
+    data = {'form': 'list', 'column': self.columns[0], 'separator': self.separator}
+    return {**data, 'names': list(self.names)}
+
+
+class TagColumns(Label):
+  """Several tags at once, a column of 0 and 1 each."""
+
+  problem = Problem.MULTILABEL
+
+  def __init__(self, columns: Sequence[str]):
+    self.columns = self.names = tuple(columns)
+
+  @property
+  def words(self) -> str:
+    return f'{len(self.names)} tags'
+
+  @property
+  def y_shape(self) -> tuple[int, ...]:
+    return (len(self.names),)
+
+  @property
+  def y_dtype(self) -> np.dtype:
+    return np.dtype(np.float32)
+
+  def encode(self, table: pd.DataFrame) -> np.ndarray:
+    columns = [values.numbers(table[name]) for name in self.columns]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+  def answers(self, y: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(np.asarray(y).astype(np.int64), columns=list(self.columns))
+
+  def to_data(self) -> dict[str, Any]:
+    return {'form': 'tags', 'columns': list(self.columns)}
+
+
+class Numbers(Label):
+  """One or several numbers, in their own units."""
+
+  problem = Problem.REGRESSION
+
+  def __init__(self, columns: Sequence[str], scale: Optional[LabelScale] = None):
+    self.columns = tuple(columns)
+    self.scale = scale
+    self._scaler: Any = None
+
+  @property
+  def num_classes(self) -> int:
+    return 1
+
+  @property
+  def words(self) -> str:
+    return 'a number' if len(self.columns) == 1 else f'{len(self.columns)} numbers'
+
+  @property
+  def y_shape(self) -> tuple[int, ...]:
+    return () if len(self.columns) == 1 else (len(self.columns),)
+
+  @property
+  def y_dtype(self) -> np.dtype:
+    return np.dtype(np.float32)
+
+  def fit(self, table: pd.DataFrame, train: np.ndarray) -> None:
+    # scikit-learn takes a second to import; whoever lists data sets should not pay for it.
+    from sklearn.preprocessing import StandardScaler
+
+    self._scaler = self._scaler or StandardScaler()
+    if train.any():
+      self._scaler.partial_fit(self._stacked(table[train]))
+
+  def fitted(self) -> Label:
+    mean = self._scaler.mean_.astype(np.float32).reshape(self.y_shape)
+    deviation = self._scaler.scale_.astype(np.float32).reshape(self.y_shape)
+    return Numbers(self.columns, LabelScale(mean, deviation, self.columns))
+
+  def _stacked(self, table: pd.DataFrame) -> np.ndarray:
+    return np.stack([values.numbers(table[name]) for name in self.columns], axis=1)
+
+  def encode(self, table: pd.DataFrame) -> np.ndarray:
+    return self._stacked(table).astype(np.float32).reshape(len(table), *self.y_shape)
+
+  def answers(self, y: np.ndarray) -> pd.DataFrame:
+    return pd.DataFrame(
+      np.reshape(np.asarray(y, np.float32), (-1, len(self.columns))), columns=list(self.columns)
+    )
+
+  def to_data(self) -> dict[str, Any]:
+    scale = self.scale
+    if scale is None:
+      raise ValueError('these labels were not fitted')
+    units = {'mean': scale.mean.tolist(), 'deviation': scale.deviation.tolist()}
+    return {'form': 'numbers', 'columns': list(self.columns), **units}
+
+
+def from_data(data: Mapping[str, Any]) -> Label:
+  """The label whose `to_data` gave this."""
+  if data['form'] == 'classes':
+    return Classes(data['column'], data['kind'], data['names'])
+  if data['form'] == 'list':
+    return TagList(data['column'], data['separator'], data['names'])
+  if data['form'] == 'tags':
+    return TagColumns(data['columns'])
+  mean, deviation = (np.asarray(data[key], np.float32) for key in ('mean', 'deviation'))
+  return Numbers(data['columns'], LabelScale(mean, deviation, tuple(data['columns'])))
+
+
+def choose(columns: Sequence[survey.Column], said: Mapping[str, str]) -> Label:
+  """What these columns are as labels, by the rule of the module's docstring.
 
   Args:
-    y: all labels.
-    x: examples: their type and shape matter.
-    where: begins the message when nothing can be predicted.
+    columns: what was found in them.
+    said: roles that `--columns` gives, `number` and `category` being read.
 
   Raises:
-    UsageError: all labels are the same, negative, or of no problem.
+    UsageError: they are no labels; one line that names the column and, where it can, the row.
   """
-  low, high = y.min().item(), y.max().item()
-  if low == high:
-    raise UsageError(f'{where}: every label is {low:g}; nothing to learn')
-  whole = y.dtype.kind != 'f'
-  if whole and not 0 <= low <= high < 2**31:
-    raise UsageError(f'{where}: y holds the label {low if low < 0 else high}')
-  if y.ndim == 1 and not whole:
-    return Kind(Problem.REGRESSION, 1)
-  if y.ndim == 1:
-    return Kind(Problem.BINARY, 2) if high <= 1 else Kind(Problem.CLASSIFICATION, int(high) + 1)
-  if y.ndim == 2 and whole and x.dtype.kind in 'iu' and x.shape[1:] == y.shape[1:]:
-    return Kind(Problem.NEXT_TOKEN, int(high) + 1)
-  if y.ndim == 2 and low >= 0 and high <= 1:
-    return Kind(Problem.MULTILABEL, y.shape[1])
-  raise UsageError(
-    f'{where}: y is {y.dtype} [n, {", ".join(map(str, y.shape[1:]))}] from {low:g} to {high:g}: '
-    'neither labels, tokens, a number nor 0/1 tags'
-  )
+  for column in columns:
+    _check(column, said)
+  if len(columns) > 1:
+    return _several(columns)
+  (column,) = columns
+  role = said.get(column.name)
+  if _is_list(column, said):
+    return TagList(column.name, roles.list_separator(column) or '', ())
+  numeric = column.kind == 'number'
+  if numeric and (role == 'number' or (column.distinct != 2 and not _few(column) and not role)):
+    return Numbers([column.name])
+  return _classes(column)
+
+
+def _is_list(column: survey.Column, said: Mapping[str, str]) -> bool:
+  listed = roles.list_separator(column) is not None and said.get(column.name) != 'category'
+  return column.kind == 'list' or (column.kind == 'text' and listed)
+
+
+def _few(column: survey.Column) -> bool:
+  return column.whole and column.distinct is not None and column.distinct <= MAX_CLASSES
+
+
+def _several(columns: Sequence[survey.Column]) -> Label:
+  names = [column.name for column in columns]
+  if all(column.kind == 'truth' or column.different <= {0.0, 1.0} for column in columns):
+    return TagColumns(names)
+  other = next((column for column in columns if column.kind != 'number'), None)
+  if other is not None:
+    raise UsageError(
+      f'--label_column={",".join(names)}: column {other.name} is of kind {other.kind}; several '
+      'labels are numbers, or tags of 0 and 1'
+    )
+  return Numbers(names)
+
+
+def _classes(column: survey.Column) -> Classes:
+  flag = f'--label_column={column.name}'
+  if column.kind not in ('number', 'text', 'truth'):
+    raise UsageError(f'{flag}: its cells are of kind {column.kind}, no labels')
+  distinct = len(column.different)
+  if not column.complete or (column.kind == 'text' and distinct > max(2, column.rows / 2)):
+    many = f'{survey.MOST_COUNTED} or more' if not column.complete else distinct
+    raise UsageError(
+      f'{flag}: {many} different values in {column.rows} rows are no classes; is it an id?'
+    )
+  _, names = values.names(pd.Series(list(column.different), dtype=object))
+  _check_spelling(flag, names)
+  return Classes(column.name, column.kind, encoders.sorted_names(names))
+
+
+def _check_spelling(flag: str, names: Sequence[str]) -> None:
+  """Refuses classes that differ but in capitals, as sites may write them."""
+  seen: dict[str, str] = {}
+  for name in sorted(names):
+    other = seen.setdefault(name.casefold(), name)
+    if other != name:
+      raise UsageError(f'{flag}: classes {other!r} and {name!r}; write them alike')
+
+
+def _check(column: survey.Column, said: Mapping[str, str]) -> None:
+  flag = f'--label_column={column.name}'
+  if column.first_missing is not None and not _is_list(column, said):
+    raise UsageError(
+      f'{flag}: {column.missing} of {column.rows} rows have no label, first in row '
+      f'{column.first_missing.row} of {column.first_missing.path}'
+    )
+  if column.first_beyond is not None:
+    raise UsageError(
+      f'{flag}: row {column.first_beyond.row} of {column.first_beyond.path} holds a number beyond '
+      'float32'
+    )
+  if column.distinct == 1:
+    (value,) = column.different
+    raise UsageError(f'{flag}: every row has the same label, {value!r}; nothing to learn')

@@ -23,7 +23,7 @@ import numpy as np
 
 from fl_research.datasets import files, pixels
 from fl_research.datasets.federated_data import DatasetOptions, Problem
-from fl_research.importing import forms, held_out, labels, memory
+from fl_research.importing import forms, held_out, memory, problems
 from fl_research.importing.source import Counts, Found, Part, Source, Spec
 from fl_research.importing.tokens import PAD, Tokenizer
 from fl_research.registry import UsageError
@@ -84,7 +84,7 @@ class _Leaf(Source):
     self._position = {name: k for k, name in enumerate(ids)}
     counts = np.array([sizes[name] for name in ids], np.int64)
     self.counts = Counts(ids, counts[:, 0], counts[:, 1])
-    described = labels.described(self.spec.problem, self.spec.num_classes)
+    described = problems.described(self.spec.problem, self.spec.num_classes)
     self.found = Found(
       form=f"LEAF's JSON ({len(self._files)} file{'s' * (len(self._files) > 1)})",
       clients='users of the files',
@@ -330,7 +330,7 @@ class _Numbers(_Reader):
     ends = np.array([self._low, self._high])
     y = ends.astype(np.int64) if self._whole else ends
     shaped = np.broadcast_to(y.reshape(2, *(1,) * len(self._y_shape)), (2, *self._y_shape))
-    self._kind = labels.kind(shaped, np.zeros(0, np.float32), where)
+    self._kind = problems.kind(shaped, np.zeros(0, np.float32), where)
     count = self._shape[0] if len(self._shape) == 1 else 0
     self._picture = pixels.shape_of_flat(count) if count else None
     shape = self._picture or self._shape

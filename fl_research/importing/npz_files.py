@@ -18,7 +18,7 @@ import numpy as np
 from fl_research import registry
 from fl_research.datasets import files, npz, pixels
 from fl_research.datasets.federated_data import DatasetOptions, FederatedData, Problem
-from fl_research.importing import held_out, labels, memory
+from fl_research.importing import held_out, memory, problems
 from fl_research.importing.source import Counts, Found, Part, Source, Spec
 from fl_research.registry import UsageError
 
@@ -48,7 +48,7 @@ def open_source(options: DatasetOptions) -> Source:
     return held_out.complete(_OneFile(path, options), options.seed)
   data = _folder(options)
   notes = ['x are uint8 pictures, and are divided by 255'] if data.preprocessing else []
-  own = labels.described(data.problem, data.num_classes)
+  own = problems.described(data.problem, data.num_classes)
   return memory.Loaded(data, Found('.npz files', 'a file each', f'y, {own}', notes=notes))
 
 
@@ -122,7 +122,7 @@ class _OneFile(Source):
       names = [_text(own_names[k]) for k in ids]
     test = _tested(arrays, len(y))
     is_picture = x.dtype == np.uint8 and pixels.is_picture(x.shape[1:]) and x.max() > 1
-    kind = labels.kind(y, x, where)
+    kind = problems.kind(y, x, where)
     self._x, self._y, self._is_picture, self._kind = x, y, is_picture, kind
     order = np.lexsort((test, owner))
     self._order, self._owner, self._test = order, owner[order], test[order]
@@ -142,7 +142,7 @@ class _OneFile(Source):
       self.preprocessing = pixels.preprocessing(shape)
     if left := [name for name in arrays if name not in used]:
       notes.append(f'arrays that are not used: {", ".join(left)}')
-    described = labels.described(kind.problem, kind.num_classes)
+    described = problems.described(kind.problem, kind.num_classes)
     label = f'array {y_name}, {described}'
     self.found = Found('one .npz file', f'array {who}', label, notes=notes)
 

@@ -3,7 +3,7 @@
 import importlib
 
 from fl_research.datasets.federated_data import DatasetOptions
-from fl_research.importing import labels, memory
+from fl_research.importing import memory, problems
 from fl_research.importing.source import Found, Source
 
 
@@ -23,6 +23,6 @@ def open_source(module: str, form: str, options: DatasetOptions) -> Source:
   if hasattr(reader, 'open_source'):
     return reader.open_source(options)
   data = reader.load(options)
-  label = labels.described(data.problem, data.num_classes)
+  label = problems.described(data.problem, data.num_classes)
   clients = f'column {options.client_column}' if options.client_column else 'of the files'
   return memory.Loaded(data, Found(form, clients, label, classes=data.class_names))

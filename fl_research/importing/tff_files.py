@@ -19,7 +19,7 @@ import numpy as np
 from fl_research import registry
 from fl_research.datasets import files, pixels
 from fl_research.datasets.federated_data import DatasetOptions
-from fl_research.importing import forms, held_out, labels, memory, text
+from fl_research.importing import forms, held_out, memory, problems, text
 from fl_research.importing.source import Counts, Found, Part, Source, Spec
 from fl_research.registry import UsageError
 
@@ -226,7 +226,7 @@ class _Arrays(Source):
     if like is None or not sizes:
       raise UsageError(f'{self._where}: no client has an example')
     x, y = self._pair(like)
-    kind = labels.kind(np.concatenate(ends), np.zeros(0, np.float32), self._where)
+    kind = problems.kind(np.concatenate(ends), np.zeros(0, np.float32), self._where)
     flat = pixels.shape_of_flat(x.shape[1]) if x.ndim == 2 else None
     shape = flat or x.shape[1:] or (1,)
     if len(shape) == 2 and pixels.is_picture(shape):
@@ -246,7 +246,7 @@ class _Arrays(Source):
     left = [name for name in like.features if name not in (self._x_name, self._y_name)]
     if left:
       notes.append(f'features that are not used: {", ".join(left)}')
-    described = labels.described(kind.problem, kind.num_classes)
+    described = problems.described(kind.problem, kind.num_classes)
     self.found = Found(
       form, 'clients of the files', f'feature {self._y_name}, {described}', notes=notes
     )

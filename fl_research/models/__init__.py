@@ -4,7 +4,7 @@ from collections.abc import Mapping
 import dataclasses
 
 from fl_research import domains, registry
-from fl_research.models import specification
+from fl_research.models import own, specification
 from fl_research.models.specification import ModelSpec
 
 
@@ -24,15 +24,19 @@ def _count(default: int, what: str) -> registry.Hyperparameter:
   return registry.Hyperparameter(default, what, **domains.COUNT)
 
 
+_EMBEDDING = {'embedding': _count(8, 'numbers per identifier, where the table has any')}
+
 MODELS: Mapping[str, Model] = {
   'softmax': Model(
     'fl_research.models.softmax',
     'softmax (or logistic, or linear) regression',
+    _EMBEDDING,
     accepts=specification.VECTORS,
   ),
   '2nn': Model(
     'fl_research.models.two_nn',
     'two hidden layers of 200 (McMahan et al. 2017)',
+    _EMBEDDING,
     accepts=specification.VECTORS,
   ),
   'cnn': Model(
@@ -46,6 +50,7 @@ MODELS: Mapping[str, Model] = {
     {
       'hidden_units': _count(64, 'width of each hidden layer'),
       'hidden_layers': _count(2, 'number of hidden layers'),
+      **_EMBEDDING,
     },
     accepts=specification.VECTORS,
   ),
@@ -99,6 +104,16 @@ MODELS: Mapping[str, Model] = {
     'small CNN for log-mel features',
     accepts=specification.spectrograms(8),
   ),
+  'factorization': Model(
+    'fl_research.models.factorization',
+    'factorisation machine, for tables with identifiers (Rendle 2010)',
+    {
+      'dimension': _count(4, 'numbers per identifier'),
+      'deviation': registry.Hyperparameter(0.3, 'how large these are at first', **domains.POSITIVE),
+    },
+    defaults={'server_optimizer': 'adam', 'server_learning_rate': 0.1},
+    accepts=specification.IDENTIFIERS,
+  ),
   'matrix_factorization': Model(
     'fl_research.models.matrix_factorization',
     'user and item factors with biases, for ratings',
@@ -111,8 +126,22 @@ MODELS: Mapping[str, Model] = {
 The module has `build(spec, **hyperparameters)`, which returns the network.
 """
 
+_OWN = Model('fl_research.models.own_model', 'your own', accepts=specification.ANY)
+
 NAMES = tuple(sorted(MODELS))
 """Names that `build` knows."""
+
+
+is_own = own.is_own
+
+
+def entry(name: str) -> Model:
+  """A model's line in the registry; for a file of the user's own, one that takes any data.
+
+  Raises:
+    UsageError: unknown name, with the nearest one.
+  """
+  return _OWN if own.is_own(name) else registry.lookup('model', name, MODELS)
 
 
 def check(name: str, spec: ModelSpec) -> None:
@@ -121,7 +150,7 @@ def check(name: str, spec: ModelSpec) -> None:
   Raises:
     UsageError: unknown name, or it does not fit; one line naming the flag.
   """
-  accepts = registry.lookup('model', name, MODELS).accepts
+  accepts = entry(name).accepts
   if not accepts.fits(spec):
     raise registry.UsageError(
       f'--model={name}: does not fit this data ({spec.describe()}); it accepts {accepts.words}'
@@ -133,6 +162,8 @@ _MOST_CHARACTERS = 2000
 
 def usual(spec: ModelSpec) -> str:
   """The model for data of one's own where none is named: one that is usual for their shape."""
+  if spec.has_identifiers:
+    return 'factorization'
   if spec.is_text:
     return 'char_lstm' if spec.num_classes <= _MOST_CHARACTERS else 'word_lstm'
   square = len(spec.input_shape) == 2 and spec.input_shape[0] == spec.input_shape[1]
@@ -141,15 +172,24 @@ def usual(spec: ModelSpec) -> str:
   return next(fitting, 'mlp')
 
 
-def build(name: str, spec: ModelSpec, seed: int, initializer: str = ''):
+def build(
+  name: str,
+  spec: ModelSpec,
+  seed: int,
+  initializer: str = '',
+  initial_model: str = '',
+  freeze: str = '',
+):
   """Builds a model by name.
 
   Args:
-    name: one of `NAMES`.
+    name: one of `NAMES`, or a file of the user's own (see `own`).
     spec: the data it is for, and hyperparameters where they differ from the defaults.
     seed: the run's seed, which fixes the initial weights.
     initializer: how its kernels are drawn, one of `initializers.INITIALIZERS`; when empty, as its
       module says.
+    initial_model: a file with the weights to begin with (see `stored_weights`); drawn when empty.
+    freeze: layers that stay as they begin (see `frozen`).
 
   Returns:
     A `fl_research.models.model.Model`.
@@ -158,16 +198,30 @@ def build(name: str, spec: ModelSpec, seed: int, initializer: str = ''):
     UsageError: unknown name or hyperparameter, a value outside its domain, or a model that does
       not fit the data; one line naming the flag.
   """
-  entry = registry.lookup('model', name, MODELS)
-  settings = {key: setting.default for key, setting in entry.hyperparameters.items()}
+  check(name, spec)
+  network = _network(name, spec, seed)
+  # Imported here so that reading the table, for --help, does not load TensorFlow.
+  from fl_research.models import frozen, model, stored_weights
+
+  start = model.first_weights(network, spec, seed, initializer)
+  if initial_model:
+    start = stored_weights.read(initial_model, network.weight_names, start)
+  chosen = frozen.named(freeze, network.weight_names)
+  stays = [a or b for a, b in zip(chosen, network.untrained, strict=True)]
+  if all(stays):
+    raise registry.UsageError(f'--freeze={freeze}: leaves no weights to train')
+  return model.Model(network, spec, seed, start=start, frozen=stays)
+
+
+def _network(name: str, spec: ModelSpec, seed: int):
+  """The layers."""
+  if own.is_own(name):
+    return _OWN.load().build(name, spec, seed)
+  line = entry(name)
+  settings = {key: setting.default for key, setting in line.hyperparameters.items()}
   for key, value in spec.hyperparameters.items():
-    registry.lookup(f'{name}_hyperparameter', key, entry.hyperparameters).check(
+    registry.lookup(f'{name}_hyperparameter', key, line.hyperparameters).check(
       f'{name}_{key}', value
     )
     settings[key] = value
-  check(name, spec)
-  network = entry.load().build(spec, **settings)
-  # Imported here so that reading the table, for --help, does not load TensorFlow.
-  from fl_research.models import model
-
-  return model.Model(network, spec, seed, initializer)
+  return line.load().build(spec, **settings)

@@ -56,6 +56,11 @@ class Layer(abc.ABC):
     """Whether it takes a maximum over windows."""
     return False
 
+  @property
+  def untrained(self) -> tuple[bool, ...]:
+    """For each weight whether it is to stay as it begins."""
+    return (False,) * len(self.weight_names)
+
   @abc.abstractmethod
   def initialise(
     self, shape: Shape, generator: np.random.Generator
@@ -75,6 +80,11 @@ class Layer(abc.ABC):
   @abc.abstractmethod
   def keras(self, weights: Weights, x: Any, name: str) -> Any:
     """The output, as a Keras tensor, of the stock Keras layer with these weights."""
+
+  def keras_model(self, weights: Weights, shape: Shape, dtype: Any) -> tf.keras.Model:
+    """A Keras model with these weights, for inputs of that shape and type."""
+    x = tf.keras.Input(shape, dtype=np.dtype(dtype).name)
+    return tf.keras.Model(x, self.keras(weights, x, ''))
 
 
 class _Weightless(Layer):

@@ -1,6 +1,7 @@
 """A `tff.learning.models.FunctionalModel` without variables and without Keras inside."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Optional
 
 import numpy as np
@@ -8,12 +9,30 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import metrics, random_streams
+from fl_research.models import frozen as frozen_lib
 from fl_research.models import initializers, objectives
 from fl_research.models import layers as layers_lib
 from fl_research.models.specification import ModelSpec
 
 ModelWeights = tuple[tuple[Any, ...], tuple[()]]
 """(trainable, non-trainable) weights; no model of this library has non-trainable ones."""
+
+
+def _flat(numbers: np.ndarray) -> np.ndarray:
+  """float32 [k], which goes with predictions [n, k]."""
+  return np.asarray(numbers, np.float32).reshape(-1)
+
+
+def first_weights(
+  network: layers_lib.Layer, spec: ModelSpec, seed: int, initializer: str = ''
+) -> list[np.ndarray]:
+  """What a network begins with, as a function of the run's seed."""
+  generator = random_streams.generator(seed, 'initial weights')
+  weights, _ = network.initialise(spec.input_shape, generator)
+  if not initializer:
+    return weights
+  generator = random_streams.generator(seed, 'initializer')
+  return initializers.redraw(initializer, network.weight_names, weights, generator)
 
 
 class Model(tff.learning.models.FunctionalModel):
@@ -28,16 +47,26 @@ class Model(tff.learning.models.FunctionalModel):
     seed: the run's seed, which fixes the initial weights.
     initializer: how kernels are drawn, one of `initializers.INITIALIZERS`; as the network has it
       when empty.
+    start: the weights to begin with; drawn when None.
+    frozen: for each weight whether it stays as it is, so that it is none of the model's (see
+      `frozen`).
   """
 
-  def __init__(self, network: layers_lib.Layer, spec: ModelSpec, seed: int, initializer: str = ''):
+  def __init__(
+    self,
+    network: layers_lib.Layer,
+    spec: ModelSpec,
+    seed: int,
+    initializer: str = '',
+    start: Optional[Sequence[np.ndarray]] = None,
+    frozen: Sequence[bool] = (),
+  ):
+    weights = first_weights(network, spec, seed, initializer) if start is None else start
+    if any(frozen):
+      network = frozen_lib.Frozen(network, weights, frozen)
+      weights = network.trained(weights)
     self._network = network
     self._spec = spec
-    generator = random_streams.generator(seed, 'initial weights')
-    weights, _ = network.initialise(spec.input_shape, generator)
-    if initializer:
-      generator = random_streams.generator(seed, 'initializer')
-      weights = initializers.redraw(initializer, network.weight_names, weights, generator)
     super().__init__(
       initial_weights=(tuple(weights), ()),
       predict_on_batch_fn=tf.function(self.predict_on_batch),
@@ -92,6 +121,8 @@ class Model(tff.learning.models.FunctionalModel):
   ) -> tf.Tensor:
     """Raw outputs for a batch: logits, or predictions of regression and reconstruction.
 
+    Numbers that have a unit (`ModelSpec.label_scale`) are predicted in it.
+
     Args:
       model_weights: `(trainable, ())`, as `initial_weights`.
       x: [n, ...].
@@ -100,27 +131,47 @@ class Model(tff.learning.models.FunctionalModel):
         nothing is dropped.
     """
     x = tf.convert_to_tensor(x)
-    return self._network(tuple(model_weights[0]), x, seed if training else None)
+    output = self._network(tuple(model_weights[0]), x, seed if training else None)
+    scale = self._spec.label_scale
+    return output if scale is None else output * _flat(scale.deviation) + _flat(scale.mean)
 
   def loss(
     self, output: tf.Tensor, label: tf.Tensor, sample_weight: Optional[tf.Tensor] = None
   ) -> tf.Tensor:
-    """The batch's mean loss, weighted by what each example counts; see `objectives.mean_loss`."""
+    """What training descends, weighted by what each example counts; see `objectives.mean_loss`."""
     return objectives.mean_loss(self.example_metrics(output, label), sample_weight)
 
   def example_metrics(self, output: tf.Tensor, label: tf.Tensor) -> OrderedDict[str, tf.Tensor]:
     """Numbers per example, float32 [n] each, `num` and `loss` first; see `objectives`."""
-    return objectives.example_columns(self._spec.problem, output, label)
+    spec = self._spec
+    deviation = None if spec.label_scale is None else spec.label_scale.deviation
+    return objectives.example_columns(spec.problem, output, label, deviation, spec.class_weights)
 
   def keras_model(self, model_weights: Optional[ModelWeights] = None) -> tf.keras.Model:
     """A model of stock Keras layers with these weights (default: the initial ones).
 
     Its output equals `predict_on_batch` of evaluation. Saved, it opens with
-    `tf.keras.models.load_model` and nothing else.
+    `tf.keras.models.load_model` and nothing else. Of a Keras model of the user's own it is that
+    model; of a functional one there is none.
+
+    Raises:
+      NotImplementedError: there is none.
     """
     weights = self.initial_weights if model_weights is None else model_weights
-    x = tf.keras.Input(self._spec.input_shape, dtype=np.dtype(self._spec.x_dtype).name)
-    return tf.keras.Model(x, self._network.keras(tuple(weights[0]), x, ''))
+    spec = self._spec
+    model = self._network.keras_model(tuple(weights[0]), spec.input_shape, spec.x_dtype)
+    if spec.label_scale is None:
+      return model
+    deviation, mean = (
+      _flat(n).tolist() for n in (spec.label_scale.deviation, spec.label_scale.mean)
+    )
+    rescaled = tf.keras.layers.Rescaling(deviation, mean, name='own_units')(model.output)
+    return tf.keras.Model(model.inputs, rescaled)
+
+  def named_weights(self, weights: Sequence[Any]) -> dict[str, Any]:
+    """All weights by name, those that are frozen too, from the trainable ones."""
+    frozen = self._network.constants if isinstance(self._network, frozen_lib.Frozen) else {}
+    return {**dict(zip(self.weight_names, weights, strict=True)), **frozen}
 
   def _zero_sums(self) -> OrderedDict[str, tf.Tensor]:
     """The state of TFF's training metrics: sums of the columns that can be summed."""

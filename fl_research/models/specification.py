@@ -33,6 +33,8 @@ class ModelSpec:
     vocabulary_size: sizes of the tables of ids in x, `(users, items)`; None for other data.
     inputs: what the positions of a vector x are, where they came from columns of a table.
     label_scale: the unit of the numbers that are predicted; None for what is learnt as it is.
+    class_weights: what an example counts in the training loss, by its class: float32 [classes], of
+      binary problems [2], of tags [tags, 2] (without the tag, with it); None where all count 1.
     hyperparameters: the model's own settings that differ from its defaults, by name.
   """
 
@@ -45,6 +47,7 @@ class ModelSpec:
   vocabulary_size: Optional[tuple[int, ...]] = None
   inputs: Optional[tuple[federated_data.InputColumn, ...]] = None
   label_scale: Optional[federated_data.LabelScale] = None
+  class_weights: Optional[np.ndarray] = None
   hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   @classmethod
@@ -74,11 +77,53 @@ class ModelSpec:
       hyperparameters=dict(hyperparameters or {}),
     )
 
+  def to_data(self) -> dict[str, Any]:
+    """All that decides the model and its answers, as JSON has it; not the weights of classes."""
+    scale = self.label_scale
+    return {
+      'input_shape': list(self.input_shape),
+      'x_dtype': np.dtype(self.x_dtype).name,
+      'label_shape': list(self.label_shape),
+      'label_dtype': np.dtype(self.label_dtype).name,
+      'problem': self.problem.value,
+      'num_classes': self.num_classes,
+      'vocabulary_size': self.vocabulary_size and list(self.vocabulary_size),
+      'inputs': self.inputs and [dataclasses.asdict(column) for column in self.inputs],
+      'label_scale': scale
+      and {
+        'mean': np.asarray(scale.mean).tolist(),
+        'deviation': np.asarray(scale.deviation).tolist(),
+        'names': list(scale.names),
+      },
+      'hyperparameters': dict(self.hyperparameters),
+    }
+
+  @classmethod
+  def from_stored(cls, data: Mapping[str, Any]) -> 'ModelSpec':
+    """The specification whose `to_data` gave this."""
+    scale, inputs, ids = data['label_scale'], data['inputs'], data['vocabulary_size']
+    numbers = lambda key: np.asarray(scale[key], np.float32)
+    return cls(
+      input_shape=tuple(data['input_shape']),
+      x_dtype=np.dtype(data['x_dtype']),
+      label_shape=tuple(data['label_shape']),
+      label_dtype=np.dtype(data['label_dtype']),
+      problem=Problem(data['problem']),
+      num_classes=data['num_classes'],
+      vocabulary_size=ids and tuple(ids),
+      inputs=inputs and tuple(federated_data.InputColumn(**column) for column in inputs),
+      label_scale=scale
+      and federated_data.LabelScale(numbers('mean'), numbers('deviation'), tuple(scale['names'])),
+      hyperparameters=data['hyperparameters'],
+    )
+
   @property
   def output_units(self) -> int:
-    """Width of the last layer: one logit per class, tag or token; one number otherwise."""
-    if self.problem in (Problem.BINARY, Problem.REGRESSION):
+    """Width of the last layer: a logit per class, tag or token, or the numbers predicted."""
+    if self.problem is Problem.BINARY:
       return 1
+    if self.problem is Problem.REGRESSION:
+      return int(np.prod(self.label_shape))
     if self.problem is Problem.RECONSTRUCTION:
       return int(np.prod(self.input_shape))
     return self.num_classes
@@ -125,9 +170,16 @@ class ModelSpec:
       self.problem is Problem.REGRESSION
       and np.dtype(self.x_dtype) == np.int32
       and self.input_shape == (2,)
+      and not self.label_shape
       and self.vocabulary_size is not None
       and len(self.vocabulary_size) == 2
     )
+
+  @property
+  def has_identifiers(self) -> bool:
+    """Whether x is a vector with columns of ids among its numbers."""
+    ids = [column for column in self.inputs or () if column.vocabulary]
+    return bool(ids) and len(self.input_shape) == 1 and self.problem in _ONE_ANSWER
 
   @property
   def is_reconstruction(self) -> bool:
@@ -143,12 +195,17 @@ class Accepted:
   fits: Callable[[ModelSpec], bool]
 
 
+ANY = Accepted('any examples', lambda spec: True)
 VECTORS = Accepted(
   'float32 examples of any shape, with one answer each', lambda spec: spec.is_vector_like
 )
 TEXT = Accepted('lines of int32 tokens, to predict the next one at each', lambda spec: spec.is_text)
 RATINGS = Accepted(
   'ratings: int32 pairs (user, item), to predict a number', lambda spec: spec.is_rating
+)
+IDENTIFIERS = Accepted(
+  'vectors with columns of ids (a table with identifiers), with one answer each',
+  lambda spec: spec.has_identifiers,
 )
 RECONSTRUCTION = Accepted(
   'float32 examples that are their own labels (reconstruction)',

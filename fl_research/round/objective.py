@@ -16,6 +16,7 @@ import tensorflow_federated as tff
 
 from fl_research import metrics
 from fl_research.models import model as model_lib
+from fl_research.models import objectives
 from fl_research.round.minibatches import Batch
 from fl_research.round.structures import Weights
 
@@ -144,7 +145,7 @@ def _loss_gradient(
   if factor is not None:
     share *= factor
   gradient = tape.gradient(
-    columns['loss'],
+    objectives.objective(columns),
     weights,
     output_gradients=share,
     unconnected_gradients=tf.UnconnectedGradients.ZERO,

@@ -1,4 +1,4 @@
-"""Which client runs in which chunk, and the chunks' arrays."""
+"""Which client runs in which chunk, and the clients' arrays."""
 
 from collections.abc import Iterable, Sequence
 from typing import Optional
@@ -29,22 +29,27 @@ def assign(weights: Sequence[float], chunks: int) -> list[list[int]]:
   return [sorted(share) for share in shares if share]
 
 
+def in_chunks(values: Sequence, shares: Iterable[Sequence[int]]) -> list:
+  """The clients' values, chunk after chunk."""
+  return [values[position] for share in shares for position in share]
+
+
 class ClientStack(list):
-  """A list of clients' values that also holds their chunks' arrays, made ahead of their round.
+  """A list of clients' values that also holds their arrays side by side, made ahead of their round.
 
   To TFF's own runtime it is the plain list.
 
   Attributes:
     names: the leaves of each client's value by name, or None if the values could not be stacked.
     shares: for each chunk the positions of its clients.
-    leaves: for each chunk and leaf, its clients' arrays side by side.
+    leaves: for each leaf, the clients' arrays side by side, chunk after chunk.
   """
 
   def __init__(self, clients: Iterable = ()):
     super().__init__(clients)
     self.names: Optional[list[str]] = None
     self.shares: list[list[int]] = []
-    self.leaves: list[list[layouts.RawLeaf]] = []
+    self.leaves: list[layouts.RawLeaf] = []
 
 
 def _named_leaves(value, path: str = '') -> list[tuple[str, object]]:
@@ -94,10 +99,7 @@ def stack_clients(clients: Iterable, chunks: int) -> ClientStack:
   stack.names = list(all_names.pop())
   leaves = [[np.asarray(leaf) for _, leaf in client] for client in named]
   stack.shares = assign([_weight(stack.names, client) for client in leaves], chunks)
-  stack.leaves = [
-    [layouts.raw_leaf(column) for column in zip(*(leaves[position] for position in share))]
-    for share in stack.shares
-  ]
+  stack.leaves = [layouts.raw_leaf(column) for column in zip(*in_chunks(leaves, stack.shares))]
   return stack
 
 
@@ -107,16 +109,16 @@ class _Stacked:
   def __init__(self, stack: ClientStack, member_type: tff.Type):
     self.shares = stack.shares
     self._leaves = stack.leaves
-    for share, leaves in zip(stack.shares, stack.leaves):
-      for leaf, leaf_type in zip(leaves, graph_functions.leaf_types(member_type)):
-        _check_stacked(leaf, leaf_type, share)
+    positions = in_chunks(range(len(stack)), stack.shares)
+    for leaf, leaf_type in zip(stack.leaves, graph_functions.leaf_types(member_type)):
+      _check_stacked(leaf, leaf_type, positions)
 
-  def leaves(self, chunk: int) -> list[layouts.RawLeaf]:
-    return self._leaves[chunk]
+  def leaves(self) -> list[layouts.RawLeaf]:
+    return self._leaves
 
 
-def _check_stacked(leaf: layouts.RawLeaf, leaf_type, share: Sequence[int]) -> None:
-  for position, shape in zip(share, leaf.shapes):
+def _check_stacked(leaf: layouts.RawLeaf, leaf_type, positions: Sequence[int]) -> None:
+  for position, shape in zip(positions, leaf.shapes):
     if not python_values.fits(shape, leaf_type):
       raise TypeError(
         f'client {position} of the cohort: Expected a value of type {leaf_type}, found shape'
@@ -136,7 +138,7 @@ def _usable(argument, member_type: tff.Type, chunks: int) -> bool:
   if any(isinstance(leaf_type, tff.SequenceType) for leaf_type in types):
     return False
   wanted = [leaf_type.dtype.type for leaf_type in types]
-  return all([leaf.buffer.dtype.type for leaf in leaves] == wanted for leaves in argument.leaves)
+  return [leaf.buffer.dtype.type for leaf in argument.leaves] == wanted
 
 
 class _Listed:
@@ -160,10 +162,8 @@ class _Listed:
   def weights(self) -> list[float]:
     return [_weight(self._names, leaves) for leaves in self._clients]
 
-  def leaves(self, chunk: int) -> list[layouts.RawLeaf]:
-    share = self.shares[chunk]
-    columns = zip(*(self._clients[position] for position in share))
-    return [layouts.raw_leaf(column) for column in columns]
+  def leaves(self) -> list[layouts.RawLeaf]:
+    return [layouts.raw_leaf(column) for column in zip(*in_chunks(self._clients, self.shares))]
 
 
 def _checked_leaf(leaf, leaf_type):
@@ -217,6 +217,6 @@ class Cohort:
     else:
       self._arguments.append(_Listed(argument, member_type))
 
-  def leaves(self, argument: int, chunk: int) -> list[layouts.RawLeaf]:
-    """The leaves of one argument's values at the clients of a chunk."""
-    return self._arguments[argument].leaves(chunk)
+  def leaves(self, argument: int) -> list[layouts.RawLeaf]:
+    """The leaves of one argument's values at the clients, chunk after chunk."""
+    return self._arguments[argument].leaves()

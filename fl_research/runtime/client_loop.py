@@ -1,5 +1,8 @@
 """A step at the clients: one TensorFlow function that loops over the clients of a chunk.
 
+The cohort's values lie side by side, chunk after chunk, and each chunk is given all of them and
+where it begins: putting them there costs as much for eight chunks as for one.
+
     for each client of the chunk, in the cohort's order:
       value = its own computations on its part of the data and on what the server sent
       accumulator = accumulate(accumulator, value)          for every aggregation
@@ -67,12 +70,14 @@ def _called(block):
 class ClientLoop:
   """The loop as a function of flat tensors.
 
-  The function takes the number of clients and the tensors of every input; it returns the leaves of
-  the folded accumulators, then the tensors of what was collected: the growing accumulators and
-  the outputs.
+  The function takes the place of the chunk's first client in the cohort's arguments, the number of
+  its clients and the tensors of every input; it returns the leaves of the folded accumulators, then
+  the tensors of what was collected: the growing accumulators and the outputs.
 
   Attributes:
     inputs: the keys of the inputs.
+    arguments: those of them that are the cohort's arguments; others at the clients are what an
+      earlier step left there, by chunk.
     shapes: for each of them, `ServerShape` or `ClientShape`.
     folded, joined: the aggregations of either kind.
     folded_shapes: the shapes of the folded accumulators.
@@ -84,6 +89,8 @@ class ClientLoop:
     self.program = program
     self.step = step
     self.inputs = step.inputs
+    parameters = {key for key, _ in program.parameters}
+    self.arguments = program.at_clients & parameters & set(step.inputs)
     self.shapes = [server_steps.shape_of(program, key) for key in step.inputs]
     self.folded = [a for a in step.aggregations if not only_grows(a)]
     self.joined = [a for a in step.aggregations if only_grows(a)]
@@ -96,17 +103,19 @@ class ClientLoop:
 
   def function(self):
     """The loop, traced once for any number of clients and rows."""
-    signature = [tf.TensorSpec([], tf.int32), *server_steps.signature_of(self.shapes)]
-    return flat_function.compile_flat(self._loop, signature)
+    number = tf.TensorSpec([], tf.int32)
+    signature = [number, number, *server_steps.signature_of(self.shapes)]
+    return flat_function.FlatFunction(self._loop, signature)
 
-  def _loop(self, count, *tensors):
+  def _loop(self, first, count, *tensors):
     parts = list(zip(self.inputs, self.shapes, server_steps.split(self.shapes, tensors)))
     differing = [part for part in parts if part[0] in self.program.at_clients]
+    place = lambda key, index: first + index if key in self.arguments else index
     return self.build(
       count,
       count,
       {key: shape.value(own) for key, shape, own in parts if key not in self.program.at_clients},
-      lambda index: {key: shape.take(own, index) for key, shape, own in differing},
+      lambda index: {key: shape.take(own, place(key, index)) for key, shape, own in differing},
       self.collectors,
     )
 
@@ -117,7 +126,7 @@ class ClientLoop:
       count: number of clients.
       capacity: number of clients that what is collected has room for.
       known: the values, by key, that the server sent.
-      take: from a client's index to the values, by key, that differ by client.
+      take: from a client's index in the chunk to the values, by key, that differ by client.
       collectors: a layout for each leaf that is collected.
     """
     self.traces += 1

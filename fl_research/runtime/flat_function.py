@@ -5,12 +5,9 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 from tensorflow.python.eager import context
 
-FlatFunction = Callable[..., Sequence[tf.Tensor]]
-"""Takes tensors and returns a list of tensors."""
 
-
-def compile_flat(function: Callable, signature: Sequence[tf.TensorSpec]) -> FlatFunction:
-  """Traces a function of tensors that returns a flat list of them.
+class FlatFunction:
+  """A traced function that takes tensors and returns a list of tensors.
 
   A concrete function binds its arguments anew in every call, which for a model's weights takes as
   long as some steps of training (0.3 ms for 14 tensors, where the call itself takes 0.07 ms). Here
@@ -18,14 +15,28 @@ def compile_flat(function: Callable, signature: Sequence[tf.TensorSpec]) -> Flat
 
   It is called by its name, not by `StatefulPartitionedCall`, which takes half as long: TensorFlow
   would keep the kernels of the latter when the function is gone, 4 MB of each federated process.
+
+  Args:
+    function: takes tensors and returns a flat list of them.
+    signature: of the tensors.
+    jit: whether XLA compiles it, at the first call with every shape.
   """
-  traced = tf.function(function, autograph=False, input_signature=signature)
-  concrete = traced.get_concrete_function()
-  captured = list(concrete.captured_inputs)
-  name, outputs = concrete.name, len(concrete.outputs)
 
-  def call(*tensors: tf.Tensor, alive=concrete) -> Sequence[tf.Tensor]:
-    del alive  # What is called by its name must be kept alive.
-    return context.context().call_function(name, [*tensors, *captured], outputs) or []
+  def __init__(self, function: Callable, signature: Sequence[tf.TensorSpec], jit: bool = False):
+    traced = tf.function(
+      function, autograph=False, input_signature=signature, jit_compile=True if jit else None
+    )
+    # What is called by its name must be kept alive.
+    self._concrete = traced.get_concrete_function()
+    self._captured = list(self._concrete.captured_inputs)
+    self._name, self._outputs = self._concrete.name, len(self._concrete.outputs)
 
-  return call
+  def __call__(self, *tensors: tf.Tensor) -> Sequence[tf.Tensor]:
+    inputs = [*tensors, *self._captured]
+    return context.context().call_function(self._name, inputs, self._outputs) or []
+
+  def operations(self) -> set[str]:
+    """The names of the operations in it and in the functions that it calls."""
+    graph = self._concrete.graph.as_graph_def()
+    bodies = [graph.node, *(function.node_def for function in graph.library.function)]
+    return {node.op for body in bodies for node in body}

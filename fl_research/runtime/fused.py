@@ -24,7 +24,6 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
-import hashlib
 from typing import Any
 import weakref
 
@@ -32,10 +31,24 @@ from absl import logging
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.runtime import errors, expressions, invocation, native
+from fl_research.runtime import content, errors, expressions, invocation, native
 
 _CACHE_SIZE = 32
 """How many computations stay compiled, the last ones called, when the program has dropped them."""
+
+_compiled_before: collections.OrderedDict[tuple[bytes, int], Any] = collections.OrderedDict()
+"""By content and number of chunks: what any runtime of this process has compiled not long ago."""
+
+
+def forget() -> None:
+  """Has all that is built from now on be compiled anew."""
+  _compiled_before.clear()
+
+
+def _keep_newest(known: collections.OrderedDict, key: Any) -> None:
+  known.move_to_end(key)
+  if len(known) > _CACHE_SIZE:
+    known.popitem(last=False)
 
 
 def _forget(known: dict[int, tuple], key: int, _: weakref.ref) -> None:
@@ -88,13 +101,22 @@ class FusedContext(tff.framework.SyncContext):
   def _compiled(self, comp):
     """What runs a computation, or one of the same content that was called not long ago."""
     proto = tff.framework.ConcreteComputation.get_proto(comp)
-    content = hashlib.sha256(proto.SerializeToString(deterministic=True)).digest()
-    if content not in self._by_content:
-      self._by_content[content] = self._compile(comp, proto)
-    self._by_content.move_to_end(content)
-    if len(self._by_content) > _CACHE_SIZE:
-      self._by_content.popitem(last=False)
-    return self._by_content[content]
+    digest = content.digest(proto)
+    if digest not in self._by_content:
+      self._by_content[digest] = self._compiled_once(comp, proto, digest)
+    _keep_newest(self._by_content, digest)
+    return self._by_content[digest]
+
+  def _compiled_once(self, comp, proto, digest: bytes):
+    """Compiles what no runtime of this process has, as where an experiment is run again."""
+    if self.jit != 'off':  # What XLA is for, each runtime finds for itself.
+      return self._compile(comp, proto)
+    key = digest, self.chunks
+    known = _compiled_before.get(key) or self._compile(comp, proto)
+    if known is not None:
+      _compiled_before[key] = known
+      _keep_newest(_compiled_before, key)
+    return known
 
   def _compile(self, comp, proto):
     try:

@@ -23,7 +23,7 @@ import tensorflow as tf
 from tensorflow.python.eager import context
 import tensorflow_federated as tff
 
-from fl_research.runtime import dataset_loops
+from fl_research.runtime import content, dataset_loops
 
 # TensorFlow's own mark (`ResourceHandle::ANONYMOUS_NAME`) for a variable that is new each time its
 # handle is made.
@@ -100,26 +100,9 @@ def _make_resources_private(graph: tf.compat.v1.GraphDef) -> None:
 
 def _rename_functions(graph: tf.compat.v1.GraphDef) -> None:
   """Appends a number of its own to the name of each function of the library."""
-  library = graph.library
   number = next(_numbers)
-  renamed = {f.signature.name: f'{f.signature.name}_piece_{number}' for f in library.function}
-
-  def rename_node(node):
-    node.op = renamed.get(node.op, node.op)
-    for attribute in node.attr.values():
-      for function in [attribute.func, *attribute.list.func]:
-        if function.name in renamed:
-          function.name = renamed[function.name]
-
-  for function in library.function:
-    function.signature.name = renamed[function.signature.name]
-    for node in function.node_def:
-      rename_node(node)
-  for gradient in library.gradient:
-    gradient.function_name = renamed.get(gradient.function_name, gradient.function_name)
-    gradient.gradient_func = renamed.get(gradient.gradient_func, gradient.gradient_func)
-  for node in graph.node:
-    rename_node(node)
+  names = [function.signature.name for function in graph.library.function]
+  content.rename_functions(graph, {name: f'{name}_piece_{number}' for name in names})
 
 
 class Piece:

@@ -4,7 +4,8 @@ Compiling turns a computation into TensorFlow functions once; a call takes Pytho
 shares the clients among chunks, runs the functions and puts the result together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+import dataclasses
 from typing import Any, Optional
 
 from absl import logging
@@ -37,7 +38,7 @@ class Local:
     self._leaf_types = graph_functions.leaf_types(parameter_type)
     self._piece = piece = graph_functions.Piece(proto)
     signature = [graph_functions.leaf_spec(leaf) for leaf in self._leaf_types]
-    self._function = flat_function.compile_flat(lambda *tensors: piece(tensors), signature)
+    self._function = flat_function.FlatFunction(lambda *tensors: piece(tensors), signature)
     self._parameter_type = parameter_type
     self._result_type = type_signature.result
 
@@ -86,62 +87,64 @@ class ClientWork:
   def compilations(self) -> int:
     return self.loop.traces + (self._padded.compilations if self._padded else 0)
 
-  def prepare(self, chunks_inputs: Sequence['ChunkInputs']) -> None:
-    """Before the chunks of a call run: makes room for them, and holds the trial if it is due."""
+  def prepare(self, call: 'Call') -> 'RunChunk':
+    """What runs the loop in a call; holds the trial if it is due."""
     xla = self._padded
-    if xla is None or not chunks_inputs:
-      return
-    if self.choice is None or self.choice.jit:
-      xla.grow([(inputs.count, inputs.leaves) for inputs in chunks_inputs])
+    if xla is None or not call.chunks or not (self.choice is None or self.choice.jit):
+      return self._plain(call)
+    leaves = [
+      call.leaves(key) if key in self.loop.arguments else call.tensors[key]
+      for key in self.loop.inputs
+    ]
+    arranged = xla.arrange([chunk.count for chunk in call.chunks], leaves)
+    jit = lambda chunk, count: xla.run(chunk.first, count, arranged)
     if self.choice is None:
-      first = chunks_inputs[0]
+      plain, first = self._plain(call), call.chunks[0]
       self.choice = trial.choose(
-        lambda count: self._function(tf.constant(count), *first.tensors()),
-        lambda count: xla.run(count, first.padded()),
-        first.count,
+        lambda count: plain(first, count), lambda count: jit(first, count), first.count
       )
       logging.info('jit: %s', self.choice)
+    return jit if self.choice.jit else self._plain(call)
 
-  def run(self, inputs: 'ChunkInputs', count: Optional[int] = None) -> list[tf.Tensor]:
-    """The loop's results for the first `count` clients of a chunk, or all."""
-    count = inputs.count if count is None else count
-    if self._padded is not None and self.choice is not None and self.choice.jit:
-      return self._padded.run(count, inputs.padded())
-    return self._function(tf.constant(count), *inputs.tensors())
+  def _plain(self, call: 'Call') -> 'RunChunk':
+    loop = self.loop
+    of_all = {
+      key: shape.arrange(call.leaves(key)) if key in loop.arguments else call.tensors[key]
+      for key, shape in zip(loop.inputs, loop.shapes)
+      if key not in call.by_chunk
+    }
+
+    def run(chunk: Chunk, count: int) -> list[tf.Tensor]:
+      parts = [
+        of_all[key] if key in of_all else call.by_chunk[key][chunk.index] for key in loop.inputs
+      ]
+      tensors = [tensor for part in parts for tensor in part]
+      return list(self._function(tf.constant(chunk.first), tf.constant(count), *tensors))
+
+    return run
 
 
-class ChunkInputs:
-  """What a step's loop takes for one chunk: for each input tensors, or a client's raw leaves."""
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+  """A part of a cohort.
 
-  def __init__(self, loop: client_loop.ClientLoop, call: 'Call', chunk: int):
-    self._loop = loop
-    self._call = call
-    self.chunk = chunk
-    self.share = call.cohort.shares[chunk]
-    self.count: int = len(self.share)
+  Attributes:
+    index: which part.
+    first: the place of its first client, where the clients stand chunk after chunk.
+    share: the positions of its clients in the cohort.
+  """
+
+  index: int
+  first: int
+  share: Sequence[int]
 
   @property
-  def leaves(self) -> list[list[layouts.RawLeaf]]:
-    """The raw leaves of the inputs that differ by client."""
-    keys = [key for key in self._loop.inputs if key in self._call.arguments]
-    return [self._call.leaves(key, self.chunk) for key in keys]
+  def count(self) -> int:
+    return len(self.share)
 
-  def tensors(self) -> list[tf.Tensor]:
-    result = []
-    for key, shape in zip(self._loop.inputs, self._loop.shapes):
-      if key in self._call.arguments:
-        result += shape.arrange(self._call.leaves(key, self.chunk))
-      elif key in self._call.by_chunk:
-        result += self._call.by_chunk[key][self.chunk]
-      else:
-        result += self._call.tensors[key]
-    return result
 
-  def padded(self) -> list:
-    return [
-      self._call.leaves(key, self.chunk) if key in self._call.arguments else self._call.tensors[key]
-      for key in self._loop.inputs
-    ]
+RunChunk = Callable[[Chunk, int], list[tf.Tensor]]
+"""Gives the loop's results for the first so many clients of a chunk."""
 
 
 class Federated:
@@ -181,6 +184,7 @@ class Call:
     arguments: which of the cohort's arguments a key is.
     by_chunk: the tensors, by key and chunk, of the values that client steps left at the clients.
     cohort: the client-placed arguments.
+    chunks: the parts of the cohort.
   """
 
   def __init__(self, program, argument, number_of_chunks: int, pool):
@@ -202,13 +206,16 @@ class Call:
         leaves = zip(python_values.flatten(part, member), graph_functions.leaf_types(member))
         self.tensors[key] = [python_values.as_tensor(leaf, leaf_type) for leaf, leaf_type in leaves]
     self.cohort = chunks.Cohort(values_at_clients, types, number_of_chunks)
-    self._leaves: dict[tuple[programs.Key, int], list[layouts.RawLeaf]] = {}
+    firsts = layouts.offsets_of([len(share) for share in self.cohort.shares])
+    places = zip(range(number_of_chunks), firsts.tolist(), self.cohort.shares)
+    self.chunks = [Chunk(*place) for place in places]
+    self._leaves: dict[programs.Key, list[layouts.RawLeaf]] = {}
 
-  def leaves(self, key: programs.Key, chunk: int) -> list[layouts.RawLeaf]:
-    """The raw leaves of a client-placed argument in a chunk."""
-    if (key, chunk) not in self._leaves:
-      self._leaves[key, chunk] = self.cohort.leaves(self.arguments[key], chunk)
-    return self._leaves[key, chunk]
+  def leaves(self, key: programs.Key) -> list[layouts.RawLeaf]:
+    """The raw leaves of a client-placed argument, chunk after chunk."""
+    if key not in self._leaves:
+      self._leaves[key] = self.cohort.leaves(self.arguments[key])
+    return self._leaves[key]
 
   def run_server(self, step: programs.Step, function: flat_function.FlatFunction) -> None:
     inputs = [tensor for key in step.inputs for tensor in self.tensors[key]]
@@ -216,14 +223,11 @@ class Call:
     self.tensors.update(zip(step.outputs, server_steps.split(shapes, _run(function, inputs))))
 
   def run_clients(self, compiled: ClientWork) -> None:
-    chunks_inputs = [
-      ChunkInputs(compiled.loop, self, chunk) for chunk in range(len(self.cohort.shares))
-    ]
-    compiled.prepare(chunks_inputs)
-    if len(chunks_inputs) > 1:
-      results = list(self._pool.map(lambda inputs: _run_chunk(compiled, inputs), chunks_inputs))
+    run = compiled.prepare(self)
+    if len(self.chunks) > 1:
+      results = list(self._pool.map(lambda chunk: _run_chunk(run, chunk), self.chunks))
     else:
-      results = [_run_chunk(compiled, inputs) for inputs in chunks_inputs]
+      results = [_run_chunk(run, chunk) for chunk in self.chunks]
     self._keep(compiled, [compiled.loop.split_results(result) for result in results])
 
   def _keep(self, compiled: ClientWork, results) -> None:
@@ -275,17 +279,16 @@ class Call:
     shape = server_steps.shape_of(self._program, key)
     if key in self.tensors:
       return _to_python(iter(self.tensors[key]), shape.type)
+    if key in self.by_chunk:
+      rows = [row for tensors in self.by_chunk[key] for row in _rows(shape, tensors)]
+    elif self.chunks:
+      rows = _rows(shape, shape.arrange(self.leaves(key)))
+    else:
+      rows = []
+    positions = chunks.in_chunks(range(self.cohort.size), self.cohort.shares)
     clients_values = [None] * self.cohort.size
-    for chunk, share in enumerate(self.cohort.shares):
-      if key in self.by_chunk:
-        tensors = self.by_chunk[key][chunk]
-      else:
-        tensors = shape.arrange(self.leaves(key, chunk))
-      parts = zip(shape.layouts, server_steps.split(shape.layouts, tensors))
-      columns = [layout.split(own) for layout, own in parts]
-      rows = zip(*columns) if columns else [()] * len(share)
-      for position, row in zip(share, rows):
-        clients_values[position] = expressions.pack(shape.type, iter(row))
+    for position, row in zip(positions, rows or [()] * len(positions)):
+      clients_values[position] = expressions.pack(shape.type, iter(row))
     return clients_values
 
 
@@ -298,6 +301,12 @@ def _part(argument, key: programs.Key, program: programs.Program):
   return argument
 
 
+def _rows(shape: server_steps.ClientShape, tensors: Sequence[tf.Tensor]) -> list[tuple]:
+  """The leaves of each client, from the tensors that stand for all of them."""
+  parts = zip(shape.layouts, server_steps.split(shape.layouts, tensors))
+  return list(zip(*(layout.split(own) for layout, own in parts)))
+
+
 def _run(function: flat_function.FlatFunction, inputs) -> Sequence[tf.Tensor]:
   try:
     return function(*inputs)
@@ -305,39 +314,39 @@ def _run(function: flat_function.FlatFunction, inputs) -> Sequence[tf.Tensor]:
     raise errors.ComputationError(errors.message_of(error)) from error
 
 
-def _run_chunk(compiled: ClientWork, inputs: ChunkInputs) -> list[tf.Tensor]:
+def _run_chunk(run: RunChunk, chunk: Chunk) -> list[tf.Tensor]:
   devices = tf.config.list_logical_devices('GPU') or tf.config.list_logical_devices('CPU')
   try:
-    with tf.device(devices[inputs.chunk % len(devices)].name):
-      return compiled.run(inputs)
+    with tf.device(devices[chunk.index % len(devices)].name):
+      return run(chunk, chunk.count)
   except tf.errors.OpError as error:
-    raise _client_error(compiled, inputs, error) from error
+    raise _client_error(run, chunk, error) from error
 
 
-def _client_error(compiled: ClientWork, inputs: ChunkInputs, error) -> errors.ComputationError:
+def _client_error(run: RunChunk, chunk: Chunk, error) -> errors.ComputationError:
   """The error of a chunk, with the first client at which it arises.
 
   The loop over the clients stops at the first failure, so the chunk's first `count` clients fail
   exactly if that client is among them: a search by halves finds it. A failure that does not repeat
   could be any client's.
   """
-  fine, failing = 0, inputs.count
-  if failing > 1 and _error_of(compiled, inputs, failing) is None:
+  fine, failing = 0, chunk.count
+  if failing > 1 and _error_of(run, chunk, failing) is None:
     return errors.ComputationError(errors.message_of(error))
   while failing - fine > 1:
     count = (fine + failing) // 2
-    earlier = _error_of(compiled, inputs, count)
+    earlier = _error_of(run, chunk, count)
     if earlier is None:
       fine = count
     else:
       failing, error = count, earlier
-  return errors.ComputationError(errors.message_of(error), inputs.share[failing - 1])
+  return errors.ComputationError(errors.message_of(error), chunk.share[failing - 1])
 
 
-def _error_of(compiled: ClientWork, inputs: ChunkInputs, count: int) -> Optional[tf.errors.OpError]:
+def _error_of(run: RunChunk, chunk: Chunk, count: int) -> Optional[tf.errors.OpError]:
   """The error of the work of a chunk's first clients; None if there is none."""
   try:
-    compiled.run(inputs, count)
+    run(chunk, count)
   except tf.errors.OpError as error:
     return error
   return None

@@ -1,6 +1,6 @@
 """How the values of many clients lie side by side in memory, leaf by leaf.
 
-The clients of a chunk enter one TensorFlow function together. A leaf of a client's value with a
+The clients of a cohort enter one TensorFlow function together. A leaf of a client's value with a
 fixed shape is stacked, one with an unknown number of rows is concatenated and cut by bounds, and
 one with more unknown dimensions is flattened, with its shapes beside it. In all three the memory
 is the same: the clients' elements one after another, copied once.
@@ -40,7 +40,7 @@ def to_tensor(array: np.ndarray, dtype: tf.DType) -> tf.Tensor:
 
 @dataclasses.dataclass(frozen=True)
 class RawLeaf:
-  """One leaf of a chunk's clients.
+  """One leaf of a cohort's clients.
 
   Attributes:
     parts: each client's array, or the variant of its data set.
@@ -142,7 +142,7 @@ class Fixed:
     self.specs = [tf.TensorSpec([None, *self.spec.shape], self.spec.dtype)]
 
   def arrange(self, raw: RawLeaf) -> list[tf.Tensor]:
-    """The tensors for the leaves of a chunk's clients."""
+    """The tensors for the leaves of a cohort's clients."""
     stacked = raw.joined().reshape(len(raw.parts), *self.spec.shape)
     return [to_tensor(stacked, self.spec.dtype)]
 

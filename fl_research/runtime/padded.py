@@ -2,7 +2,8 @@
 
 XLA makes one program out of the loop, which pays where a client's steps are tiny, and compiles it
 anew for every shape. So what differs from cohort to cohort is padded to sizes that only ever grow,
-by doubling: the number of clients, of examples, of batches, and of batches of the largest client.
+by doubling: the number of clients, in all and in a chunk, of examples, of batches, and of batches
+of the largest client.
 
 Padding must not change what a client computes. That holds for data of the form
 
@@ -10,7 +11,7 @@ Padding must not change what a client computes. That holds for data of the form
 
 (`fl_research.client_data`) and work that keeps its contract: examples are read only through the row
 indices in `batches`, and batches of -1 alone, which come last, change nothing. Each client then
-sees the whole chunk's examples, with the indices in its own batches shifted, and more batches of
+sees the whole cohort's examples, with the indices in its own batches shifted, and more batches of
 -1. Every other tensor of a client must have a fixed shape. `jit='on'` relies on the contract;
 `'auto'` also compares the results.
 """
@@ -24,7 +25,14 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import aligned
-from fl_research.runtime import client_loop, expressions, graph_functions, layouts, server_steps
+from fl_research.runtime import (
+  client_loop,
+  expressions,
+  flat_function,
+  graph_functions,
+  layouts,
+  server_steps,
+)
 
 EXAMPLES = 'examples'
 BATCHES = 'batches'
@@ -32,9 +40,10 @@ BATCHES = 'batches'
 
 @dataclasses.dataclass
 class Sizes:
-  """To how much a chunk is padded; only grows."""
+  """To how much a cohort is padded; only grows."""
 
   clients: int = 1
+  clients_of_chunk: int = 1
   rows: int = 1
   batches: int = 1
   largest: int = 1
@@ -72,7 +81,7 @@ class PaddedShape:
     self.specs = [spec for layout in self._layouts for spec in layout.specs]
 
   def needed(self, leaves: Sequence[layouts.RawLeaf]) -> Sizes:
-    """What room the leaves of a chunk's clients need."""
+    """What room the leaves of a cohort's clients need."""
     sizes = Sizes()
     for role, leaf in zip(self._roles, leaves):
       if role:
@@ -85,7 +94,7 @@ class PaddedShape:
     return sizes
 
   def arrange(self, leaves: Sequence[layouts.RawLeaf], sizes: Sizes) -> list[tf.Tensor]:
-    """The padded tensors for the leaves of a chunk's clients."""
+    """The padded tensors for the leaves of a cohort's clients."""
     tensors = []
     for role, layout, leaf in zip(self._roles, self._layouts, leaves):
       # A client's window of batches may reach past the last one: room for it is there.
@@ -124,7 +133,7 @@ def _pad(leaf: layouts.RawLeaf, layout, rows: int) -> np.ndarray:
 
 
 def _window(own: Sequence[tf.Tensor], index, largest, first_row) -> tf.Tensor:
-  """A client's batches with their rows shifted to the chunk's, then -1 up to `largest`."""
+  """A client's batches with their rows shifted to the cohort's, then -1 up to `largest`."""
   batches, bounds = own
   start, end = tf.unstack(tf.cast(tf.gather(bounds, index), tf.int32))
   step = tf.range(largest)
@@ -160,8 +169,7 @@ class PaddedLoop:
   def __init__(self, loop: client_loop.ClientLoop):
     self._loop = loop
     program = loop.program
-    parameters = {key for key, _ in program.parameters}
-    if any(key in program.at_clients and key not in parameters for key in loop.inputs):
+    if any(key in program.at_clients and key not in loop.arguments for key in loop.inputs):
       raise expressions.NotReducible('its clients keep values from one step to the next')
     self._shapes = [
       PaddedShape(program.types[key]) if key in program.at_clients else shape
@@ -173,12 +181,10 @@ class PaddedLoop:
         raise expressions.NotReducible(f'an accumulator has the unknown shape {spec.shape}')
     self._sizes = Sizes()
     self.compilations = 0
-    room = tf.TensorSpec([None], tf.int8)
-    signature = [tf.TensorSpec([], tf.int32), room, room, *server_steps.signature_of(self._shapes)]
-    self._function = tf.function(
-      self._build, autograph=False, input_signature=signature, jit_compile=True
-    ).get_concrete_function()
-    self._operations = _operations(self._function.graph.as_graph_def())
+    number, room = tf.TensorSpec([], tf.int32), tf.TensorSpec([None], tf.int8)
+    signature = [number, number, room, room, *server_steps.signature_of(self._shapes)]
+    self._function = flat_function.FlatFunction(self._build, signature, jit=True)
+    self._operations = self._function.operations()
     if 'Assert' in self._operations:
       raise expressions.NotReducible('it makes assertions, which XLA would leave out')
 
@@ -193,7 +199,7 @@ class PaddedLoop:
       return True
     return 'Conv2DBackpropFilter' not in self._operations
 
-  def _build(self, count, client_room, batch_room, *tensors):
+  def _build(self, first, count, client_room, batch_room, *tensors):
     at_clients = self._loop.program.at_clients
     parts = list(zip(self._loop.inputs, self._shapes, server_steps.split(self._shapes, tensors)))
     known = {key: shape.value(own) for key, shape, own in parts if key not in at_clients}
@@ -201,47 +207,43 @@ class PaddedLoop:
     def take(index):
       # XLA knows an input's shape where it compiles: sizes come in as the shapes of empty rooms.
       largest = tf.shape(batch_room)[0]
-      return {k: shape.take(own, index, largest) for k, shape, own in parts if k in at_clients}
+      place = first + index
+      return {k: shape.take(own, place, largest) for k, shape, own in parts if k in at_clients}
 
     capacity = tf.shape(client_room)[0]
     return self._loop.build(count, capacity, known, take, self._collectors)
 
-  def grow(self, chunks: Sequence[tuple[int, Sequence]]) -> None:
-    """Makes room for the chunks of a call: (number of clients, leaves of each client input)."""
-    shapes = [shape for shape in self._shapes if isinstance(shape, PaddedShape)]
-    needed = [Sizes(clients=count) for count, _ in chunks]
-    for _, inputs in chunks:
-      needed += [shape.needed(leaves) for shape, leaves in zip(shapes, inputs)]
-    columns = zip(*(dataclasses.astuple(sizes) for sizes in needed))
-    self.compilations += self._sizes.grow(Sizes(*map(max, columns)))
-
-  def run(self, count: int, inputs: Sequence) -> list[tf.Tensor]:
-    """The results of `ClientLoop`'s function.
+  def arrange(self, counts: Sequence[int], inputs: Sequence) -> list[tf.Tensor]:
+    """The padded tensors of a call, for `run`; makes room for them first.
 
     Args:
-      count: number of clients.
+      counts: number of clients of each chunk.
       inputs: for each input, the tensors at the server or the leaves at the clients.
     """
-    sizes, tensors = self._sizes, []
-    for shape, own in zip(self._shapes, inputs):
+    sizes = self._sizes
+    needed = [Sizes(sum(counts), max(counts))]
+    parts = list(zip(self._shapes, inputs))
+    needed += [shape.needed(own) for shape, own in parts if isinstance(shape, PaddedShape)]
+    columns = zip(*(dataclasses.astuple(each) for each in needed))
+    self.compilations += sizes.grow(Sizes(*map(max, columns)))
+    tensors = [tf.zeros([size], tf.int8) for size in (sizes.clients_of_chunk, sizes.largest)]
+    for shape, own in parts:
       tensors += shape.arrange(own, sizes) if isinstance(shape, PaddedShape) else own
-    rooms = [tf.zeros([size], tf.int8) for size in (sizes.clients, sizes.largest)]
-    results = self._function(tf.constant(count), *rooms, *tensors)
+    return tensors
+
+  def run(self, first: int, count: int, arranged: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """The results of `ClientLoop`'s function for so many clients from the first one on."""
+    results = self._function(tf.constant(first), tf.constant(count), *arranged)
     folded = len(results) - len(self._collectors)
     unpadded = list(results[:folded])
     for layout, padded in zip(self._loop.collectors, results[folded:]):
-      rows = padded[:count]
+      rows = tf.constant(padded.numpy()[:count])  # A fifth of what slicing the tensor takes.
       if isinstance(layout, layouts.Rows):
         bounds = layouts.bounds_of([rows.shape[1]] * count)
         unpadded += [tf.reshape(rows, [-1, *rows.shape[2:]]), tf.constant(bounds)]
       else:
         unpadded.append(rows)
     return unpadded
-
-
-def _operations(graph) -> set[str]:
-  bodies = [graph.node, *(function.node_def for function in graph.library.function)]
-  return {node.op for body in bodies for node in body}
 
 
 def _collected_types(loop: client_loop.ClientLoop) -> list[tff.Type]:

@@ -22,7 +22,7 @@ class ServerShape:
 
 
 class ClientShape:
-  """The flat tensors that stand for a value at the clients of a chunk; see `layouts`."""
+  """The flat tensors that stand for a value at the clients; see `layouts`."""
 
   def __init__(self, type_signature):
     self.type = member_of(type_signature)
@@ -30,7 +30,7 @@ class ClientShape:
     self.specs = [spec for layout in self.layouts for spec in layout.specs]
 
   def arrange(self, leaves: Sequence[layouts.RawLeaf]) -> list[tf.Tensor]:
-    """The tensors for the values of a chunk's clients."""
+    """The tensors for the values of the clients."""
     parts = [layout.arrange(leaf) for layout, leaf in zip(self.layouts, leaves)]
     return [tensor for tensors in parts for tensor in tensors]
 
@@ -102,7 +102,7 @@ def server_function(program: programs.Program, step: programs.Step):
     outputs = [leaf for key in step.outputs for leaf in expressions.flatten(names[key])]
     return [tf.convert_to_tensor(leaf) for leaf in outputs]
 
-  return flat_function.compile_flat(run, signature_of(inputs))
+  return flat_function.FlatFunction(run, signature_of(inputs))
 
 
 def signature_of(shapes: Sequence) -> list[tf.TensorSpec]:
@@ -126,4 +126,4 @@ def merge_function(aggregations: Sequence[programs.Aggregation]):
       merged += expressions.flatten(merge(both))
     return merged
 
-  return flat_function.compile_flat(run, signature + signature)
+  return flat_function.FlatFunction(run, signature + signature)

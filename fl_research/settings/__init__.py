@@ -8,9 +8,11 @@ Nothing here imports TensorFlow, so that `--help` and the refusal of bad flags t
 
 from collections.abc import Callable, Mapping
 import dataclasses
+import numbers
+import operator
 from typing import Any
 
-from fl_research import algorithms, registry, tasks
+from fl_research import algorithms, models, registry, tasks
 from fl_research.aggregation.compression import chain
 from fl_research.importing import forms
 from fl_research.registry import UsageError
@@ -23,6 +25,7 @@ from fl_research.settings.hyperparameters import registries, RegistryFlag
 from fl_research.settings.machine import Machine
 from fl_research.settings.method import CLIENT_WEIGHTINGS, Method
 from fl_research.settings.output import Output
+from fl_research.settings.own_data import OwnData
 from fl_research.settings.own_files import OwnFiles
 from fl_research.settings.privacy import DifferentialPrivacy, SecureAggregation
 from fl_research.settings.run import Run
@@ -31,9 +34,11 @@ from fl_research.settings.wire import Wire
 
 LEFT_OPEN: Mapping[str, Any] = {
   'client_weighting': next(iter(CLIENT_WEIGHTINGS)),
+  'server_optimizer': 'sgd',
   'server_learning_rate': 1.0,
 }
-"""What settings mean that are left open, where an algorithm's `Entry.defaults` say nothing else."""
+"""What settings mean that are left open, where `Entry.defaults` of an algorithm or of a model say
+nothing else."""
 
 _KINDS = {bool: 'true or false', int: 'an integer', float: 'a number'}
 _TRUTHS = {'true': True, 't': True, '1': True, 'false': False, 'f': False, '0': False}
@@ -52,6 +57,7 @@ class Settings(
   Wire,
   SecureAggregation,
   Method,
+  OwnData,
   OwnFiles,
   Data,
   Run,
@@ -67,16 +73,44 @@ class Settings(
     return 'uniform' if self.is_private else self._meaning('client_weighting')
 
   @property
+  def model_name(self) -> str:
+    """`model`, or the task's own, or the one whose flags are given; empty where the data decide."""
+    task = tasks.TASKS.get(self.task)
+    if self.model or (task and task.default_model):
+      return self.model or (task.default_model if task else '')
+    flags = registry_flags()
+    prefixes = {flags[flag].prefix for flag in self.hyperparameters if flag in flags}
+    named = sorted(prefixes & set(models.MODELS))
+    return named[0] if len(named) == 1 else ''
+
+  @property
+  def server_step(self) -> str:
+    """`server_optimizer`, or what its being left open means for the algorithm and the model."""
+    return self._meaning('server_optimizer')
+
+  @property
   def server_rate(self) -> float:
-    """`server_learning_rate`, or what its being left open means for the algorithm."""
+    """`server_learning_rate`, or what its being left open means for the algorithm and the model."""
     return self._meaning('server_learning_rate')
 
   def _meaning(self, name: str) -> Any:
-    """A setting, or what its being left open means for the algorithm."""
+    """A setting, or what its being left open means for the algorithm and the model."""
     value = getattr(self, name)
     if value not in (None, ''):
       return value
-    return algorithms.ALGORITHMS[self.algorithm].defaults.get(name, LEFT_OPEN[name])
+    own = algorithms.ALGORITHMS[self.algorithm].defaults
+    return own.get(name, self._defaults_of_model().get(name, LEFT_OPEN[name]))
+
+  def _defaults_of_model(self) -> Mapping[str, Any]:
+    """The model's defaults; none where the server's step is another than the one they are for."""
+    name = self.model_name
+    if not name or self.centralized or not (models.is_own(name) or name in models.MODELS):
+      return {}
+    defaults = models.entry(name).defaults
+    step = defaults.get('server_optimizer', '')
+    requires = algorithms.ALGORITHMS[self.algorithm].requires
+    fits = all(requirement.accepts('server_optimizer', step) for requirement in requires)
+    return defaults if fits and self.server_optimizer in ('', step) else {}
 
   def hyperparameters_of(self, prefix: str) -> dict[str, Any]:
     """The hyperparameters set by flags `--<prefix>_<name>`, by name."""
@@ -108,6 +142,7 @@ class Settings(
     run when the flag is then given in so many words.
     """
     values = {f.name: getattr(self, f.name) for f in fields() if f.metadata['identity']}
+    values['server_optimizer'] = self.server_step
     values['server_learning_rate'] = self.server_rate
     values['clients_per_round'] = self.clients_per_round or USUAL_COHORT
     return {**values, **self.hyperparameters}
@@ -173,12 +208,18 @@ def from_flags(given: Mapping[str, Any]) -> Settings:
 
 
 def _typed(name: str, value: Any, kind: type) -> Any:
-  """A flag's value from its text."""
-  if not isinstance(value, str) or kind is str:
+  """A flag's value from its text, or from what a Python program gives for it."""
+  if value is None or type(value) is kind:
     return value
   try:
-    return _TRUTHS[value.lower()] if kind is bool else kind(value)
-  except (KeyError, ValueError) as error:
+    if isinstance(value, str):
+      return _TRUTHS[value.lower()] if kind is bool else kind(value)
+    if kind is str or (kind is float and isinstance(value, numbers.Real)):
+      return kind(value)
+    if kind is int and not isinstance(value, bool):
+      return operator.index(value)
+    raise TypeError(type(value))
+  except (KeyError, TypeError, ValueError) as error:
     raise UsageError(f'--{name}={value}: accepted is {_KINDS[kind]}') from error
 
 
@@ -203,8 +244,9 @@ def chosen_entries(settings: Settings) -> list[Chosen]:
   """What the settings choose from the registries."""
   several = {
     'partition': [] if settings.partition == NATURAL else [settings.partition or 'iid'],
-    'model': [settings.model or tasks.get_task(settings.task).default_model],
+    'model': [] if models.is_own(settings.model) else [settings.model_name],
     'compressor': chain.names(settings.compressor),
+    'server_optimizer': [settings.server_step],
   }
   return [
     Chosen(r.setting, name, registry.lookup(r.setting, name, r.table), r.prefix or name)

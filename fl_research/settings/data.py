@@ -19,7 +19,24 @@ class Data:
   """Settings of the data and their clients."""
 
   task: str = _setting('', 'what to learn', choices=lambda: tasks.TASKS)
-  model: str = _setting('', "the model; the task's own when empty", choices=lambda: models.MODELS)
+  model: str = _setting(
+    '',
+    "the model; the task's own when empty; or one of your own: my_models.py:build, a function of "
+    'the ModelSpec that returns a Keras model or a FunctionalModel, or a saved .keras file '
+    '(docs/own_data.md)',
+    choices=lambda: models.MODELS,
+    besides=models.is_own,
+  )
+  initial_model: str = _setting(
+    '',
+    "start from the weights in this file: a run's model.npz or model.keras, or any Keras file with "
+    'weights of the same names, or of the same shapes in the same order',
+  )
+  freeze: str = _setting(
+    '',
+    'layers that stay as they begin, by name, separated by commas, * for any characters; their '
+    'weights are part of the program, neither trained nor sent nor counted',
+  )
   initializer: str = _setting(
     '',
     "how the model's kernels are drawn: by Keras' names, or fan_in_uniform (U(-1/sqrt(fan_in), "
@@ -36,8 +53,14 @@ class Data:
     'your own data: a file or folder, whose form is found out where --task is empty '
     '(docs/own_data.md; experiments.import_data says what is in it)',
   )
-  client_column: str = _setting('', 'your own data: the column that says whose a row is')
-  label_column: str = _setting('', 'your own data: the column to predict')
+  client_column: str = _setting(
+    '', 'your own data: the column that says whose a row is; the files do when empty'
+  )
+  label_column: str = _setting(
+    '',
+    'your own data: the column to predict, or several with commas; when empty one that is named '
+    'so: label, target, y, class, outcome',
+  )
   sequence_length: Optional[int] = _setting(
     None,
     "text: characters or words per example (default: the data set's usual 80, or 20)",

@@ -17,6 +17,9 @@ CLIENT_WEIGHTINGS: Mapping[str, registry.Entry] = {
 }
 """What a client's update counts in the average, the usual one first."""
 
+CLASS_WEIGHTINGS = ('none', 'balanced')
+"""What an example counts in the training loss: one, or n / (k n_c) by its class c."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Method:
@@ -30,6 +33,13 @@ class Method:
     "what a client's update counts in the average; when empty, what the method's paper has, for "
     'most num_examples',
     choices=lambda: CLIENT_WEIGHTINGS,
+  )
+  class_weighting: str = _setting(
+    'none',
+    "what an example counts in the training loss: one, or (balanced) inversely to its class's "
+    'frequency over the training clients, n / (k n_c), for which the server learns how often the '
+    'federation has each class, a sum over clients; evaluation never weights',
+    choices=lambda: CLASS_WEIGHTINGS,
   )
   aggregator: str = _setting(
     'mean',

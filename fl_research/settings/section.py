@@ -17,6 +17,7 @@ def _setting(
   help: str,
   *,
   choices: Optional[Callable[[], Any]] = None,
+  besides: Optional[Callable[[str], bool]] = None,
   valid: Optional[Callable[[Any], bool]] = None,
   domain: str = '',
   identity: bool = True,
@@ -24,13 +25,15 @@ def _setting(
 ):
   """A setting: its default, its line of help, and what it may be.
 
-  `identity` is False for settings that cannot change what a run computes; `optional` is the type
-  of a setting whose default is None.
+  `besides` says which values are accepted that are none of the choices; `identity` is False for
+  settings that cannot change what a run computes; `optional` is the type of a setting whose default
+  is None.
   """
   metadata = {
     'help': help,
     'group': group,
     'choices': choices,
+    'besides': besides,
     'valid': valid,
     'domain': domain,
     'identity': identity,

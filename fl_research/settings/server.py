@@ -15,11 +15,14 @@ class Server:
   """Settings of the server."""
 
   server_optimizer: str = _setting(
-    'sgd', "optimiser of the server's step", choices=lambda: optimizers.OPTIMIZERS
+    '',
+    "optimiser of the server's step (default sgd; adam for the factorization model)",
+    choices=lambda: optimizers.OPTIMIZERS,
   )
   server_learning_rate: Optional[float] = _setting(
     None,
-    'its learning rate (default 1; for some algorithms another, see docs/methods.md)',
+    'its learning rate (default 1; for some algorithms another, see docs/methods.md; 0.1 for the '
+    'factorization model)',
     optional=float,
     **domains.FROM_0,
   )

@@ -35,6 +35,12 @@ def check(settings: Settings) -> None:
       f'--target_epsilon={settings.target_epsilon}: not with --dp_noise_multiplier, which it '
       'solves for'
     )
+  if settings.class_weighting != 'none':
+    raise UsageError(
+      f'--class_weighting={settings.class_weighting}: not with {_asked_by(settings)}, as the '
+      "counts of the clients' classes that it needs are exact, which epsilon does not cover; "
+      'accepted is none'
+    )
   _check_clipping(settings)
   _check_noise(settings)
   _check_withheld(settings)

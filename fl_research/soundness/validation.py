@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import Any
 
-from fl_research import aggregation, registry, tasks
+from fl_research import aggregation, models, registry, tasks
 from fl_research import settings as settings_lib
 from fl_research.population import attacks
 from fl_research.registry import UsageError
@@ -16,14 +16,18 @@ from fl_research.settings import Settings
 from fl_research.soundness import chains, privacy
 
 
-def validate(settings: Settings) -> None:
+def validate(settings: Settings, data_are_there: bool = False) -> None:
   """Checks all that can be checked before any data are read.
+
+  Args:
+    settings: what to check.
+    data_are_there: whether a Python program brings the data, so that no task need name them.
 
   Raises:
     UsageError: one line that names the first flag that is wrong, and what it accepts.
   """
   check_fields(settings)
-  if not settings.task:
+  if not settings.task and not data_are_there:
     raise UsageError(f'--task: must be given; accepted are {", ".join(tasks.NAMES)}')
   name = settings.experiment_name
   if not name.isprintable() or '/' in name or name in ('', '.', '..'):
@@ -49,7 +53,8 @@ def check_fields(settings: Settings) -> None:
 
 def _check_field(field: dataclasses.Field, value: Any) -> None:
   metadata = field.metadata
-  if metadata['choices'] and value != field.default:
+  besides = metadata['besides'] or (lambda value: False)
+  if metadata['choices'] and value != field.default and not besides(value):
     registry.lookup(field.name, value, dict.fromkeys(metadata['choices']()))
   if value is not None and metadata['valid'] and not metadata['valid'](value):
     raise UsageError(f'--{field.name}={value}: accepted is {metadata["domain"]}')
@@ -90,7 +95,10 @@ def _check_requirements(settings: Settings) -> None:
   """What the chosen entries of the registries ask of other settings."""
   for choice in settings_lib.chosen_entries(settings):
     for requirement in choice.entry.requires:
-      requirement.check(choice.setting, choice.name, getattr(settings, requirement.setting))
+      given = getattr(settings, requirement.setting)
+      if requirement.setting in settings_lib.LEFT_OPEN and given in (None, ''):
+        continue  # it then means what fits
+      requirement.check(choice.setting, choice.name, given)
 
 
 def _check_attackers(settings: Settings) -> None:
@@ -166,6 +174,11 @@ def _check_together(settings: Settings) -> None:
     raise UsageError(
       f'--patience={settings.patience}: needs --target_metric, a column of metrics.csv'
     )
+  if settings.initializer and models.is_own(settings.model):
+    raise UsageError(
+      f'--initializer={settings.initializer}: not with a model of your own, which says how its '
+      'weights begin; leave it out'
+    )
   _check_server_examples(settings)
   if settings.clients_per_round is not None:
     own = settings.hyperparameters_of(settings.aggregator)
@@ -185,10 +198,10 @@ def check_own_data(settings: Settings) -> None:
   """
   table = tasks.TASKS
   entry = tasks.get_task(settings.task)
-  for name in dict.fromkeys(n for task in table.values() for n in (*task.reads, *task.may_read)):
+  for name in dict.fromkeys(name for task in table.values() for name in task.reads):
     given = getattr(settings, name)
-    if name in entry.reads and not given:
+    if name in entry.needs and not given:
       raise UsageError(f'--{name}: must be given for --task={settings.task}')
-    if given and name not in (*entry.reads, *entry.may_read):
-      readers = [task for task, e in table.items() if name in (*e.reads, *e.may_read)]
+    if given and name not in entry.reads:
+      readers = [task for task, each in table.items() if name in each.reads]
       raise UsageError(f'--{name}={given}: only read with --task={" or ".join(readers)}')

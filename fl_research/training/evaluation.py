@@ -38,6 +38,7 @@ def build_evaluation(
   context_type: tff.Type,
   predictor_of: Callable[[Any], method_lib.Predictor],
   class_scores: bool = False,
+  answers: bool = False,
 ) -> tuple[tff.Computation, list[str]]:
   """The computation of the module's docstring, and the names of its k columns.
 
@@ -46,6 +47,7 @@ def build_evaluation(
     context_type: C.
     predictor_of: from a C to what predicts.
     class_scores: whether the columns hold the probability of every class as well.
+    answers: whether they hold the model's raw outputs instead, a column each.
   """
   x, y = model.input_spec
   tensor = lambda spec: tff.TensorType(spec.dtype.as_numpy_dtype, spec.shape)
@@ -55,8 +57,11 @@ def build_evaluation(
   @tff.tensorflow.computation(context_type, slice_type)
   def columns_of(context, examples):
     output = predictor_of(context)(examples['x'])
-    columns = model.example_metrics(output, examples['y'])
-    if class_scores:
+    if answers:
+      columns = objectives.raw_outputs(output)
+    else:
+      columns = model.example_metrics(output, examples['y'])
+    if class_scores and not answers:
       columns.update(objectives.class_scores(output))
     names[:] = list(columns)
     rows = examples['first_row'] + tf.range(tf.shape(examples['x'])[0])
@@ -93,14 +98,15 @@ class Evaluator:
   Args:
     model: the model.
     class_scores: whether the columns hold the probability of every class as well.
+    answers: whether they hold the model's raw outputs instead.
   """
 
-  def __init__(self, model: model_lib.Model, class_scores: bool = False):
+  def __init__(self, model: model_lib.Model, class_scores: bool = False, answers: bool = False):
     self.class_scores = class_scores
     weights = [tff.TensorType(w.dtype, w.shape) for w in model.initial_weights[0]]
     predict = lambda weights: lambda x: model.predict_on_batch((tuple(weights), ()), x, False)
     self._evaluator = _SliceEvaluator(
-      build_evaluation(model, tff.to_type(weights), predict, class_scores)
+      build_evaluation(model, tff.to_type(weights), predict, class_scores, answers)
     )
 
   def columns(self, weights: Sequence[Any], examples: 'ExampleSet') -> dict[str, np.ndarray]:
@@ -119,10 +125,15 @@ class PersonalEvaluator:
     process: the method.
     clients: the training clients, whose examples a predictor may look at.
     settings: the run's; gives batches and seed.
+    answers: whether the columns hold what they predict, raw, and not how good it is.
   """
 
   def __init__(
-    self, process: process_lib.FederatedProcess, clients: federated_data.Clients, settings: Settings
+    self,
+    process: process_lib.FederatedProcess,
+    clients: federated_data.Clients,
+    settings: Settings,
+    answers: bool = False,
   ):
     self._process = process
     self._clients = clients
@@ -140,7 +151,9 @@ class PersonalEvaluator:
       return process.method.predictor(server_half.server_of(person['server']), client)
 
     self._evaluator = _SliceEvaluator(
-      build_evaluation(model, tff.to_type(person_type), predictor_of, settings.evaluate_auc)
+      build_evaluation(
+        model, tff.to_type(person_type), predictor_of, settings.evaluate_auc, answers
+      )
     )
 
   def at(self, state: Any, client_states: Optional[process_lib.ClientStates]) -> PersonalColumns:
@@ -170,10 +183,15 @@ class PersonalEvaluator:
 
 
 def personal_evaluator(
-  process: process_lib.FederatedProcess, clients: federated_data.Clients, settings: Settings
+  process: process_lib.FederatedProcess,
+  clients: federated_data.Clients,
+  settings: Settings,
+  answers: bool = False,
 ) -> Optional[PersonalEvaluator]:
   """For methods whose clients predict differently; None for all others."""
-  return PersonalEvaluator(process, clients, settings) if process.method.personal else None
+  if not process.method.personal:
+    return None
+  return PersonalEvaluator(process, clients, settings, answers)
 
 
 class ExampleSet:

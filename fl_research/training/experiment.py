@@ -22,6 +22,8 @@ from fl_research import (
 )
 from fl_research.aggregation import compression
 from fl_research.aggregation import sums as sums_lib
+from fl_research.datasets import files
+from fl_research.models.specification import ModelSpec
 from fl_research.optimizers import schedules
 from fl_research.population import attackers, attacks, cohorts, devices, participation
 from fl_research.population.attacks import attack as attack_lib
@@ -34,6 +36,7 @@ from fl_research.training import (
   checkpoints,
   client_states,
   evaluation,
+  final_answers,
   fine_tuning,
   learning_curve,
   model_evaluation,
@@ -41,6 +44,7 @@ from fl_research.training import (
   personal_evaluation,
   run_data,
   run_folder,
+  stored_data,
   tables,
   tensorboard,
   terminal,
@@ -61,6 +65,7 @@ class Outcome:
     reason: why it ended before the last round; empty when it did not.
     seconds: time this session took.
     diverged: whether it ended because no client sent a finite update any more.
+    answers: what the final model answers, class by class.
   """
 
   folder: run_folder.RunFolder
@@ -68,12 +73,14 @@ class Outcome:
   reason: str
   seconds: float
   diverged: bool = False
+  answers: final_answers.FinalAnswers = final_answers.NONE
 
 
-def build_model(settings: Settings, data: run_data.RunData):
-  """The model that the settings name."""
-  name = run_data.model_name(settings, data.spec)
-  return models.build(name, data.spec, settings.seed, settings.initializer)
+def build_model(settings: Settings, spec: ModelSpec):
+  """The model that the settings name, for data of this specification."""
+  name = run_data.model_name(settings, spec)
+  own = (settings.initializer, settings.initial_model, settings.freeze)
+  return models.build(name, spec, settings.seed, *own)
 
 
 def build_process(
@@ -89,7 +96,7 @@ def build_process(
     settings.client_weight_decay,
   )
   server_optimizer = optimizers.build(
-    settings.server_optimizer, settings.server_rate, settings.hyperparameters_of('server')
+    settings.server_step, settings.server_rate, settings.hyperparameters_of('server')
   )
   process = composition.build_process(
     Parts(
@@ -253,6 +260,55 @@ def set_runtime(settings: Settings, jit: str):
   )
 
 
+@dataclasses.dataclass(frozen=True)
+class Built:
+  """All that a run is made of, before anything is written.
+
+  Attributes:
+    settings: the settings, with what the data decide where they leave it open.
+    context: the runtime, which is that of this thread now.
+    data, model, process, loop: what trains on what.
+    evaluation: how the model is evaluated.
+    guarantee: the differential privacy; None without any.
+  """
+
+  settings: Settings
+  context: Any
+  data: run_data.RunData
+  model: Any
+  process: process_lib.FederatedProcess
+  loop: loop_lib.Loop
+  evaluation: model_evaluation.ModelEvaluation
+  guarantee: Optional[guarantee_lib.Guarantee]
+
+
+def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Built:
+  """Builds what the settings name, on these data or, when None, on those that they name.
+
+  Raises:
+    UsageError: one line; something does not fit.
+  """
+  context = set_runtime(settings, jit)
+  data = data or run_data.load(settings)
+  settings = data.decide(settings)
+  model = build_model(settings, data.spec)
+  process = build_process(settings, model, data)
+  plans = build_participation(settings, data, process)
+  scored = build_evaluation(settings, process, data)
+  tested = scored.headline == personal_evaluation.PERSONAL
+  if process.method.personal and not (tested or settings.withholds):
+    terminal.note(
+      'no client that trains is tested on examples of its own, so nothing says how good its model '
+      'is to it; --own_test_fraction gives it some (and --max_evaluation_clients above 0 tests it)'
+    )
+  guarantee = build_guarantee(settings, data)
+  loop = loop_lib.Loop(
+    settings, process, data, plans, scored, guarantee.columns() if guarantee else None
+  )
+  _check_target(settings, loop)
+  return Built(settings, context, data, model, process, loop, scored, guarantee)
+
+
 def run(
   settings: Settings, interrupted: Callable[[], str], data: Optional[run_data.RunData] = None
 ) -> Outcome:
@@ -270,26 +326,15 @@ def run(
   begin = time.monotonic()
   folder = run_folder.RunFolder(settings)
   folder.check()
-  context = set_runtime(settings, _jit(settings, folder))
-  data = data or run_data.load(settings)
-  model = build_model(settings, data)
-  process = build_process(settings, model, data)
-  plans = build_participation(settings, data, process)
-  scored = build_evaluation(settings, process, data)
-  tested = scored.headline == personal_evaluation.PERSONAL
-  if process.method.personal and not (tested or settings.withholds):
-    terminal.note(
-      'no client that trains is tested on examples of its own, so nothing says how good its model '
-      'is to it; --own_test_fraction gives it some (and --max_evaluation_clients above 0 tests it)'
-    )
-  guarantee = build_guarantee(settings, data)
-  loop = loop_lib.Loop(
-    settings, process, data, plans, scored, guarantee.columns() if guarantee else None
-  )
-  _check_target(settings, loop)
+  built = build(settings, data, _jit(settings, folder))
+  context, data, model, process = built.context, built.data, built.model, built.process
+  guarantee, loop, scored = built.guarantee, built.loop, built.evaluation
+  settings = built.settings
   facts = {'sources': data.sources, 'passport': data.passport, 'parameters': model.num_parameters}
   resolved = {
+    'model': settings.model,
     'client_weighting': settings.weighting,
+    'server_optimizer': settings.server_step,
     'server_learning_rate': settings.server_rate,
     'clients_per_round': data.cohort_size,
   }
@@ -299,14 +344,24 @@ def run(
     facts['privacy'] = guarantee.facts()
     resolved.update(guarantee.resolved())
   folder.start(facts, resolved)
+  stored_data.save(folder.path, data)
   if guarantee is not None:
     terminal.note(guarantee.words())
   with contextlib.closing(folder):
     remember = lambda: folder.finish({'runtime': context.report()})
-    progress = _train(settings, folder, process, data, loop, interrupted, remember, guarantee)
+
+    def describe(progress: loop_lib.Progress) -> final_answers.FinalAnswers:
+      weights, state = process.model_weights(progress.state), progress.state
+      at_the_end = (weights, state, progress.client_states)
+      return final_answers.save(folder.path, settings, process, data, scored, *at_the_end)
+
+    progress, answers = _train(
+      settings, folder, process, data, loop, interrupted, remember, describe, guarantee
+    )
     for name, weights in process.models(progress.state).items():
       _save_model(folder, name, model, weights)
-    learning_curve.save(folder.metrics, folder.path / 'learning_curve.png', data.problem)
+    score = metrics.primary(data.problem, data.num_classes)
+    learning_curve.save(folder.metrics, folder.path / 'learning_curve.png', score)
     folder.finish(
       {
         'finished': loop.ended(progress),
@@ -323,6 +378,7 @@ def run(
     reason,
     time.monotonic() - begin,
     loop.diverged(progress),
+    answers,
   )
 
 
@@ -351,11 +407,13 @@ def _train(
   loop: loop_lib.Loop,
   interrupted: Callable[[], str],
   remember: Callable[[], None],
+  describe: Callable[[loop_lib.Progress], final_answers.FinalAnswers],
   guarantee: Optional[guarantee_lib.Guarantee],
-) -> loop_lib.Progress:
+) -> tuple[loop_lib.Progress, final_answers.FinalAnswers]:
   """Runs the loop from where the folder stands, everything it tells going to the folder.
 
-  `remember` is called before each checkpoint; `guarantee` hears of rounds that are made again.
+  `remember` is called before each checkpoint, `describe` at the end, when clients' states can still
+  be read; `guarantee` hears of rounds that are made again.
   """
   states = client_states.build(process, folder.checkpoints)
   store = checkpoints.CheckpointStore(folder.checkpoints, settings.checkpoints_to_keep, states)
@@ -377,7 +435,7 @@ def _train(
       'and count twice in epsilon'
     )
   bar = terminal.ProgressBar(
-    settings.total_rounds, max(last_round, 0), metrics.PRIMARY[data.problem]
+    settings.total_rounds, max(last_round, 0), metrics.primary(data.problem, data.num_classes)
   )
   observers: list[observer.Observer] = [_Tables(folder, last_round, settings.clients_csv)]
   with contextlib.ExitStack() as stack:
@@ -387,7 +445,8 @@ def _train(
       observers.append(stack.enter_context(contextlib.closing(board)))
     observers += [stack.enter_context(bar), terminal.Complaints()]
     loop.run(progress, [*observers, _Saver(store, remember), _Pauses(interrupted)])
-  return progress
+    answers = describe(progress)
+  return progress, answers
 
 
 class _Tables(observer.Observer):
@@ -431,8 +490,13 @@ class _Pauses(observer.Observer):
 def _save_model(folder: run_folder.RunFolder, name: str, model, weights) -> None:
   """Saves a final model as arrays by name, and as a Keras file."""
   buffer = io.BytesIO()
-  np.savez(buffer, **dict(zip(model.weight_names, weights)))
+  np.savez(buffer, **model.named_weights(weights))
   atomic_files.write_atomically(folder.path / f'{name}.npz', buffer.getvalue())
   temporary = folder.path / f'{name}.tmp.keras'
-  model.keras_model((weights, ())).save(temporary)
+  try:
+    model.keras_model((weights, ())).save(temporary)
+  except (NotImplementedError, TypeError) as error:
+    # Of users' own models and layers, some cannot be written.
+    terminal.note(f'{folder.path}: no {name}.keras, only {name}.npz ({files.one_line(error)})')
+    return
   atomic_files.rename(temporary, folder.path / f'{name}.keras')

@@ -10,8 +10,6 @@ matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 import pandas as pd
 
-from fl_research import metrics
-from fl_research.datasets.federated_data import Problem
 from fl_research.training import atomic_files
 
 # Okabe and Ito's blue, vermilion and green, told apart by all readers, and by line style in print.
@@ -23,16 +21,16 @@ _STYLES = {
 }
 
 
-def save(metrics_csv: pathlib.Path, picture: pathlib.Path, problem: Problem) -> None:
+def save(metrics_csv: pathlib.Path, picture: pathlib.Path, score: str) -> None:
   """Draws metrics.csv of one run.
 
   Args:
     metrics_csv: the CSV.
     picture: the PNG to write.
-    problem: what is predicted, which says what is drawn beside the loss.
+    score: the metric that is drawn beside the loss.
   """
   table = pd.read_csv(metrics_csv)
-  names = list(dict.fromkeys(('loss', metrics.PRIMARY[problem])))
+  names = list(dict.fromkeys(('loss', score)))
   if 'personal/loss' in table:
     table = table.drop(columns=[f'eval/{name}' for name in names])
   figure, panels = plt.subplots(1, len(names), figsize=(5 * len(names), 3.6), squeeze=False)

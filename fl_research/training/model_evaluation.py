@@ -128,7 +128,7 @@ class ModelEvaluation:
 
   def _distributed(self) -> list[str]:
     """The metrics whose distribution over clients is reported."""
-    return metrics.distributed(self._data.problem)
+    return metrics.distributed(self._data.problem, self._data.num_classes)
 
   def evaluate(
     self, weights: Sequence[Any], personal: Optional[evaluation_lib.PersonalColumns] = None
@@ -255,6 +255,34 @@ class ModelEvaluation:
     }
     return self._row(f'{phase}_clients', {**values, **(further or {})})
 
+  def answers(
+    self, evaluator: evaluation_lib.Evaluator, weights: Sequence[Any]
+  ) -> Optional[tuple[np.ndarray, np.ndarray]]:
+    """The global model's outputs [n, k] on the central test set, and the labels.
+
+    Args:
+      evaluator: one that gives answers.
+      weights: the global model.
+    """
+    test = self._test or self._by_client
+    assert test is not None
+    return _joined(evaluator.columns(weights, test)), test.labels
+
+  def own_answers(
+    self, personal: evaluation_lib.PersonalColumns
+  ) -> Optional[tuple[np.ndarray, np.ndarray]]:
+    """What clients' own models put out on their own test examples [n, k], and the labels.
+
+    Args:
+      personal: gives each client's answers.
+
+    Returns:
+      None where no client that trains has test examples.
+    """
+    if self._test_clients is None or self._by_client is None:
+      return None
+    return _joined(self._on_own_examples(personal, self._test_clients)), self._by_client.labels
+
 
 class NoEvaluation(ModelEvaluation):
   """Where nothing may be evaluated."""
@@ -267,6 +295,17 @@ class NoEvaluation(ModelEvaluation):
 
   def evaluate(self, weights, personal=None):
     return {}, []
+
+  def answers(self, evaluator, weights):
+    return None
+
+  def own_answers(self, personal):
+    return None
+
+
+def _joined(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+  """Columns side by side."""
+  return np.stack(list(columns.values()), axis=1)
 
 
 def _with_examples(clients: Optional[Clients]) -> Optional[Clients]:

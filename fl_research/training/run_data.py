@@ -1,5 +1,6 @@
 """The data of one run: who trains on what, who is evaluated on what."""
 
+from collections.abc import Mapping
 import dataclasses
 from typing import Any, Optional
 
@@ -7,7 +8,15 @@ import numpy as np
 
 from fl_research import aggregation, metrics, models, random_streams, registry, tasks
 from fl_research import settings as settings_lib
-from fl_research.datasets import federated_data, files, partition, passport, relabelled, splits
+from fl_research.datasets import (
+  class_weights,
+  federated_data,
+  files,
+  partition,
+  passport,
+  relabelled,
+  splits,
+)
 from fl_research.datasets.federated_data import (
   Clients,
   ContiguousClients,
@@ -15,6 +24,7 @@ from fl_research.datasets.federated_data import (
   PooledData,
   Problem,
 )
+from fl_research.models import own as own_models
 from fl_research.models.specification import ModelSpec
 from fl_research.population import cohorts
 from fl_research.registry import UsageError
@@ -42,10 +52,13 @@ class RunData:
     availability: who can be drawn when; None where always everybody can.
     problem, num_classes: what is predicted.
     spec: what a model must accept.
-    sources: checksums of the files read.
+    model: the model's name, which the data decide where the settings do not.
+    sources: checksums of the files read, those of the model's too.
     passport: measures of how unequal the training clients are.
     tests_clients: whether the central test examples are clients' own, and not only dealt out to
       them.
+    class_names: names of the classes or tags; empty without names.
+    preprocessing: what was done to the values of the user's own files.
   """
 
   train: Clients
@@ -58,9 +71,16 @@ class RunData:
   problem: federated_data.Problem
   num_classes: int
   spec: ModelSpec
+  model: str
   sources: dict[str, str]
   passport: passport.Passport
   tests_clients: bool = False
+  class_names: tuple[str, ...] = ()
+  preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+  def decide(self, settings: Settings) -> Settings:
+    """The settings, with what the data decide where they leave it open."""
+    return dataclasses.replace(settings, model=self.model)
 
 
 def load(settings: Settings) -> RunData:
@@ -71,7 +91,12 @@ def load(settings: Settings) -> RunData:
   Raises:
     UsageError: one line naming the flag or file.
   """
-  data = tasks.load(settings.task, options(settings))
+  return of(tasks.load(settings.task, options(settings)), settings)
+
+
+def of(data: tasks.Data, settings: Settings) -> RunData:
+  """Deals out data that are there already, and checks the settings against them; see `load`."""
+  model_sources = own_models.sources(settings.model, settings.initial_model)
   _check_auc(data, settings)
   _check_target(data, settings)
   clients = _rename_labels(_test_on_own(_deal_out(data, settings), settings), settings)
@@ -79,8 +104,13 @@ def load(settings: Settings) -> RunData:
   passport_of_split = passport.passport(train, data.problem)
   if settings.centralized:
     train = _one_client(train)
-  model = model_name(settings, ModelSpec.from_data(data))
-  spec = ModelSpec.from_data(data, settings.hyperparameters_of(model))
+  spec = ModelSpec.from_data(data)
+  model = model_name(settings, spec)
+  spec = dataclasses.replace(
+    spec,
+    hyperparameters=settings.hyperparameters_of(model),
+    class_weights=_class_weights(train, data, settings),
+  )
   models.check(model, spec)
   cohort_size = _cohort_size(train, settings)
   own = settings.hyperparameters_of(settings.aggregator)
@@ -97,9 +127,12 @@ def load(settings: Settings) -> RunData:
     problem=data.problem,
     num_classes=data.num_classes,
     spec=spec,
-    sources=dict(data.sources),
+    model=model,
+    sources={**data.sources, **model_sources},
     passport=passport_of_split,
     tests_clients=bool(settings.own_test_fraction) or _keeps_clients(data, settings),
+    class_names=tuple(data.class_names),
+    preprocessing=data.preprocessing,
   )
 
 
@@ -110,9 +143,8 @@ def _keeps_clients(data: tasks.Data, settings: Settings) -> bool:
 
 
 def model_name(settings: Settings, spec: ModelSpec) -> str:
-  """The model that the settings name, or else the task's own or the one usual for the data."""
-  own = settings.model or tasks.get_task(settings.task).default_model
-  return own or models.usual(spec)
+  """The model that the settings name, or else the one usual for the data."""
+  return settings.model_name or models.usual(spec)
 
 
 def options(settings: Settings) -> federated_data.DatasetOptions:
@@ -125,6 +157,12 @@ def options(settings: Settings) -> federated_data.DatasetOptions:
     data_file=settings.data_file or None,
     client_column=settings.client_column or None,
     label_column=settings.label_column or None,
+    columns=settings.columns or None,
+    separator=settings.separator or None,
+    decimal=settings.decimal or None,
+    encoding=settings.encoding or None,
+    header=settings.header or None,
+    partition=settings.partition or None,
     alpha=settings.synthetic_alpha,
     beta=settings.synthetic_beta,
     num_clients=settings.num_clients or defaults.num_clients,
@@ -237,6 +275,18 @@ def _check_auc(data: tasks.Data, settings: Settings) -> None:
       f'--evaluate_auc=true: only read for more than two classes, and {settings.task} is a '
       f'{data.problem.value} problem{always}'
     )
+
+
+def _class_weights(train: Clients, data: tasks.Data, settings: Settings) -> Optional[np.ndarray]:
+  """What examples count in training by their class; None where all count the same."""
+  if settings.class_weighting == 'none':
+    return None
+  if data.problem not in class_weights.WEIGHTED:
+    raise UsageError(
+      f'--class_weighting={settings.class_weighting}: {settings.task} has no classes to weight '
+      f'(it is a {data.problem.value} problem); accepted is none'
+    )
+  return class_weights.balanced(train, data.problem, data.num_classes)
 
 
 def _hold_out(clients: Clients, settings: Settings) -> tuple[Clients, Optional[Clients]]:

@@ -3,6 +3,7 @@
 <output_dir>/<experiment_name>/
   metrics.csv  clients.csv  hparams.csv  manifest.json
   checkpoints/  logdir/  model.npz  model.keras  learning_curve.png
+  classes.csv  confusion.csv  confusion.png  of classes;  numbers.csv  of several numbers
   run.lock  while a process is at work in it
 """
 
@@ -211,16 +212,22 @@ class RunFolder:
     Raises:
       UsageError: they have changed; what and how.
     """
-    flag = 'data_file' if self._settings.data_file else 'data_dir'
     before = self.manifest()
     for fact in ('sources', 'passport'):
       old, new = before.get(fact), json.loads(json.dumps(facts[fact]))
       if old is not None and old != new:
         changed = next(key for key in {**old, **new} if old.get(key) != new.get(key))
+        flag, what = self._flag_of(changed)
         raise UsageError(
-          f'--{flag}={getattr(self._settings, flag)}: not the data that the run in {self.path} was '
-          f'started with ({changed} was {old.get(changed)}, is {new.get(changed)})'
+          f'--{flag}={getattr(self._settings, flag)}: not the {what} that the run in {self.path} '
+          f'was started with ({changed} was {old.get(changed)}, is {new.get(changed)})'
         )
+
+  def _flag_of(self, changed: str) -> tuple[str, str]:
+    """The flag that names a source, and what that is."""
+    if changed in ('model', 'initial_model'):
+      return changed, 'file'
+    return 'data_file' if self._settings.data_file else 'data_dir', 'data'
 
   def finish(self, facts: Mapping[str, Any]) -> None:
     """Adds facts to the manifest; `finished` among them marks the run as complete."""

@@ -2,16 +2,30 @@
 
 from fl_research.training import experiment, reevaluation, terminal
 
+_WHOSE = {
+  'personal': "the headline: each client's own model on its own test examples",
+  'eval': "clients' own models on everybody's test examples, which they are not for",
+  'eval_clients': 'as the headline, every client counting the same',
+  'global': 'the global model on all test examples',
+  'global_clients': "the global model on each client's own, every client counting the same",
+}
+"""What the columns of methods with personal models say, by what stands before the `/`."""
+
 
 def print_reevaluation(found: reevaluation.Reevaluation) -> None:
   """Prints the figures of a model that was evaluated again, and where they are."""
   figures = {'round': str(found.row['round'])}
+  personal = any(name.startswith('personal/') for name in found.row)
   for name, value in found.row.items():
+    phase = name.partition('/')[0]
+    if personal and phase in _WHOSE:
+      figures.setdefault(f'{phase}/…', _WHOSE[phase])
     if name != 'round' and value is not None:
       figures[name] = f'{value:.4f}'
-  for path in found.files:
-    figures[path.stem.replace('_', ' ')] = str(path)
-  terminal.print_summary(found.files[0].parent.name, figures)
+  figures.update(found.answers.figures)
+  for path in (*found.files, *found.answers.files):
+    figures[path.name.replace('_', ' ')] = str(path)
+  terminal.print_summary(found.files[0].parent.name, figures, found.answers.complaint)
 
 
 def print_outcome(outcome: experiment.Outcome) -> None:
@@ -26,6 +40,7 @@ def print_outcome(outcome: experiment.Outcome) -> None:
       figures[name] = f'{float(value):.4f}'
     if name.startswith('privacy/') and value:
       figures[name] = f'{float(value):.4g}'
+  figures.update(outcome.answers.figures)
   for name in ('bytes_up', 'bytes_down'):
     if row.get(name):
       figures[f'{name} per round'] = f'{int(row[name]):,}'
@@ -33,6 +48,8 @@ def print_outcome(outcome: experiment.Outcome) -> None:
   path = outcome.folder.path
   figures['metrics'] = str(outcome.folder.metrics)
   figures['learning curve'] = str(path / 'learning_curve.png')
+  for file in outcome.answers.files:
+    figures[file.stem] = f'{figures[file.stem]}, {file}' if file.stem in figures else str(file)
   figures['model'] = f'{path / "model.npz"}, {path / "model.keras"}'
   title = path.name + (f' ({outcome.reason})' if outcome.reason else '')
-  terminal.print_summary(title, figures)
+  terminal.print_summary(title, figures, outcome.answers.complaint)

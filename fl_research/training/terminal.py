@@ -86,8 +86,8 @@ def note(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def print_summary(title: str, rows: Mapping[str, str]) -> None:
-  """Prints a two-column table to stdout."""
+def print_summary(title: str, rows: Mapping[str, str], complaint: str = '') -> None:
+  """Prints a two-column table to stdout, and below it a line that must be seen."""
   table = rich.table.Table(title=title, show_header=False, title_justify='left')
   for name, value in rows.items():
     table.add_row(name, value)
@@ -96,3 +96,5 @@ def print_summary(title: str, rows: Mapping[str, str]) -> None:
   with console.capture() as captured:
     console.print(table)
   print(captured.get(), end='')
+  if complaint:
+    print(complaint)

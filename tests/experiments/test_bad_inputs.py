@@ -25,7 +25,6 @@ PROJECT = pathlib.Path(__file__).parents[2]
 # folder with the files that `files` makes.
 FLAGS = {
   # Names.
-  '': '--task: must be given; accepted are celeba',
   '--task=minst': '--task=minst: unknown (did you mean mnist?); accepted are celeba',
   '--task=digits --model=sofmax': '--model=sofmax: unknown (did you mean softmax?); accepted are 2',
   '--task=digits --algorithm=fedavgg': '--algorithm=fedavgg: unknown (did you mean fedavg?)',
@@ -57,7 +56,7 @@ FLAGS = {
   '--task=digits --num_clients=0': '--num_clients=0: accepted is an integer of at least 1',
   # The command line itself.
   '--task=digits --total_round=5': '--total_round: there is no such flag; did you mean --total_r',
-  '--task=digits --qqq=5': '--qqq: there is no such flag; --help lists all flags',
+  '--task=digits --qqq=5': '--qqq: there is no such flag; --help=all lists all flags',
   '--task=digits --seed': '--seed=--output_dir={results}: accepted is an integer',
   '--task=digits --centralized=maybe': '--centralized=maybe: accepted is true or false',
   '--task=digits rounds=5': 'rounds=5: arguments without --',
@@ -153,15 +152,16 @@ def snapshot(folder):
   return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob('*')}
 
 
-def complaint(main, arguments, capfd):
-  """The line on stderr; asserts that it is one and that the exit code is 2."""
+def complaint(main, arguments, capfd, notes=0):
+  """The line on stderr, below so many notes; asserts that it is one and that the exit code is 2."""
   capfd.readouterr()
   code = command_line.run(main, ['train.py', *arguments])
   out, err = capfd.readouterr()
   assert code == 2, err
   assert out == ''
-  assert err.count('\n') == 1 and err.startswith('train.py: '), err
-  return err
+  *noted, line = err.splitlines()
+  assert len(noted) == notes and line.startswith('train.py: ') and err.endswith('\n'), err
+  return line
 
 
 @pytest.mark.parametrize('flags', FLAGS)
@@ -275,7 +275,7 @@ def test_data_that_have_changed(tmp_path, capfd):
   manifest.write_text(json.dumps({**json.loads(manifest.read_text()), 'finished': False}))
   table.write_text('\n'.join(['c,x,y', *rows, 'a,3,1']))
   before = snapshot(tmp_path)
-  line = complaint(train.main, arguments, capfd)
+  line = complaint(train.main, arguments, capfd, notes=1)
   assert f'--data_file={table}: not the data that the run in {manifest.parent} was start' in line
   assert snapshot(tmp_path) == before
 

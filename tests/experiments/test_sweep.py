@@ -237,7 +237,7 @@ def test_jobs_are_submitted_to_slurm(folder, capfd, monkeypatch):
 
 
 def test_help(capsys):
-  assert command_line.run(sweep.main, ['sweep.py', '--help']) == 0
+  assert command_line.run(sweep.main, ['sweep.py', '--help=all']) == 0
   out = capsys.readouterr().out
   assert '--allow_test_target' in out and '--client_learning_rate' in out
 

@@ -1,6 +1,8 @@
 """Loss and metrics against the same in NumPy."""
 
 import fl_research.environment  # noqa: F401, I001  before TensorFlow
+import math
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -63,6 +65,12 @@ def test_multilabel():
   hits = [y[i, np.argsort(-z[i])[:5]].sum() for i in range(5)]
   np.testing.assert_array_equal(columns['recall_at_5'], hits)
   np.testing.assert_array_equal(columns['positives'], y.sum(1))
+  np.testing.assert_allclose(columns['accuracy'], ((z > 0) == y).mean(1), rtol=1e-6)
+
+
+def test_few_tags_have_no_recall_among_five():
+  columns = columns_of(Problem.MULTILABEL, floats(4, 5), np.ones((4, 5), np.float32))
+  assert list(columns) == ['num', 'loss', 'accuracy']
 
 
 def test_multilabel_recall_is_that_of_keras():
@@ -89,6 +97,63 @@ def test_regression():
   z, y = floats(5, 1), floats(5)
   columns = columns_of(Problem.REGRESSION, z, y)
   np.testing.assert_allclose(columns['loss'], (z[:, 0] - y) ** 2, rtol=1e-6)
+  np.testing.assert_allclose(columns['mae'], np.abs(z[:, 0] - y), rtol=1e-6)
+  assert list(columns) == ['num', 'loss', 'mae']
+
+
+def test_regression_of_several_numbers():
+  z, y = floats(5, 3), floats(5, 3)
+  columns = columns_of(Problem.REGRESSION, z, y)
+  np.testing.assert_allclose(columns['loss'], ((z - y) ** 2).mean(1), rtol=1e-6)
+  np.testing.assert_allclose(columns['mae'], np.abs(z - y).mean(1), rtol=1e-6)
+  np.testing.assert_allclose(columns['error_2'], z[:, 2] - y[:, 2], rtol=1e-6)
+
+
+@pytest.mark.parametrize('shape', [(), (2,)])
+def test_numbers_are_learnt_in_units_of_their_deviation(shape):
+  deviation = np.array([300, 600][: math.prod(shape)], np.float32).reshape(shape)
+  y = 3000 + deviation * floats(6, *shape)
+  z = y.reshape(6, -1) + 90 * floats(6, math.prod(shape))
+  columns = objectives.example_columns(
+    Problem.REGRESSION, tf.constant(z), tf.constant(y), deviation
+  )
+  errors = (z - y.reshape(6, -1)) / deviation.reshape(-1)
+  np.testing.assert_allclose(columns['objective'], (errors**2).mean(1), rtol=1e-5)
+  np.testing.assert_allclose(columns['loss'], ((z - y.reshape(6, -1)) ** 2).mean(1), rtol=1e-5)
+  np.testing.assert_allclose(objectives.mean_loss(columns), (errors**2).mean(), rtol=1e-5)
+
+
+def test_weighted_classes():
+  z, y = floats(6, 3), np.array([0, 1, 2, 2, 1, 2], np.int32)
+  weights = np.array([2.0, 1.0, 0.5], np.float32)
+  columns = objectives.example_columns(
+    Problem.CLASSIFICATION, tf.constant(z), tf.constant(y), class_weights=weights
+  )
+  expected = -weights[y] * log_softmax(z)[np.arange(6), y]
+  np.testing.assert_allclose(columns['objective'], expected, rtol=1e-5)
+  np.testing.assert_allclose(columns['loss'], expected / weights[y], rtol=1e-5)
+  # As Keras has it: the mean divides by the examples and not by their weights.
+  np.testing.assert_allclose(objectives.mean_loss(columns), expected.mean(), rtol=1e-5)
+
+
+def test_weighted_binary():
+  z, y = floats(6, 1), np.array([0, 1, 0, 0, 1, 0], np.int32)
+  weights = np.array([0.75, 1.5], np.float32)
+  columns = objectives.example_columns(
+    Problem.BINARY, tf.constant(z), tf.constant(y), class_weights=weights
+  )
+  np.testing.assert_allclose(columns['objective'], weights[y] * columns['loss'], rtol=1e-6)
+
+
+def test_weighted_tags():
+  z, y = floats(4, 3), RNG.integers(0, 2, (4, 3)).astype(np.float32)
+  weights = np.array([[0.5, 5.0], [1.0, 1.0], [2.0, 0.6]], np.float32)
+  columns = objectives.example_columns(
+    Problem.MULTILABEL, tf.constant(z), tf.constant(y), class_weights=weights
+  )
+  p = 1 / (1 + np.exp(-z))
+  losses = -np.log(np.where(y, p, 1 - p)) * np.where(y, weights[:, 1], weights[:, 0])
+  np.testing.assert_allclose(columns['objective'], losses.mean(1), rtol=1e-5)
 
 
 def test_reconstruction():

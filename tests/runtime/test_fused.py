@@ -3,7 +3,6 @@
 import asyncio
 import collections
 import gc
-import types
 
 import attrs
 import numpy as np
@@ -311,7 +310,26 @@ def test_what_was_compiled_goes_when_nothing_can_call_it(monkeypatch):
     assert _known_functions() - before
     assert (len(context._by_content), len(context._by_identity)) == (2, 0)
     context._by_content.clear()
+    fused.forget()
     assert _known_functions() <= before
+
+
+def test_what_one_runtime_has_compiled_serves_the_next(monkeypatch):
+  compiled = []
+  compile_one = fused.FusedContext._compile
+  record = lambda self, comp, proto: compiled.append(comp) or compile_one(self, comp, proto)
+  monkeypatch.setattr(fused.FusedContext, '_compile', record)
+  fused.forget()
+  kept = [_scaled(2) for _ in range(2)]
+  for chunks, expected in ((1, 2), (1, 2), (2, 4)):
+    with runtime.use_context('fused', chunks) as context:
+      for local, mapped in kept:  # built anew, and so called otherwise inside
+        assert mapped([1.0, 2.0]) == local(3.0) == 6.0
+      assert context.report()['compilations'] == 1
+    assert len(compiled) == expected
+  with runtime.use_context('fused', 1):
+    assert _scaled(3)[0](3.0) == 9.0
+  assert len(compiled) == 5
 
 
 def test_the_state_may_come_as_tensors():
@@ -371,9 +389,8 @@ def test_a_failing_client_is_named(chunks, position):
 
 def test_a_failure_that_does_not_repeat_is_nobodys():
   failure = tf.errors.InternalError(None, None, 'out of luck')
-  inputs = types.SimpleNamespace(count=4, share=[0, 2, 4, 6])
-  fine = types.SimpleNamespace(run=lambda inputs, count: [])
-  error = invocation._client_error(fine, inputs, failure)
+  chunk = invocation.Chunk(0, 0, [0, 2, 4, 6])
+  error = invocation._client_error(lambda chunk, count: [], chunk, failure)
   assert (error.client, str(error)) == (None, 'out of luck')
 
 

@@ -61,7 +61,7 @@ def run_two_rounds(combination):
   """Trains two rounds of a combination; asserts that finite weights have moved."""
   settings = combination.settings()
   data = run_data.load(settings)
-  model = experiment.build_model(settings, data)
+  model = experiment.build_model(settings, data.spec)
   process = experiment.build_process(settings, model, data)
   state = process.initialize()
   before = process.model_weights(state)

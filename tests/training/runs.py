@@ -7,6 +7,10 @@ import pathlib
 import numpy as np
 
 from experiments import command_line, train
+from fl_research import tasks
+from fl_research.datasets.federated_data import ContiguousClients
+from fl_research.settings import Settings
+from fl_research.training import experiment
 
 FLAGS = (
   '--task=digits',
@@ -37,6 +41,19 @@ def settings(folder: pathlib.Path, *flags: str):
   place = (f'--output_dir={folder.parent}', f'--experiment_name={folder.name}')
   command_line.parse(values, ['train.py', *FLAGS, *flags, *place])
   return command_line.to_settings(values)
+
+
+def run_on(data, folder: pathlib.Path, monkeypatch, **changes) -> experiment.Outcome:
+  """A run on data of the test's own, with the default flags but these."""
+  monkeypatch.setattr(tasks, 'load', lambda *_: data)
+  place = {'output_dir': str(folder.parent), 'experiment_name': folder.name}
+  given = {'task': 'tabular', 'rounds_per_evaluation': 10, **place, **changes}
+  return experiment.run(Settings(**given), lambda: '')
+
+
+def clients_of(examples, owner: np.ndarray) -> ContiguousClients:
+  """Examples that are ordered by their owner, 0, 1, …, as clients."""
+  return ContiguousClients(examples, np.concatenate([[0], np.cumsum(np.bincount(owner))]))
 
 
 def rows(path: pathlib.Path) -> list[dict[str, str]]:

@@ -63,7 +63,10 @@ def loss_and_accuracy(weights, examples):
 def test_a_run_leaves_all_its_files(done):
   assert sorted(path.name for path in done.iterdir()) == [
     'checkpoints',
+    'classes.csv',
     'clients.csv',
+    'confusion.csv',
+    'confusion.png',
     'hparams.csv',
     'learning_curve.png',
     'logdir',
@@ -71,6 +74,7 @@ def test_a_run_leaves_all_its_files(done):
     'metrics.csv',
     'model.keras',
     'model.npz',
+    'preprocessing.json',
   ]
   assert len(list((done / 'checkpoints').iterdir())) == 3
   assert (done / 'learning_curve.png').read_bytes().startswith(b'\x89PNG')
@@ -88,7 +92,7 @@ def test_rows_and_columns(done):
 
 
 def test_row_0_is_the_untrained_model(done, data):
-  model = experiment.build_model(runs.settings(done, *SOFTMAX), data)
+  model = experiment.build_model(runs.settings(done, *SOFTMAX), data.spec)
   expected = loss_and_accuracy(model.initial_weights[0], data.test)
   row = runs.rows(done / 'metrics.csv')[0]
   found = [float(row['eval/loss']), float(row['eval/accuracy'])]
@@ -210,8 +214,10 @@ def test_evaluating_again_gives_the_last_row(done, capsys):
   evaluated = runs.rows(done / 'evaluation_clients.csv')
   clients = runs.rows(done / 'clients.csv')
   assert evaluated == [r for r in clients if r['round'] == '6' and r['phase'] != 'train']
-  for name in ('evaluation.csv', 'evaluation_clients.csv'):
-    (done / name).unlink()
+  for name in ('classes.csv', 'confusion.csv', 'confusion.png'):
+    assert (done / f'evaluation_{name}').read_bytes() == before[name]
+  for path in done.glob('evaluation*'):
+    path.unlink()
   assert {p.name: p.read_bytes() for p in done.iterdir() if p.is_file()} == before
 
 
@@ -400,7 +406,7 @@ def test_centralized_is_plain_sgd(tmp_path):
   settings = runs.settings(tmp_path / 'run', *flags)
   data = run_data.load(settings)
   assert len(data.train) == 1
-  initial = experiment.build_model(settings, data).initial_weights[0]
+  initial = experiment.build_model(settings, data.spec).initial_weights[0]
   expected = sgd(initial, data.train, 0, 2, 0.1, 50)
   for found, weights in zip(runs.weights(tmp_path / 'run'), expected, strict=True):
     np.testing.assert_allclose(found, weights, atol=1e-5)
@@ -413,7 +419,7 @@ def test_local_only_is_each_client_alone(tmp_path):
   assert runs.start(folder, *flags) == 0
   settings = runs.settings(folder, *flags)
   data = run_data.load(settings)
-  initial = experiment.build_model(settings, data).initial_weights[0]
+  initial = experiment.build_model(settings, data.spec).initial_weights[0]
   alone = [sgd(initial, data.train, p, 3, 0.1, 50) for p in range(6)]
   row = runs.rows(folder / 'metrics.csv')[-1]
   assert row['cohort_size'] == '6' and row['bytes_up'] == '0'

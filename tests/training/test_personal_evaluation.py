@@ -1,9 +1,12 @@
 """The models that clients have of their own: what is evaluated on whose examples."""
 
 import fl_research.environment  # noqa: F401, I001  before TensorFlow
+import re
+
 import numpy as np
 import pytest
 
+from experiments import command_line, evaluate
 from fl_research import algorithms, runtime
 from fl_research.training import personal_evaluation, run_data, terminal
 from tests.training import runs
@@ -45,6 +48,20 @@ def test_personal_models_are_the_headline_and_few_of_them_see_all_examples(tmp_p
   differs = {name for name in row if row[name] != few[name]}
   assert differs == {'eval/loss', 'eval/accuracy', 'seconds'}
   assert runs.manifest(folders[2])['flags']['max_evaluation_models'] == 2
+
+
+def test_evaluated_again_each_number_says_whose_model_it_is(tmp_path, capsys):
+  folder = tmp_path / 'run'
+  flags = ('--model=softmax', '--algorithm=ditto', '--total_rounds=1')
+  assert runs.start(folder, *flags) == 0
+  capsys.readouterr()
+  assert command_line.run(evaluate.main, ['evaluate.py', f'--run={folder}']) == 0
+  shown = re.findall(r'^│ (\S+) ', capsys.readouterr().out, re.MULTILINE)
+  for phase in ('personal', 'eval', 'eval_clients', 'global', 'global_clients'):
+    first = next(name for name in shown if name.startswith(f'{phase}/'))
+    assert first == f'{phase}/…'
+  again = runs.rows(folder / 'evaluation_classes.csv')
+  assert again == runs.rows(folder / 'classes.csv') and len(again) == 10
 
 
 def test_the_population_is_indexed_once_and_few_models_see_everything(tmp_path):

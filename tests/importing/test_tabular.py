@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fl_research.datasets import tabular
 from fl_research.datasets.federated_data import DatasetOptions, Problem
+from fl_research.importing import roles, tabular
 from fl_research.registry import UsageError
 from tests.datasets import dataset_checks as checks
 
@@ -138,11 +138,12 @@ def test_a_client_of_one_row_only_trains(options):
   assert data.train.sizes.tolist() == [40] + [1] * 10
 
 
-def test_columns_that_tell_nothing_are_dropped_with_a_warning(options, caplog):
+def test_columns_that_tell_nothing_are_left_out_and_named(options, capsys):
   table = patients().assign(country='PL', empty=np.nan)
   data = tabular.load(options(table))
   assert data.train.examples(0)['x'].shape[1] == 7
-  assert [record.getMessage().split(': ')[-1] for record in caplog.records] == ['country, empty']
+  said = capsys.readouterr().err.splitlines()
+  assert 'left out: country (has one value), empty (has no values)' in said
 
 
 def test_types_that_only_parquet_has(options):
@@ -162,14 +163,14 @@ def test_a_hundred_thousand_clients(options, tmp_path):
 
 CHANGES = {
   'no label flag': ({'label_column': None}, ['--label_column is missing']),
-  'no client flag': ({'client_column': None}, ['--client_column is missing']),
+  'no client flag': ({'client_column': None}, ['--client_column is missing', '--partition=iid']),
   'no file flag': ({'data_file': None}, ['--data_file is missing']),
   'label typo': ({'label_column': 'sik'}, ['--label_column=sik', 'did you mean sick?', 'ward']),
   'client typo': ({'client_column': 'Hospital'}, ['--client_column=Hospital', 'hospital?']),
   'far label': ({'label_column': 'qqq'}, ['no such column;', 'hospital, age, pressure, ward']),
   'same column': ({'label_column': 'hospital'}, ['--label_column=hospital', '--client_column']),
   'no file': ({'data_file': 'absent.csv'}, ['--data_file=absent.csv', 'no such file']),
-  'a folder': ({'data_file': os.sep}, [f'--data_file={os.sep}', 'is a folder']),
+  'a folder': ({'data_file': os.sep}, [f'--data_file={os.sep}', 'is a folder without tables']),
 }
 
 
@@ -178,16 +179,6 @@ def test_wrong_flags(options, case):
   changes, parts = CHANGES[case]
   with checks.one_line_error(*parts):
     tabular.load(options(**changes))
-
-
-CONTENTS = {
-  'empty': (b'', 'not readable'),
-  'only a header': (b'hospital,age,sick\n', 'has no rows'),
-  'a picture': (b'\x89PNG\r\n\x1a\n' + bytes(100), 'not readable'),
-  'ragged': (b'hospital,age,sick\na,1,2\na,1,2,3,4\n', 'line 3'),
-  'open quote': (b'hospital,age,sick\na,"1,2\na,1,0\n', 'not readable'),
-  'cut Parquet': (b'PAR1' + bytes(50), 'not readable'),
-}
 
 
 @pytest.mark.parametrize('suffix', ['.csv.gz', '.parquet'])
@@ -209,18 +200,6 @@ def test_damaged_bytes_never_end_in_anything_but_one_line(options, tmp_path, suf
   assert refused > 20
 
 
-@pytest.mark.parametrize('case', CONTENTS)
-def test_unreadable_files(options, case):
-  content, part = CONTENTS[case]
-  with checks.one_line_error('--data_file=', 'patients.csv', part):
-    tabular.load(options(content=content))
-
-
-def test_semicolons_are_told_by_the_columns_found(options):
-  with checks.one_line_error('--client_column=hospital', 'has hospital;age;sick'):
-    tabular.load(options(content=b'hospital;age;sick\na;1;2\n'))
-
-
 def with_value(column, row, value) -> pd.DataFrame:
   table = patients().astype({column: object})
   table.loc[row, column] = value
@@ -232,7 +211,7 @@ TABLES = {
   'client missing': (with_value('hospital', 4, None), ['1 of 60 rows', 'no client', 'row 5']),
   'one label': (patients().assign(sick=1), ['--label_column=sick', 'the same label']),
   'stray text': (with_value('age', 17, 'abc'), ['column age', 'row 18', "'abc'"]),
-  'stray label': (with_value('sick', 17, 'x\ny'), ['--label_column=sick', 'row 18']),
+  'stray label': (with_value('sick', 17, 'x\ny'), ['column sick', 'row 18']),
   'infinite feature': (with_value('age', 3, np.inf), ['column age', 'row 4', 'float32']),
   'infinite label': (with_value('sick', 3, -np.inf), ['--label_column=sick', 'row 4']),
   'huge label': (with_value('sick', 3, 1e300), ['--label_column=sick', 'row 4']),
@@ -250,25 +229,28 @@ def test_unusable_tables(options, case):
     tabular.load(options(table))
 
 
-def test_more_texts_than_categories(options):
-  names = [f'n{k}' for k in range(tabular.MAX_CATEGORIES)] * 2
-  table = pd.DataFrame({'hospital': 'a', 'name': names, 'sick': [0, 1] * 100})
-  assert tabular.load(options(table)).test['x'].shape[1] == tabular.MAX_CATEGORIES
-  table.loc[0, 'name'] = 'one more'
-  with checks.one_line_error('column name', '101 different texts'):
-    tabular.load(options(table))
+def test_more_texts_than_categories_are_ids(options):
+  names = [f'n{k}' for k in range(roles.MAX_CATEGORIES)] * 3
+  table = pd.DataFrame({'hospital': 'a', 'name': names, 'sick': [0, 1] * 150})
+  assert tabular.load(options(table)).inputs[0].vocabulary is None
+  table.loc[:2, 'name'] = 'one more'
+  (column,) = tabular.load(options(table)).inputs
+  assert (column.start, column.stop) == (0, 1) and column.vocabulary > 80
 
 
-@pytest.mark.parametrize(
-  'values, part',
-  [
-    ([datetime.datetime(2020, 1, 1 + k % 28) for k in range(ROWS)], 'Timestamp'),
-    ([[1, 2]] * ROWS, 'ndarray'),
-  ],
-)
-def test_parquet_columns_that_are_no_features(options, values, part):
-  with checks.one_line_error('column when', part):
-    tabular.load(options(patients().assign(when=values), suffix='.parquet'))
+def test_dates_and_lists_of_parquet(options):
+  dates = [datetime.datetime(2020, 1, 1 + k % 28) for k in range(ROWS)]
+  lists = [['a', 'b'][: k % 3] for k in range(ROWS)]
+  data = tabular.load(options(patients().assign(when=dates, has=lists), suffix='.parquet'))
+  widths = {column.name: column.stop - column.start for column in data.inputs}
+  assert (widths['when'], widths['has']) == (3, 2)
+
+
+def test_parquet_columns_that_are_nothing_that_can_be_used(options):
+  table = patients().assign(raw=[b'abc'] * ROWS)
+  with checks.one_line_error('column raw', 'neither numbers', '--columns=raw:ignore'):
+    tabular.load(options(table, suffix='.parquet'))
+  assert tabular.load(options(table, suffix='.parquet', columns='raw:ignore')).inputs
 
 
 def test_parquet_columns_of_one_name_cannot_hide(options):

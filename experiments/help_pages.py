@@ -1,0 +1,199 @@
+"""Pages of help: a short one, where to start, one of all flags, and one for each name or flag."""
+
+import ast
+from collections.abc import Mapping
+import importlib.util
+import pathlib
+import textwrap
+
+from experiments import command_line
+from fl_research import registry, tasks
+from fl_research import settings as settings_lib
+from fl_research.registry import UsageError
+
+ALL, START = 'all', 'start'
+
+_NONE: Mapping[str, list[str]] = {}
+
+FIRST = (
+  'task',
+  'data_file',
+  'client_column',
+  'label_column',
+  'model',
+  'algorithm',
+  'clients_per_round',
+  'client_epochs_per_round',
+  'client_learning_rate',
+  'total_rounds',
+  'seed',
+  'experiment_name',
+)
+"""The flags of a first run."""
+
+MORE = (
+  '  --help=all: every flag',
+  '  --help=start: where to start, in three commands',
+  '  --help=NAME: what a method, aggregator, model, task, compressor, attack or flag is, its',
+  '      flags, its paper: --help=scaffold, --help=client_optimizer',
+)
+
+WHERE_TO_START = """
+Where to start (python is .venv/bin/python, which make sets up)
+
+1. A first run, in half a minute and without a download: FedAvg on handwritten digits.
+
+  python -m experiments.train --task=digits --experiment_name=first_run
+
+2. The same without federation, and what the two differ in.
+
+  python -m experiments.train --task=digits --centralized --experiment_name=one_place
+  python -m experiments.report results --out=report.html
+
+3. Your own data: a table with a column that says whose a row is (docs/own_data.md has the others).
+
+  python -m experiments.train --task=tabular --data_file=patients.csv \\
+      --client_column=hospital --label_column=sick --experiment_name=hospitals
+
+Each run leaves its files in results/<experiment_name>/: metrics.csv, a picture of the learning
+curve, the model. experiments/examples/ has a file of flags for every kind of data. --help shows the
+flags of a first run, --help=scaffold tells of a method, and --help=all lists everything.
+"""
+
+
+def short(own: Mapping[str, list[str]] = _NONE) -> dict[str, list[str]]:
+  """Groups of lines for a first run: a program's own, the flags of `FIRST`, where the rest is."""
+  lines = {field.name: command_line.setting_help(field) for field in settings_lib.fields()}
+  first = [line for name in FIRST for line in lines[name]]
+  return {**own, 'The flags of a first run': first, 'More': list(MORE)}
+
+
+def print_help(
+  topic: str, program: str, introduction: str, own: Mapping[str, list[str]] = _NONE
+) -> None:
+  """Prints the page that `--help=topic` asks for.
+
+  Args:
+    topic: `ALL`, `START`, a name or a flag; empty for the short page.
+    program: the command.
+    introduction: what it does.
+    own: groups of lines for the program's own flags.
+
+  Raises:
+    UsageError: there is no such name or flag.
+  """
+  if topic == START:
+    print(WHERE_TO_START.strip())
+  elif topic == ALL:
+    command_line.print_help(program, introduction, {**own, **command_line.settings_help()})
+  elif topic:
+    command_line.print_help(f'{program} --help={topic}', '', about(topic))
+  else:
+    command_line.print_help(program, introduction, short(own))
+
+
+def about(name: str) -> dict[str, list[str]]:
+  """Groups of lines about what a name or a flag is.
+
+  Raises:
+    UsageError: it is neither.
+  """
+  name = name.strip().removeprefix('--')
+  pages: dict[str, list[str]] = {}
+  found = tables()
+  described = ''
+  for flag, table in found.items():
+    if name not in table:
+      continue
+    entry = table[name]
+    pages[f'--{flag}={name}'] = [f'  {line}' for line in textwrap.wrap(entry.summary, 98)]
+    pages[f'--{flag}={name}'] += _asks(entry)
+    own = _own_flags(flag, name, entry)
+    if own:
+      pages[f'Flags of --{flag}={name}'] = own
+    # A module of many entries tells of none of them.
+    if sum(other.module == entry.module for other in table.values()) == 1:
+      described = entry.module
+  if described:
+    pages[described] = ['', *_docstring(described).splitlines()]
+  pages.update(_flag_page(name))
+  if not pages:
+    names = [*settings_lib.flag_types(), *(each for table in found.values() for each in table)]
+    raise UsageError(
+      f'--help={name}: unknown{registry.suggestion(name, names)}; accepted are {ALL}, {START}, and '
+      f'the names and flags that --help={ALL} lists'
+    )
+  return pages
+
+
+def _flag_page(name: str) -> dict[str, list[str]]:
+  """The help of a flag, and a line for each thing that it may name."""
+  lines = {field.name: command_line.setting_help(field) for field in settings_lib.fields()}
+  if name in settings_lib.registry_flags():
+    return {f'Flag --{name}': command_line.hyperparameter_help(name)}
+  if name not in lines:
+    return {}
+  page = {f'Flag --{name}': lines[name]}
+  table = tables().get(name)
+  if table:
+    page['What it may name'] = [
+      line
+      for key, entry in table.items()
+      for line in textwrap.wrap(f'  {key}: {entry.summary}', 100, subsequent_indent='      ')
+    ]
+  return page
+
+
+def tables() -> dict[str, Mapping[str, registry.Entry]]:
+  """Flag -> what it may name, for flags whose names have entries."""
+  found = {r.setting: r.table for r in settings_lib.registries()}
+  for field in settings_lib.fields():
+    choices = field.metadata['choices']
+    table = choices() if choices else None
+    if isinstance(table, Mapping) and all(isinstance(e, registry.Entry) for e in table.values()):
+      found.setdefault(field.name, table)
+  return found
+
+
+def _asks(entry: registry.Entry) -> list[str]:
+  """What an entry needs and presumes of other flags."""
+  lines = []
+  if isinstance(entry, tasks.Task):
+    lines.append(f'model: {entry.default_model}; may be {", ".join(entry.models)}')
+    if entry.files:
+      lines.append(f'files in --data_dir: {", ".join(entry.files)}')
+  for requirement in entry.requires:
+    accepted = ' or '.join(str(value or 'none').lower() for value in requirement.accepted)
+    lines.append(f'needs --{requirement.setting} to be {accepted}, as it {requirement.reason}')
+  lines += [f'--{flag} is {value} with it by default' for flag, value in entry.defaults.items()]
+  if entry.needs_server_examples:
+    lines.append('needs --server_examples')
+  if entry.not_private:
+    lines.append(f'not with differential privacy, as it {entry.not_private}')
+  return [
+    part
+    for line in lines
+    for part in textwrap.wrap(line, 96, initial_indent='  ', subsequent_indent='    ')
+  ]
+
+
+def _own_flags(flag: str, name: str, entry: registry.Entry) -> list[str]:
+  """Help for the flags that only an entry reads."""
+  lines = []
+  for field in settings_lib.fields():
+    if field.name in getattr(entry, 'reads', ()):
+      lines += command_line.setting_help(field)
+  prefix = next((r.prefix for r in settings_lib.registries() if r.setting == flag), '') or name
+  known = settings_lib.registry_flags()
+  for key in entry.hyperparameters:
+    if f'{prefix}_{key}' in known:
+      lines += command_line.hyperparameter_help(f'{prefix}_{key}')
+  return lines
+
+
+def _docstring(module: str) -> str:
+  """What a module says of itself: the paper, and the differences from it. It is not imported."""
+  spec = importlib.util.find_spec(module)
+  assert spec is not None and spec.origin is not None
+  source = pathlib.Path(spec.origin).read_text()
+  return ast.get_docstring(ast.parse(source)) or ''

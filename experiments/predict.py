@@ -1,0 +1,75 @@
+"""Asks the final model of a run about new examples."""
+
+from collections.abc import Sequence
+import pathlib
+
+from absl import flags
+
+from experiments import command_line
+from fl_research.registry import UsageError
+
+INTRODUCTION = """
+Asks the final model of a run about new examples, and writes a CSV: the columns of the file, then
+the answers. Classes and tags come with their probabilities, numbers in their own units.
+
+  python -m experiments.predict --run=results/hospitals --data_file=new.csv --out=answers.csv
+  python -m experiments.predict --run=results/mine --data_file=new.csv --client=north --out=a.csv
+
+A file is a table with the columns that the run was trained on, in any order (labels need not be
+there), or, where the run was trained on arrays, a .npz file with an array x. What made numbers of
+the training files' values is done to the new ones as well: the run's preprocessing.json says it.
+
+The default of a flag stands in brackets. --flagfile=FILE reads flags from a file, one per line.
+"""
+_OWN = {
+  'run': 'folder of the run, <output_dir>/<experiment_name>',
+  'data_file': 'the new examples',
+  'out': 'the CSV to write',
+  'client': "whose own model answers, of methods that give clients one; needs the run's data",
+}
+_DIALECT = ('separator', 'decimal', 'encoding', 'header')
+_CHANGEABLE = (*_DIALECT, 'data_dir', 'runtime', 'client_parallelism')
+
+
+def main(argv: Sequence[str]) -> int:
+  if command_line.wants_help(argv):
+    groups = {
+      'Flags': [f'  --{name}: {text}' for name, text in _OWN.items()],
+      'How a CSV is written, and where and on what a client answers': command_line.changes_help(
+        _CHANGEABLE
+      ),
+    }
+    command_line.print_help('python -m experiments.predict', INTRODUCTION, groups)
+    return 0
+  flag_values = flags.FlagValues()
+  for name, text in _OWN.items():
+    flags.DEFINE_string(name, '', text, flag_values=flag_values)
+  command_line.define_changes(flag_values, _CHANGEABLE)
+  command_line.parse(flag_values, argv)
+  for name in ('run', 'data_file', 'out'):
+    if not flag_values[name].value:
+      raise UsageError(f'--{name}: must be given; it is {_OWN[name]}')
+  out = pathlib.Path(flag_values.out).absolute()
+  if not out.parent.is_dir() or out.is_dir():
+    raise UsageError(f'--out={flag_values.out}: cannot be written; the folder must be there')
+  changes = command_line.to_changes(flag_values, _CHANGEABLE)
+  from fl_research.datasets.federated_data import DatasetOptions
+  from fl_research.importing import table_source
+  from fl_research.training import prediction
+
+  dialect = {name: changes.pop(name) for name in _DIALECT if name in changes}
+  given = table_source.given(DatasetOptions('', **dialect))
+  tables = prediction.predict(
+    pathlib.Path(flag_values.run).resolve(),
+    flag_values.data_file,
+    given,
+    flag_values.client,
+    changes,
+  )
+  rows = prediction.write(tables, out)
+  print(f'{flag_values.out}: {rows} row{"" if rows == 1 else "s"}')
+  return 0
+
+
+if __name__ == '__main__':
+  command_line.run_main(main)

@@ -1,0 +1,171 @@
+"""A run's final model asked about new examples.
+
+The model, its weights and what was done to the data's values all come from the run's folder; the
+data that it was trained on are needed only for a client's own model, whose id they know.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+import dataclasses
+import pathlib
+from typing import Any, Optional
+
+import numpy as np
+import pandas as pd
+
+from fl_research.importing import dialect, table_files
+from fl_research.importing.preprocessing import Preprocessing
+from fl_research.registry import UsageError
+from fl_research.training import answers, run_folder, stored_data
+
+_ROWS = 4096
+"""How many examples the model is asked about at a time."""
+
+Outputs = Callable[[np.ndarray], np.ndarray]
+"""x [n, …] -> the model's raw outputs [n, …]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+  """Some new examples.
+
+  Attributes:
+    x: as the model takes them.
+    told: what the answers are put beside, a row each: the row's number and the file's columns.
+  """
+
+  x: np.ndarray
+  told: pd.DataFrame
+
+
+def predict(
+  run: pathlib.Path,
+  data_file: str,
+  given: dialect.Given,
+  client: str = '',
+  changes: Optional[Mapping[str, Any]] = None,
+) -> Iterator[pd.DataFrame]:
+  """The answers, some thousand rows at a time: the file's columns, then those of `answers`.
+
+  Args:
+    run: the run's folder, absolute.
+    data_file: a table like those that the run was trained on (labels are not needed), or a .npz
+      file with `x` where the run's data were arrays.
+    given: what the user says of a CSV.
+    client: whose model is asked; the global one when empty.
+    changes: settings to change, by name, where the data are read for a client's model.
+
+  Raises:
+    UsageError: there is no such run, client or file, or the file does not fit; one line.
+  """
+  manifest = run_folder.read_ended(run)
+  stored = stored_data.load(run)
+  parts = read(stored, data_file, given)
+  first = next(parts, None)  # What is wrong with the file is said before TensorFlow is imported.
+  if first is None:
+    raise UsageError(f'--data_file={data_file}: has no rows')
+  outputs = _outputs(run, manifest, stored, client, changes or {})
+
+  def tables() -> Iterator[pd.DataFrame]:
+    for part in _chain(first, parts):
+      found = answers.to_table(stored.spec, stored.class_names, outputs(part.x))
+      yield part.told.join(found, lsuffix='_in_file')
+
+  return tables()
+
+
+def read(stored: stored_data.StoredData, data_file: str, given: dialect.Given) -> Iterator[Part]:
+  """New examples as the model takes them, a bounded number at a time."""
+  kind = stored.preprocessing.get('form') or stored.preprocessing.get('kind', '')
+  if kind == 'table':
+    return _of_table(Preprocessing.from_data(stored.preprocessing), data_file, given)
+  if kind in ('', 'pixels'):
+    return _of_arrays(stored, data_file)
+  raise UsageError(
+    f'--data_file={data_file}: the run was trained on {kind}, which this command does not read; '
+    'put examples as it had them into a .npz file and give that to model.keras'
+  )
+
+
+def _of_table(how: Preprocessing, path: str, given: dialect.Given) -> Iterator[Part]:
+  file = table_files.open_table(path, given)
+  before = 0
+  for table in file.chunks(list(file.names), [name for name in how.texts if name in file.names]):
+    for first in range(0, len(table), _ROWS):
+      rows = table.iloc[first : first + _ROWS].reset_index(drop=True)
+      try:
+        x = how.transform(rows)
+      except UsageError as error:
+        raise UsageError(f'--data_file={path}: {error}') from error
+      rows.insert(0, 'row', np.arange(before, before + len(rows)) + 1, allow_duplicates=True)
+      before += len(rows)
+      yield Part(x, rows)
+
+
+def _of_arrays(stored: stored_data.StoredData, path: str) -> Iterator[Part]:
+  spec = stored.spec
+  try:
+    with np.load(path, allow_pickle=False) as arrays:
+      x = arrays['x']
+  except (OSError, ValueError, KeyError, EOFError) as error:
+    raise UsageError(
+      f'--data_file={path}: expected is a .npz file with an array x [n, '
+      f'{", ".join(map(str, spec.input_shape))}] ({type(error).__name__})'
+    ) from error
+  if x.shape[1:] != spec.input_shape:
+    raise UsageError(
+      f'--data_file={path}: x has examples of shape {list(x.shape[1:])}; the model takes '
+      f'{list(spec.input_shape)}'
+    )
+  divisor = stored.preprocessing.get('divided_by', 1)
+  for first in range(0, len(x), _ROWS):
+    some = x[first : first + _ROWS].astype(spec.x_dtype)
+    some = some if divisor == 1 else some / np.asarray(divisor, spec.x_dtype)
+    yield Part(some, pd.DataFrame({'row': np.arange(first, first + len(some)) + 1}))
+
+
+def _outputs(
+  run: pathlib.Path,
+  manifest: Mapping[str, Any],
+  stored: stored_data.StoredData,
+  client: str,
+  changes: Mapping[str, Any],
+) -> Outputs:
+  """What answers: the global model, or what a client would use."""
+  from fl_research.training import reevaluation
+
+  if client:
+    return reevaluation.personal_outputs(run, manifest, client, changes)
+  model, weights = reevaluation.global_model(run, manifest, stored.spec)
+  import tensorflow as tf
+
+  answer = tf.function(
+    lambda x: model.predict_on_batch((weights, ()), x, training=False),
+    input_signature=[tf.TensorSpec([None, *stored.spec.input_shape], stored.spec.x_dtype)],
+  )
+  return lambda x: answer(x).numpy()
+
+
+def _chain(first: Part, rest: Iterator[Part]) -> Iterator[Part]:
+  yield first
+  yield from rest
+
+
+def write(tables: Iterator[pd.DataFrame], out: pathlib.Path) -> int:
+  """Writes the answers as a CSV that is whole or not there; gives the number of rows.
+
+  Raises:
+    OSError: it cannot be written.
+  """
+  from fl_research.training import atomic_files
+
+  temporary = out.with_name(f'{out.name}{atomic_files.TEMPORARY}')
+  rows = 0
+  try:
+    with open(temporary, 'w', encoding='utf-8', newline='') as file:
+      for table in tables:
+        table.to_csv(file, index=False, header=not rows, lineterminator='\n')
+        rows += len(table)
+    atomic_files.rename(temporary, out)
+  finally:
+    temporary.unlink(missing_ok=True)
+  return rows

@@ -1,0 +1,108 @@
+"""A run's model asked about new rows: by command, by Keras, and for one client."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from experiments import command_line, export, predict, train
+from fl_research.training import prediction, stored_data
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+  """Runs on three hospitals' rows: `numbers`, and `classes` with models of their own."""
+  folder = tmp_path_factory.mktemp('runs')
+  draws = np.random.default_rng(2)
+  rows = 45
+  table = pd.DataFrame(
+    {
+      'hospital': np.repeat(['north', 'south', 'west'], rows // 3),
+      'age': draws.integers(20, 90, rows),
+      'ward': draws.choice(['a', 'b'], rows),
+      'sick': draws.choice(['no', 'yes', 'unclear'], rows),
+      'days': draws.normal(300, 40, rows).round(1),
+    }
+  )
+  table.to_csv(folder / 'table.csv', index=False)
+  runs = {
+    'numbers': ['--label_column=days', '--columns=sick:ignore'],
+    'classes': ['--label_column=sick', '--columns=days:ignore', '--algorithm=fedper'],
+  }
+  for name, flags in runs.items():
+    command = ['train.py', '--task=tabular', f'--data_file={folder}/table.csv', *flags]
+    command += ['--client_column=hospital', '--total_rounds=2', '--tensorboard=false']
+    command += [f'--experiment_name={name}', f'--output_dir={folder}']
+    assert command_line.run(train.main, command) == 0
+  return folder
+
+
+def _predict(folder, run, data_file, *flags):
+  out = folder / 'answers.csv'
+  out.unlink(missing_ok=True)
+  command = [
+    'predict.py',
+    f'--run={folder / run}',
+    f'--data_file={data_file}',
+    f'--out={out}',
+    *flags,
+  ]
+  assert command_line.run(predict.main, [*command, *flags]) == 0
+  return pd.read_csv(out)
+
+
+def test_numbers_are_in_their_own_units_and_those_of_the_keras_model(folder):
+  table = pd.read_csv(folder / 'table.csv').drop(columns='days').sample(frac=1, random_state=1)
+  table.to_csv(folder / 'new.csv', index=False, sep=';')
+  found = _predict(folder, 'numbers', folder / 'new.csv')
+  assert list(found) == ['row', *table.columns, 'predicted']
+  assert found['predicted'].between(150, 450).all()
+  stored = stored_data.load(folder / 'numbers')
+  parts = prediction.read(stored, str(folder / 'new.csv'), prediction.dialect.Given())
+  keras = tf.keras.models.load_model(folder / 'numbers' / 'model.keras')
+  expected = np.concatenate([keras(part.x) for part in parts])[:, 0]
+  np.testing.assert_allclose(found['predicted'], expected, rtol=1e-5)
+
+
+def test_classes_have_names_and_a_client_its_own_answers(folder):
+  of_all = _predict(folder, 'classes', folder / 'table.csv')
+  own = _predict(folder, 'classes', folder / 'table.csv', '--client=south')
+  shares = [f'probability_{name}' for name in ('no', 'unclear', 'yes')]
+  for table in (of_all, own):
+    np.testing.assert_allclose(table[shares].sum(axis=1), 1, atol=1e-5)
+    largest = table[shares].idxmax(axis=1).str.removeprefix('probability_')
+    assert table['predicted'].tolist() == largest.tolist()
+  assert abs(of_all[shares] - own[shares]).to_numpy().max() > 1e-3
+
+
+def test_the_exported_model_gives_the_same(folder):
+  out = folder / 'exported'
+  command = ['export.py', f'--run={folder / "numbers"}', f'--out={out}']
+  assert command_line.run(export.main, command) == 0
+  table = pd.read_csv(folder / 'table.csv')
+  answer = tf.saved_model.load(str(out)).signatures['serving_default']
+  found = answer(age=tf.constant(table['age'], tf.float64), ward=tf.constant(table['ward']))
+  expected = _predict(folder, 'numbers', folder / 'table.csv')['predicted']
+  np.testing.assert_allclose(found['predicted'], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ('run', 'content', 'flags', 'line'),
+  [
+    ('numbers', 'age\n3\n', (), 'new.csv: there is no column ward'),
+    ('numbers', 'age,ward\nold,a\n', (), "column age: row 1 holds 'old', no number"),
+    ('numbers', 'age,ward\n', (), 'new.csv: has no rows'),
+    ('nowhere', 'age,ward\n3,a\n', (), 'there is no run'),
+    ('classes', 'age,ward\n3,a\n', ('--client=nord',), 'none of the 3 clients'),
+    ('numbers', 'age,ward\n3,a\n', ('--client=north',), 'all clients use the global model'),
+    ('numbers', 'age,ward\n3,a\n', ('--out=no/such/folder/x.csv',), 'the folder must be there'),
+  ],
+)
+def test_what_does_not_fit_is_one_line(folder, capfd, run, content, flags, line):
+  (folder / 'new.csv').write_text(content)
+  command = ['predict.py', f'--run={folder / run}', f'--data_file={folder}/new.csv']
+  command += [f'--out={folder}/out.csv', *flags]
+  assert command_line.run(predict.main, command) == 2
+  said = [each for each in capfd.readouterr().err.splitlines() if each.startswith('predict.py')]
+  assert len(said) == 1 and line in said[0]
+  assert not (folder / 'out.csv').exists()

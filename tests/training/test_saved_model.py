@@ -1,0 +1,123 @@
+"""Exported models answer as ours do, without our package."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fl_research import models
+from fl_research.datasets.federated_data import Problem
+from fl_research.importing.preprocessing import Preprocessing
+from fl_research.models.specification import ModelSpec
+from fl_research.registry import UsageError
+from fl_research.training import answers, saved_model, stored_data
+
+_TABLE = pd.DataFrame(
+  {
+    'dose': [1.5, np.nan, -3.0, 2.25],
+    'written': ['2', '', '7.5', '1e2'],
+    'ward': ['east', 'west', '', 'elsewhere'],
+    'bed': [1.0, 7.0, np.nan, 12.0],
+    'signs': ['fever| cough', '', 'cough', 'rash|fever'],
+    'drug': ['a7', 'zz', '', 'b1'],
+    'visit': ['2026-03-01', '1999-12-31 18:30:15', '', '2024-02-29T06:00'],
+    'born': ['31.12.1999', '1.3.2000', '', '05.07.1961'],
+    'seen': ['01-Jan-1970', '29-Feb-2024', '', '15-Nov-2025'],
+    'stamp': [1.7e9, 0.0, np.nan, -86_400.0],
+  }
+)
+
+
+def _category(name, kind, **fitted):
+  return {'name': name, 'role': 'category', 'kind': kind, **fitted}
+
+
+_COLUMNS = [
+  {'name': 'dose', 'role': 'number', 'kind': 'number', 'mean': 0.5, 'deviation': 2.0},
+  {'name': 'written', 'role': 'number', 'kind': 'text', 'mean': 3.0, 'deviation': 5.0},
+  {
+    'name': 'ward',
+    'role': 'category',
+    'kind': 'text',
+    'categories': ['east', 'west'],
+    'usual': 'west',
+  },
+  {'name': 'bed', 'role': 'category', 'kind': 'number', 'categories': ['1', '7'], 'usual': '7'},
+  {
+    'name': 'signs',
+    'role': 'category',
+    'kind': 'text',
+    'separator': '|',
+    'categories': ['cough', 'fever'],
+  },
+  {'name': 'drug', 'role': 'identifier', 'kind': 'text', 'ids': ['a7', 'b1']},
+  *(
+    {'name': name, 'role': 'date', 'kind': kind, 'form': form, 'mean': 9000.0, 'deviation': 800.0}
+    for name, kind, form in (
+      ('visit', 'text', 'ISO8601'),
+      ('born', 'text', '%d.%m.%Y'),
+      ('seen', 'text', '%d-%b-%Y'),
+      ('stamp', 'number', 'epoch seconds'),
+    )
+  ),
+]
+_CLASSES = {'form': 'classes', 'column': 'sick', 'kind': 'text', 'names': ['no', 'perhaps', 'yes']}
+_ALONE = """
+import json, sys
+import numpy as np, tensorflow as tf
+folder, cells = sys.argv[1], json.loads(sys.argv[2])
+answer = tf.saved_model.load(folder).signatures['serving_default']
+specs = answer.structured_input_signature[1]
+found = answer(**{name: tf.constant(cells[name], spec.dtype) for name, spec in specs.items()})
+print(json.dumps({name: np.asarray(value).astype(str).tolist() for name, value in found.items()}))
+assert 'fl_research' not in sys.modules
+"""
+
+
+def _stored(columns):
+  how = Preprocessing.from_data({'form': 'table', 'columns': columns, 'label': _CLASSES})
+  spec = ModelSpec(
+    input_shape=(how.width,),
+    x_dtype=np.dtype(np.float32),
+    label_shape=(),
+    label_dtype=np.dtype(np.int32),
+    problem=Problem.CLASSIFICATION,
+    num_classes=3,
+    inputs=how.inputs,
+  )
+  return how, stored_data.StoredData(spec, ('no', 'perhaps', 'yes'), how.to_data())
+
+
+def test_raw_columns_give_what_the_preprocessing_and_the_model_give(tmp_path):
+  how, stored = _stored(_COLUMNS)
+  model = models.build('mlp', stored.spec, seed=3)
+  weights = tuple(model.initial_weights[0])
+  taken = saved_model.save(tmp_path / 'model', model, weights, stored)
+  assert list(taken) == list(_TABLE)
+  missing = _TABLE.mask(_TABLE == '')
+  outputs = model.predict_on_batch((weights, ()), how.transform(missing), False).numpy()
+  expected = answers.to_table(stored.spec, stored.class_names, outputs)
+  cells = json.dumps({name: _TABLE[name].tolist() for name in _TABLE})
+  alone = [sys.executable, '-I', '-c', _ALONE, tmp_path / 'model', cells]
+  shown = subprocess.run(alone, capture_output=True, text=True, check=True)
+  found = json.loads(shown.stdout)
+  assert found['predicted'] == expected['predicted'].tolist()
+  shares = np.array(found['probabilities'], float)
+  np.testing.assert_allclose(shares, expected.drop(columns='predicted'), atol=1e-6)
+
+
+def test_lists_without_a_separator_are_refused(tmp_path):
+  column = {
+    'name': 'signs',
+    'role': 'category',
+    'kind': 'list',
+    'separator': '',
+    'categories': ['a'],
+  }
+  _, stored = _stored([column])
+  model = models.build('softmax', stored.spec, seed=3)
+  with pytest.raises(UsageError, match='column signs: holds lists that no separator divides'):
+    saved_model.save(tmp_path / 'model', model, model.initial_weights[0], stored)
