@@ -139,8 +139,8 @@ def _is_counted(names: set[str]) -> bool:
 
 def _unclear(names: Sequence[set[str]], roles: Sequence[Optional[str]], where: str) -> UsageError:
   levels = ' / '.join(f'{sorted(level)[0]} ({len(level)})' for level in names)
-  left = iter((CLIENT, CLASS))
-  example = '/'.join(str(role or next(left, IGNORE)) for role in roles)
+  left = [CLIENT, CLASS, *[IGNORE] * len(roles)]
+  example = '/'.join(role or left.pop(0) for role in roles)
   return UsageError(
     f'{where}: cannot tell which level of folders ({levels}) is the client and which the class; '
     f'say so by --folder_levels={example} or in another order'

@@ -12,6 +12,7 @@ from fl_research.importing.source import Source
 _MOST_COLUMNS = 40
 _MOST_CLASSES = 12
 
+_SIZES = ('examples_min', 'examples_median', 'examples_max')
 _INEQUALITY = {
   'examples_min': 'fewest examples of a client',
   'examples_median': 'median',
@@ -44,7 +45,7 @@ def facts(source: Source) -> dict[str, str]:
 def inequality(measures: Mapping[str, Optional[float]]) -> dict[str, str]:
   """How unequal clients are, in words."""
   return {
-    words: f'{measures[name]:.4g}'
+    words: f'{measures[name]:.10g}' if name in _SIZES else f'{measures[name]:.4f}'
     for name, words in _INEQUALITY.items()
     if measures.get(name) is not None
   }
