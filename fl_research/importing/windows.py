@@ -10,9 +10,9 @@ The last fifth of each client's windows is its test part, and training windows t
 them are left out. The table is held in memory, the windows are not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 import os
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import pandas as pd
@@ -68,7 +68,8 @@ class _Windows(Source):
     names = [name for name in (client, label, time) if name]
     if len(set(names)) < len(names):
       raise UsageError(f'--label_column={label}: is also the client or the time; name another')
-    table, owner, ids, seconds = _in_order(table, client, time)
+    order, owner, ids, seconds = _in_order(table, client, time)
+    table = table.iloc[order].reset_index(drop=True)
     channels, left = _channels(table.drop(columns=names), path)
     values = table[channels].to_numpy(np.float32)
     self._labels, classes, problem = _labels(table[label], label)
@@ -112,6 +113,7 @@ class _Windows(Source):
     self.preprocessing = {
       'kind': 'windows', 'channels': channels, 'mean': mean, 'deviation': deviation,
       'length': self._length, 'stride': stride, 'label': self._rule, 'classes': list(classes),
+      'client_column': client, 'time_column': time or None,
     }  # fmt: skip
     words = f'{len(classes)} classes' if whole else 'a number'
     self.found = Found(
@@ -147,6 +149,38 @@ class _Windows(Source):
     return counts.argmax(axis=1)
 
 
+def new_windows(how: Mapping[str, Any], path: str) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+  """Windows to be asked about, some at a time: whose and where they are, and x as a run had it.
+
+  Args:
+    how: the run's `preprocessing`.
+    path: a table with the run's channels; without its client column all rows are one client's.
+
+  Raises:
+    UsageError: a channel is missing, or no client has a window.
+  """
+  table = _table(path)
+  client, time, length = how['client_column'], how['time_column'], how['length']
+  if client not in table:
+    table[client] = 'all'
+  for name in (*how['channels'], *([time] if time else [])):
+    if name not in table:
+      raise UsageError(f'--data_file={path}: has no column {name}, which the run was trained with')
+  order, owner, ids, seconds = _in_order(table, client, time)
+  numbers = table[how['channels']].apply(pd.to_numeric, errors='coerce').to_numpy(np.float32)
+  values = ((numbers[order] - how['mean']) / how['deviation']).astype(np.float32)
+  segments = _segments(owner, seconds, np.isfinite(values).all(axis=1))
+  windows = _windows(segments, owner, length, how['stride'])
+  if not len(windows.start):
+    raise UsageError(
+      f'--data_file={path}: no client has {length} rows, a window, in a stretch without a gap'
+    )
+  for first in range(0, len(windows.start), _WINDOWS_AT_ONCE):
+    start = windows.start[first : first + _WINDOWS_AT_ONCE]
+    told = {'row': order[start] + 1, client: [ids[k] for k in owner[start]]}
+    yield pd.DataFrame(told), values[start[:, None] + np.arange(length)]
+
+
 def _table(path: str) -> pd.DataFrame:
   if not os.path.isfile(path):
     what = 'is a folder, not a table' if os.path.isdir(path) else 'no such file'
@@ -176,8 +210,8 @@ def _column(table: pd.DataFrame, flag: str, name: Optional[str], path: str) -> s
 
 def _in_order(
   table: pd.DataFrame, client: str, time: Optional[str]
-) -> tuple[pd.DataFrame, np.ndarray, list[str], Optional[np.ndarray]]:
-  """Rows by client and time, whose each is, the clients, and the times in seconds or steps."""
+) -> tuple[np.ndarray, np.ndarray, list[str], Optional[np.ndarray]]:
+  """Rows in the order of client and time; whose each is then, the clients, and the times."""
   if table[client].isna().any():
     missing = int(np.argmax(table[client].isna())) + 1
     raise UsageError(f'--client_column={client}: row {missing} has no client')
@@ -186,7 +220,7 @@ def _in_order(
   keys = (owner,) if seconds is None else (seconds, owner)
   order = np.lexsort(keys)
   in_order = None if seconds is None else seconds[order]
-  return table.iloc[order].reset_index(drop=True), owner[order], list(ids), in_order
+  return order, owner[order], list(ids), in_order
 
 
 def _seconds(column: pd.Series, name: str) -> np.ndarray:
