@@ -130,6 +130,8 @@ def _of_arrays(stored: stored_data.StoredData, path: str, labels: bool) -> Itera
       f'{", ".join(map(str, spec.input_shape))}]{" and labels y" if labels else ""} '
       f'({type(error).__name__})'
     ) from error
+  if (*x.shape[1:], 1) == spec.input_shape:
+    x = x[..., None]  # Grey pictures without an axis for it.
   if x.shape[1:] != spec.input_shape:
     raise UsageError(
       f'--data_file={path}: x has examples of shape {list(x.shape[1:])}; the model takes '

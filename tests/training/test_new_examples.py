@@ -57,10 +57,15 @@ def test_windows(tmp_path):
     _read(stored, bare)
 
 
+@pytest.mark.parametrize('channels', [[3], []])
 @pytest.mark.parametrize('one_file', [True, False])
 @pytest.mark.parametrize('levels', [True, False])
-def test_arrays(tmp_path, levels, one_file):
-  x = made.generator().integers(0, 256, (10, 6, 6, 3)).astype(np.uint8 if levels else np.float32)
+def test_arrays(tmp_path, levels, one_file, channels):
+  x = (
+    made.generator()
+    .integers(0, 256, (10, 6, 6, *channels))
+    .astype(np.uint8 if levels else np.float32)
+  )
   path = made.npz_clients(tmp_path / 'in', x=x)
   if one_file:
     path = made.one_npz(tmp_path / 'all.npz', 10, x=x)
