@@ -18,7 +18,7 @@ import warnings
 import zlib
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from fl_research.datasets import files, pixels
 from fl_research.datasets.federated_data import DatasetOptions, Problem
@@ -250,7 +250,7 @@ def _levels(
   for own, path in zip(folders, paths):
     if len(own) != depth:
       raise UsageError(
-        f'{where}: {path} lies {len(own)} folders deep, {paths[0]} {depth}; all must lie as deep'
+        f'{where}: {path} and {paths[0]} lie in different depths of folders; all must lie as deep'
       )
   if flag:
     return folder_levels.given(flag, depth, where)
@@ -291,9 +291,11 @@ def _damaged(path: str, error: BaseException) -> UsageError:
     return error
   if isinstance(error, Image.DecompressionBombError):
     return _too_large(path)
+  if isinstance(error, UnidentifiedImageError):
+    return UsageError(f'{path}: no PNG or JPEG picture; remove it or copy it again')
   return UsageError(
-    f'{path}: no PNG or JPEG picture, or damaged or cut short '
-    f'({files.one_line(error).replace(path, "")[:80]}); remove it or copy it again'
+    f'{path}: damaged or cut short, or no picture ({files.one_line(error)[:80]}); remove it or '
+    'copy it again'
   )
 
 

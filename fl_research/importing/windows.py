@@ -77,8 +77,10 @@ class _Windows(Source):
     segments = _segments(owner, seconds, complete)
     windows = _windows(segments, owner, self._length, stride)
     if not len(windows.start):
+      longest = max((last - first for first, last in segments), default=0)
       raise UsageError(
-        f'--window_length={self._length}: no client has so many rows in a stretch without a gap'
+        f'--window_length={self._length}: no client has so many rows in a stretch without a gap; '
+        f'the longest has {longest}'
       )
     windows = _hold_out(windows, len(ids), self._length)
     self._windows = windows

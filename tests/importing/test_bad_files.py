@@ -85,7 +85,7 @@ def unknown(here):
 # Pictures.
 
 
-@bad('2.png: no PNG or JPEG picture, or damaged or cut short')
+@bad('2.png: damaged or cut short')
 def cut_picture(here):
   made.pictures(here)
   path = here / 'client_2' / 'dog' / '2.png'
@@ -116,7 +116,7 @@ def pictures_without_folders(here):
   made.picture(here / 'a.png', 1)
 
 
-@bad('lies 1 folders deep, client_1/cat')
+@bad('client_2/x.png and client_1/cat/client_1_0.png lie in different depths')
 def uneven_depths(here):
   made.pictures(here)
   made.picture(here / 'client_2' / 'x.png', 1)
@@ -194,7 +194,7 @@ def two_owners(here):
   made.one_npz(here / 'a.npz', user=np.zeros(20, int))
 
 
-@bad('x is float64 [19, 2], and y int64 [20]', '--data_file={here}/a.npz')
+@bad('x has 19 rows, and y 20', '--data_file={here}/a.npz')
 def uneven_npz(here):
   made.one_npz(here / 'a.npz', x=np.ones((19, 2)))
 
@@ -279,7 +279,7 @@ def ragged_table(here):
 _SERIES = '--data_file={here}/s.csv --client_column=subject --label_column=state --window_length='
 
 
-@bad('no client has so many rows in a stretch', _SERIES + '41')
+@bad('no client has so many rows in a stretch without a gap; the longest has 40', _SERIES + '41')
 def too_long_windows(here):
   made.series(here / 's.csv')
 
