@@ -21,7 +21,7 @@ from fl_research import registry
 from fl_research.datasets import files
 from fl_research.datasets.federated_data import DatasetOptions, LabelScale, Problem
 from fl_research.datasets.splits import held_out_counts
-from fl_research.importing import memory
+from fl_research.importing import dialect, memory, table_files, table_source
 from fl_research.importing.source import ColumnFound, Counts, Found, Part, Source, Spec
 from fl_research.registry import UsageError
 
@@ -61,7 +61,7 @@ class _Windows(Source):
     if self._length < 2:
       raise UsageError('--window_length is missing: so many rows make an example')
     stride = options.window_stride or max(1, self._length // 2)
-    table = _table(path)
+    table, file = _table(path, table_source.given(options), options.client_column)
     client = _column(table, 'client_column', options.client_column, path)
     label = _column(table, 'label_column', options.label_column, path)
     time = options.time_column and _column(table, 'time_column', options.time_column, path)
@@ -119,7 +119,7 @@ class _Windows(Source):
     }  # fmt: skip
     words = f'{len(classes)} classes' if whole else 'a number'
     self.found = Found(
-      form=f'time series in a table: windows of {self._length} rows, one every {stride}',
+      form=f'time series, {file.form}: windows of {self._length} rows, one every {stride}',
       clients=f'column {client}',
       label=f'column {label}, {words}, of a window: {self._rule}',
       classes=classes,
@@ -151,18 +151,21 @@ class _Windows(Source):
     return counts.argmax(axis=1)
 
 
-def new_windows(how: Mapping[str, Any], path: str) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+def new_windows(
+  how: Mapping[str, Any], path: str, given: dialect.Given
+) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
   """Windows to be asked about, some at a time: whose and where they are, and x as a run had it.
 
   Args:
     how: the run's `preprocessing`.
     path: a table with the run's channels; without its client column all rows are one client's.
+    given: what the user says of a CSV.
 
   Raises:
     UsageError: a channel is missing, or no client has a window.
   """
-  table = _table(path)
   client, time, length = how['client_column'], how['time_column'], how['length']
+  table, _ = _table(path, given, client)
   if client not in table:
     table[client] = 'all'
   for name in (*how['channels'], *([time] if time else [])):
@@ -183,21 +186,19 @@ def new_windows(how: Mapping[str, Any], path: str) -> Iterator[tuple[pd.DataFram
     yield pd.DataFrame(told), values[start[:, None] + np.arange(length)]
 
 
-def _table(path: str) -> pd.DataFrame:
+def _table(
+  path: str, given: dialect.Given, client: Optional[str]
+) -> tuple[pd.DataFrame, table_files.TableFile]:
+  """All rows; clients as they are written."""
   if not os.path.isfile(path):
     what = 'is a folder, not a table' if os.path.isdir(path) else 'no such file'
     raise UsageError(f'--data_file={path}: {what}; windows are made of one table')
-  try:
-    with open(path, 'rb') as stream:
-      parquet = stream.read(4) == b'PAR1'
-    table = pd.read_parquet(path) if parquet else pd.read_csv(path, low_memory=False)
-  except Exception as error:  # damaged bytes make the parsers raise nearly anything
-    raise UsageError(
-      f'--data_file={path}: not readable as CSV or Parquet ({files.one_line(error)})'
-    ) from error
-  if table.empty:
+  file = table_files.open_table(path, given)
+  texts = [name for name in file.names if name == client]
+  parts = list(file.chunks(file.names, texts))
+  if not parts or not sum(map(len, parts)):
     raise UsageError(f'--data_file={path}: has no rows')
-  return table
+  return pd.concat(parts, ignore_index=True), file
 
 
 def _column(table: pd.DataFrame, flag: str, name: Optional[str], path: str) -> str:

@@ -88,7 +88,7 @@ def read(
   if kind == 'pictures' and not labels:
     return _of_pictures(stored.preprocessing, data_file)
   if kind == 'windows' and not labels:
-    found = windows.new_windows(stored.preprocessing, data_file)
+    found = windows.new_windows(stored.preprocessing, data_file, given)
     return (Part(x, told) for told, x in found)
   raise UsageError(
     f'--data_file={data_file}: the run was trained on {kind}, which this command does not read; '

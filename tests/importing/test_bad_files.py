@@ -249,6 +249,11 @@ def texts_of_two_depths(here):
   (here / 'c.txt').write_text('abc')
 
 
+@bad('--separator=;: only read for text in a table', '--data_file={here} --separator=;')
+def separator_of_no_table(here):
+  made.texts(here)
+
+
 @bad('is one text; text by author is a folder', '--data_file={here}/a.txt')
 def one_text(here):
   (here / 'a.txt').write_text('abc')
@@ -269,7 +274,7 @@ def text_without_author(here):
   path.write_text('\n'.join([*lines[:8], ',"who said"', *lines[8:]]))
 
 
-@bad('not readable as CSV or Parquet in UTF-8', _TABLE + 'said')
+@bad('t.csv: ', _TABLE + 'said')
 def ragged_table(here):
   made.text_table(here / 't.csv').write_text('who,said\nann,a,b,c\n"unclosed')
 
