@@ -274,7 +274,7 @@ def text_without_author(here):
   path.write_text('\n'.join([*lines[:8], ',"who said"', *lines[8:]]))
 
 
-@bad('t.csv: ', _TABLE + 'said')
+@bad('t.csv: line 2 has 4 of 2 fields', _TABLE + 'said')
 def ragged_table(here):
   made.text_table(here / 't.csv').write_text('who,said\nann,a,b,c\n"unclosed')
 
