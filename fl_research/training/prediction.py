@@ -13,7 +13,7 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from fl_research.importing import dialect, table_files
+from fl_research.importing import dialect, images, table_files, windows
 from fl_research.importing.preprocessing import Preprocessing
 from fl_research.registry import UsageError
 from fl_research.training import answers, atomic_files, run_folder, stored_data
@@ -51,8 +51,8 @@ def predict(
 
   Args:
     run: the run's folder, absolute.
-    data_file: a table like those that the run was trained on (labels are not needed), or a .npz
-      file with `x` where the run's data were arrays.
+    data_file: a table like those that the run was trained on (labels are not needed), a folder of
+      pictures where it was on pictures, or a .npz file with `x` where the run's data were arrays.
     given: what the user says of a CSV.
     client: whose model is asked; the global one when empty.
     changes: settings to change, by name, where the data are read for a client's model.
@@ -83,8 +83,13 @@ def read(
   kind = stored.preprocessing.get('form') or stored.preprocessing.get('kind', '')
   if kind == 'table':
     return _of_table(Preprocessing.from_data(stored.preprocessing), data_file, given, labels)
-  if kind in ('', 'pixels'):
+  if kind in ('', 'pixels') or (kind == 'pictures' and data_file.endswith('.npz')):
     return _of_arrays(stored, data_file, labels)
+  if kind == 'pictures' and not labels:
+    return _of_pictures(stored.preprocessing, data_file)
+  if kind == 'windows' and not labels:
+    found = windows.new_windows(stored.preprocessing, data_file, given)
+    return (Part(x, told) for told, x in found)
   raise UsageError(
     f'--data_file={data_file}: the run was trained on {kind}, which this command does not read; '
     'put examples as it had them into a .npz file and give that to model.keras'
@@ -106,6 +111,14 @@ def _of_table(how: Preprocessing, path: str, given: dialect.Given, labels: bool)
       yield Part(x, rows, y)
 
 
+def _of_pictures(how: Mapping[str, Any], path: str) -> Iterator[Part]:
+  before = 0
+  for names, x in images.new_pictures(how, path):
+    told = {'row': np.arange(before, before + len(names)) + 1, 'file': names}
+    before += len(names)
+    yield Part(x, pd.DataFrame(told))
+
+
 def _of_arrays(stored: stored_data.StoredData, path: str, labels: bool) -> Iterator[Part]:
   spec = stored.spec
   try:
@@ -117,6 +130,8 @@ def _of_arrays(stored: stored_data.StoredData, path: str, labels: bool) -> Itera
       f'{", ".join(map(str, spec.input_shape))}]{" and labels y" if labels else ""} '
       f'({type(error).__name__})'
     ) from error
+  if (*x.shape[1:], 1) == spec.input_shape:
+    x = x[..., None]  # Grey pictures without an axis for it.
   if x.shape[1:] != spec.input_shape:
     raise UsageError(
       f'--data_file={path}: x has examples of shape {list(x.shape[1:])}; the model takes '

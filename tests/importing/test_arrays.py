@@ -29,7 +29,7 @@ def test_one_npz_file_with_other_names(tmp_path):
   who = np.array(['n', 's'] * 10)
   test = np.arange(20) >= 16
   path = made.one_npz(tmp_path / 'a.npz', client=None, region=who, is_test=test, z=np.arange(20.0))
-  with checks.one_line_error('no array may say whose', '--client_column'):
+  with checks.one_line_error('no array is called client', '--client_column'):
     npz_files.load(options(path))
   data = npz_files.load(options(path, client_column='region', label_column='z'))
   assert data.problem is Problem.REGRESSION and data.test_clients.sizes.tolist() == [2, 2]
