@@ -16,22 +16,38 @@ evaluation_clients.csv in the run's folder.
 
   python -m experiments.evaluate --run=results/first_run
 
+With --data_file it is evaluated on a file of your own instead, with labels: a table like those that
+the run was trained on, or a .npz file with x and y where these were arrays.
+
+  python -m experiments.evaluate --run=results/hospitals --data_file=other_hospital.csv
+
 The default of a flag stands in brackets. --flagfile=FILE reads flags from a file, one per line.
 """
 _CHANGEABLE = ('data_dir', 'runtime', 'client_parallelism', 'jit')
+_OF_A_FILE = {
+  'data_file': 'a file of your own to evaluate on',
+  'client': 'whose own model is evaluated on it, of methods that give clients one',
+}
+_DIALECT = ('separator', 'decimal', 'encoding', 'header')
 
 
 def main(argv: Sequence[str]) -> int:
   if command_line.wants_help(argv):
     groups = {
       'Run': ['  --run: folder of the run, <output_dir>/<experiment_name>'],
+      'A file of your own': [
+        *(f'  --{name}: {text}' for name, text in _OF_A_FILE.items()),
+        *command_line.changes_help(_DIALECT),
+      ],
       "Changes to the run's settings": command_line.changes_help(_CHANGEABLE),
     }
     command_line.print_help('python -m experiments.evaluate', INTRODUCTION, groups)
     return 0
   flag_values = flags.FlagValues()
   flags.DEFINE_string('run', '', 'folder of the run', flag_values=flag_values)
-  command_line.define_changes(flag_values, _CHANGEABLE)
+  for name, text in _OF_A_FILE.items():
+    flags.DEFINE_string(name, '', text, flag_values=flag_values)
+  command_line.define_changes(flag_values, (*_CHANGEABLE, *_DIALECT))
   command_line.parse(flag_values, argv)
   if not flag_values.run:
     raise UsageError('--run: must be given; it is a folder <output_dir>/<experiment_name>')
@@ -39,10 +55,28 @@ def main(argv: Sequence[str]) -> int:
   # Said before TensorFlow is imported, which takes seconds.
   run_folder.read_ended(folder)
   changes = command_line.to_changes(flag_values, _CHANGEABLE)
-  from fl_research.training import reevaluation, summary
+  dialect = command_line.to_changes(flag_values, _DIALECT)
+  if not flag_values.data_file and (dialect or flag_values.client):
+    raise UsageError(f'--{next(iter(dialect), "client")}: only read with --data_file')
+  found = _evaluate(folder, changes, flag_values.data_file, dialect, flag_values.client)
+  from fl_research.training import summary
 
-  summary.print_reevaluation(reevaluation.evaluate(folder, changes))
+  summary.print_reevaluation(found)
   return 0
+
+
+def _evaluate(folder, changes, data_file, dialect, client):
+  """The evaluation on the run's own test data, or on a file."""
+  if not data_file:
+    from fl_research.training import reevaluation
+
+    return reevaluation.evaluate(folder, changes)
+  from fl_research.datasets.federated_data import DatasetOptions
+  from fl_research.importing import table_source
+  from fl_research.training import file_evaluation
+
+  given = table_source.given(DatasetOptions('', **dialect))
+  return file_evaluation.evaluate(folder, data_file, given, client, changes)
 
 
 if __name__ == '__main__':

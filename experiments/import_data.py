@@ -74,7 +74,8 @@ def _import(settings: settings_lib.Settings, write: str, picture: str) -> None:
   drawn = pathlib.Path(picture or f'{write.rstrip("/")}.png') if picture or write else None
   _check_picture(drawn)
   task = tasks.get_task(settings.task)
-  source = sources.open_source(task.module, task.summary, run_data.options(settings))
+  with _status(f'opening {settings.data_file}'):
+    source = sources.open_source(task.module, task.summary, run_data.options(settings))
   page.print_rows(f'Found in {settings.data_file}', page.facts(source))
   page.print_columns(source)
   counted = tally.Tally(source)
@@ -112,6 +113,15 @@ def _check_picture(path) -> None:
     raise UsageError(f'--picture={path}: accepted is a name that ends in .png, .pdf or .svg')
   if path.exists() and path.is_dir():
     raise UsageError(f'--picture={path}: is a folder')
+
+
+def _status(text: str) -> contextlib.AbstractContextManager:
+  """Says on stderr what is being done, as long as it takes, if that is a terminal."""
+  import rich.console
+
+  if not sys.stderr.isatty():
+    return contextlib.nullcontext()
+  return rich.console.Console(stderr=True).status(text)
 
 
 @contextlib.contextmanager

@@ -56,31 +56,36 @@ def command(module: str, folder: pathlib.Path, *flags: str) -> list[str]:
   return [sys.executable, '-m', module, *flags, *place]
 
 
-def run_to_the_end(folder: pathlib.Path, flags) -> None:
-  """Runs, or resumes, and must reach the end; its complaints are shown."""
-  done = subprocess.run(
-    command('experiments.train', folder, *flags), cwd=PROJECT, capture_output=True, text=True
+def start(module: str, folder: pathlib.Path, *flags: str):
+  """A process that runs, or resumes, a run; only its complaints are kept."""
+  return subprocess.Popen(
+    command(module, folder, *flags),
+    cwd=PROJECT,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
   )
-  assert done.returncode == 0, done.stderr
+
+
+def run_to_the_end(folder: pathlib.Path, flags, start=start) -> None:
+  """Runs, or resumes, and must reach the end; its complaints are shown."""
+  process = start('experiments.train', folder, *flags)
+  _, complaints = process.communicate()
+  assert process.returncode == 0, complaints
   assert json.loads((folder / 'manifest.json').read_text())['finished']
 
 
-def run_to_a_death(folder: pathlib.Path, flags, moment: str) -> None:
+def run_to_a_death(folder: pathlib.Path, flags, moment: str, start=start) -> None:
   """Runs until the process kills itself at this moment."""
-  arguments = command('tests.experiments.dying_train', folder, moment, *flags)
-  done = subprocess.run(arguments, cwd=PROJECT, capture_output=True, text=True)
-  assert done.returncode == -9, f'{moment} never came: {done.stderr}'
+  process = start('tests.experiments.dying_train', folder, moment, *flags)
+  _, complaints = process.communicate()
+  assert process.returncode == -9, f'{moment} never came: {complaints}'
 
 
-def run_to_a_kill(folder: pathlib.Path, flags, rows: int, delay: float) -> None:
+def run_to_a_kill(folder: pathlib.Path, flags, rows: int, delay: float, start=start) -> None:
   """Runs until metrics.csv has so many rows more, and a little longer, then kills the process."""
   before = last_round(folder)
-  process = subprocess.Popen(
-    command('experiments.train', folder, *flags),
-    cwd=PROJECT,
-    stdout=subprocess.DEVNULL,
-    stderr=subprocess.DEVNULL,
-  )
+  process = start('experiments.train', folder, *flags)
   while process.poll() is None and last_round(folder) < before + rows:
     time.sleep(0.01)
   time.sleep(delay)

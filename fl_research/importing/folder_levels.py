@@ -2,8 +2,8 @@
 
 `hospital_1/train/cat/x.png`: client, split, class. A level of train and test folders is seen by its
 names; which of two others is the client and which the class, by words in the names (client, site,
-user, ...), by a level of 0, 1, 2, ..., or since one has many more names. Where none of this tells,
-`--folder_levels` must.
+user, ...), or by a level of 0, 1, 2, ..., the class. Where none of this tells, `--folder_levels`
+must: clients may be more than classes, or fewer.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,6 @@ _WHO = re.compile(
   re.IGNORECASE,
 )
 _WHAT = re.compile(r'(class|label|category)[ _\-.]*\w*$', re.IGNORECASE)
-_MANY_MORE = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +37,16 @@ class Levels:
   def pick(self, role: str, folders: Sequence[str]) -> Optional[str]:
     """A file's folder of that role; None where no level has it."""
     return folders[self.roles.index(role)] if role in self.roles else None
+
+
+def check_split(names: set[str], flag: str) -> None:
+  """Raises `UsageError` if a level that is said to be the split has other folders too."""
+  others = sorted(name for name in names if name.lower() not in _SPLITS)
+  if others:
+    raise UsageError(
+      f'--folder_levels={flag}: {others[0]} is none of {", ".join(sorted(_SPLITS))}, which say '
+      'what is for training and what for testing'
+    )
 
 
 def is_test(name: Optional[str], has_test: bool) -> bool:
@@ -90,13 +99,15 @@ def guess(names: Sequence[set[str]], where: str) -> Levels:
       f'{where}: no folder says the class of a picture; put each class in a folder of its own'
     )
   if len(open_levels) > 2:
-    raise _unclear(names, where)
+    raise _unclear(names, roles, where)
   reason = 'the only level that can be'
   if len(open_levels) == 1:
     roles[open_levels[0]] = CLASS
   else:
     outer, inner = open_levels
-    outer_is_client, reason = _who(names[outer], names[inner], lambda: _unclear(names, where))
+    outer_is_client, reason = _who(
+      names[outer], names[inner], lambda: _unclear(names, roles, where)
+    )
     roles[outer], roles[inner] = (CLIENT, CLASS) if outer_is_client else (CLASS, CLIENT)
   return Levels(tuple(role or IGNORE for role in roles), reason)
 
@@ -119,11 +130,6 @@ def _who(outer: set[str], inner: set[str], unclear) -> tuple[bool, str]:
   if _is_counted(outer) != _is_counted(inner):
     last = len(inner if _is_counted(inner) else outer) - 1
     return _is_counted(inner), f'class, as its folders are 0 to {last}'
-  if max(len(outer), len(inner)) >= _MANY_MORE * min(len(outer), len(inner)):
-    return len(outer) > len(inner), (
-      f'client, as it has {max(len(outer), len(inner))} folders, and the other '
-      f'{min(len(outer), len(inner))}'
-    )
   raise unclear()
 
 
@@ -131,10 +137,11 @@ def _is_counted(names: set[str]) -> bool:
   return names == {str(k) for k in range(len(names))}
 
 
-def _unclear(names: Sequence[set[str]], where: str) -> UsageError:
+def _unclear(names: Sequence[set[str]], roles: Sequence[Optional[str]], where: str) -> UsageError:
   levels = ' / '.join(f'{sorted(level)[0]} ({len(level)})' for level in names)
-  roles = '/'.join((CLIENT, CLASS, SPLIT, IGNORE)[: len(names)])
+  left = [CLIENT, CLASS, *[IGNORE] * len(roles)]
+  example = '/'.join(role or left.pop(0) for role in roles)
   return UsageError(
     f'{where}: cannot tell which level of folders ({levels}) is the client and which the class; '
-    f'say so by --folder_levels={roles} or in another order'
+    f'say so by --folder_levels={example} or in another order'
   )

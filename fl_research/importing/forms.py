@@ -49,6 +49,10 @@ _ADVICE = {
     ('.wav', '.mp3', '.flac', '.ogg'),
     'is sound; make spectrograms of it and save them as .npz files (x, y), one per client',
   ),
+  **dict.fromkeys(
+    ('.bmp', '.gif', '.tif', '.tiff', '.webp', '.heic', '.dcm', '.nii'),
+    'is a picture of a form that is not read; save it as PNG (Pillow does it)',
+  ),
   '.xml': 'is XML; make a CSV file of it, a row an example',
   '.arff': 'is ARFF; save it as CSV (scipy.io.arff.loadarff, then pandas)',
   **dict.fromkeys(

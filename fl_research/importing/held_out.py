@@ -1,12 +1,14 @@
-"""Test examples for sources whose files have none."""
+"""What a reader leaves to others: test examples where the files have none, the unit of numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import dataclasses
 import functools
+from typing import Optional
 
 import numpy as np
 
 from fl_research import random_streams
+from fl_research.datasets.federated_data import LabelScale, Problem
 from fl_research.datasets.splits import held_out_counts, held_out_rows
 from fl_research.importing.source import Counts, Part, Source
 
@@ -59,6 +61,29 @@ class HeldOut(Source):
           yield Part(part.client, test, examples)
 
 
-def with_test(source: Source, seed: int) -> Source:
-  """The source itself if it has test examples, else with some held out."""
-  return source if source.counts.test.any() else HeldOut(source, seed)
+def complete(source: Source, seed: int) -> Source:
+  """The source with test examples, and with the unit of its labels where they are numbers."""
+  whole = source if source.counts.test.any() else HeldOut(source, seed)
+  if source.spec.problem is Problem.REGRESSION and source.spec.label_scale is None:
+    labels = (part.examples['y'] for part in whole.parts() if not part.test)
+    whole.spec = dataclasses.replace(whole.spec, label_scale=label_scale(labels))
+  return whole
+
+
+def label_scale(labels: Iterable[np.ndarray]) -> Optional[LabelScale]:
+  """Mean and deviation of training labels, which come a few at a time; None where all are equal."""
+  count, total, squares, shift = 0, 0.0, 0.0, None
+  for own in labels:
+    numbers = np.asarray(own, np.float64)
+    # Sums of squares around a number near the mean lose no digits.
+    shift = numbers[0] if shift is None else shift
+    count += len(numbers)
+    total += (numbers - shift).sum(axis=0)
+    squares += np.square(numbers - shift).sum(axis=0)
+  if shift is None:
+    return None
+  deviation = np.sqrt(np.maximum(squares / count - np.square(total / count), 0.0))
+  if not np.all(deviation > 0):
+    return None
+  mean = np.asarray(shift + total / count, np.float32)
+  return LabelScale(mean, np.asarray(deviation, np.float32))

@@ -31,7 +31,7 @@ def open_source(options: DatasetOptions) -> Source:
   Raises:
     UsageError: a file is damaged, or examples and labels do not belong together; one line.
   """
-  return held_out.with_test(_IdxFolder(options.data_file or ''), options.seed)
+  return held_out.complete(_IdxFolder(options.data_file or ''), options.seed)
 
 
 class _IdxFolder(Source):

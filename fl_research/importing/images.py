@@ -5,7 +5,7 @@ whose a picture is, they are dealt out by `--partition`. Opening reads every fil
 nothing else; a picture is decoded when its turn comes, so that memory does not grow with them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 import hashlib
 import io
@@ -13,12 +13,12 @@ import os
 import pathlib
 import re
 import struct
-from typing import Optional
+from typing import Any, Optional
 import warnings
 import zlib
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from fl_research.datasets import files, pixels
 from fl_research.datasets.federated_data import DatasetOptions, Problem
@@ -48,7 +48,7 @@ def open_source(options: DatasetOptions) -> Source:
     UsageError: it is no folder, has no pictures, a file is none, or what the levels of folders are
       cannot be told; one line.
   """
-  return held_out.with_test(_Pictures(options), options.seed)
+  return held_out.complete(_Pictures(options), options.seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,7 +119,9 @@ class _Pictures(Source):
     owners = [levels.pick(folder_levels.CLIENT, own) or 'all' for own in folders]
     ids = sorted(set(owners), key=_natural)
     splits = [levels.pick(folder_levels.SPLIT, own) for own in folders]
-    tested = folder_levels.has_test({name for name in splits if name})
+    named = {name for name in splits if name}
+    folder_levels.check_split(named, '/'.join(levels.roles))
+    tested = folder_levels.has_test(named)
     client_of = {name: k for k, name in enumerate(ids)}
     class_of = {name: k for k, name in enumerate(self._classes)}
     pictures = [
@@ -168,16 +170,48 @@ class _Pictures(Source):
 
   def _pixels(self, path: str) -> np.ndarray:
     full = f'{self._folder}/{path}'
-    try:
-      content = pathlib.Path(full).read_bytes()
-      self._hashes[path] = hashlib.sha256(content).hexdigest()
-      with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of odd metadata, which nobody reads
-        with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-          _check_pixels(full, image.size)
-          return _array(image, self._size, self._grey)
-    except (*_DAMAGE, Image.DecompressionBombError) as error:
-      raise _damaged(full, error) from error
+    content = _content(full)
+    self._hashes[path] = hashlib.sha256(content).hexdigest()
+    return _decoded(full, content, self._size, self._grey)
+
+
+def new_pictures(how: Mapping[str, Any], path: str) -> Iterator[tuple[list[str], np.ndarray]]:
+  """Pictures to be asked about, some at a time: their names, and x as a run had it.
+
+  Args:
+    how: the run's `preprocessing`.
+    path: a picture, or a folder with pictures at any depth.
+
+  Raises:
+    UsageError: there are none, or one is damaged.
+  """
+  folder, name = (path, '') if os.path.isdir(path) else os.path.split(path)
+  names = [name] if name else _listing(path)[0]
+  if not names:
+    raise UsageError(f'--data_file={path}: no .png or .jpg file in it')
+  size, grey = (how['height'], how['width']), how['colour'] == 'grey'
+  for first in range(0, len(names), _CHUNK):
+    some = names[first : first + _CHUNK]
+    full = (os.path.join(folder, name) for name in some)
+    yield some, np.stack([_decoded(own, _content(own), size, grey) for own in full])
+
+
+def _content(path: str) -> bytes:
+  try:
+    return pathlib.Path(path).read_bytes()
+  except OSError as error:
+    raise _damaged(path, error) from error
+
+
+def _decoded(path: str, content: bytes, size: tuple[int, int], grey: bool) -> np.ndarray:
+  try:
+    with warnings.catch_warnings():
+      warnings.simplefilter('ignore')  # of odd metadata, which nobody reads
+      with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+        _check_pixels(path, image.size)
+        return _array(image, size, grey)
+  except (*_DAMAGE, Image.DecompressionBombError) as error:
+    raise _damaged(path, error) from error
 
 
 def _natural(name: str) -> tuple:
@@ -216,7 +250,7 @@ def _levels(
   for own, path in zip(folders, paths):
     if len(own) != depth:
       raise UsageError(
-        f'{where}: {path} lies {len(own)} folders deep, {paths[0]} {depth}; all must lie as deep'
+        f'{where}: {path} and {paths[0]} lie in different depths of folders; all must lie as deep'
       )
   if flag:
     return folder_levels.given(flag, depth, where)
@@ -257,9 +291,11 @@ def _damaged(path: str, error: BaseException) -> UsageError:
     return error
   if isinstance(error, Image.DecompressionBombError):
     return _too_large(path)
+  if isinstance(error, UnidentifiedImageError):
+    return UsageError(f'{path}: no PNG or JPEG picture; remove it or copy it again')
   return UsageError(
-    f'{path}: no PNG or JPEG picture, or damaged or cut short '
-    f'({files.one_line(error).replace(path, "")[:80]}); remove it or copy it again'
+    f'{path}: damaged or cut short, or no picture ({files.one_line(error)[:80]}); remove it or '
+    'copy it again'
   )
 
 

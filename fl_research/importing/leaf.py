@@ -44,7 +44,7 @@ def open_source(options: DatasetOptions) -> Source:
   Raises:
     UsageError: a file is damaged, is not of LEAF's form, or holds what is not read; one line.
   """
-  return held_out.with_test(_Leaf(options), options.seed)
+  return held_out.complete(_Leaf(options), options.seed)
 
 
 class _User(NamedTuple):

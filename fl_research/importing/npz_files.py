@@ -7,6 +7,7 @@ that are numbers, what they are called. Nothing is ever unpickled.
 """
 
 from collections.abc import Mapping
+import dataclasses
 import os
 from typing import Optional
 import zipfile
@@ -16,7 +17,7 @@ import numpy as np
 
 from fl_research import registry
 from fl_research.datasets import files, npz, pixels
-from fl_research.datasets.federated_data import DatasetOptions, Problem
+from fl_research.datasets.federated_data import DatasetOptions, FederatedData, Problem
 from fl_research.importing import held_out, memory, problems
 from fl_research.importing.source import Counts, Found, Part, Source, Spec
 from fl_research.registry import UsageError
@@ -34,8 +35,7 @@ def load(options: DatasetOptions) -> memory.Data:
   """Opens the folder, whose files are read when asked for, or reads the one file into memory."""
   if _one_file(options):
     return memory.read(open_source(options))
-  _refuse_columns(options)
-  return npz.load(options)
+  return _folder(options)
 
 
 def open_source(options: DatasetOptions) -> Source:
@@ -45,12 +45,20 @@ def open_source(options: DatasetOptions) -> Source:
     UsageError: arrays are missing, do not fit together, or hold what cannot be used; one line.
   """
   if path := _one_file(options):
-    return held_out.with_test(_OneFile(path, options), options.seed)
-  _refuse_columns(options)
-  data = npz.load(options)
+    return held_out.complete(_OneFile(path, options), options.seed)
+  data = _folder(options)
   notes = ['x are uint8 pictures, and are divided by 255'] if data.preprocessing else []
   own = problems.described(data.problem, data.num_classes)
   return memory.Loaded(data, Found('.npz files', 'a file each', f'y, {own}', notes=notes))
+
+
+def _folder(options: DatasetOptions) -> FederatedData:
+  _refuse_columns(options)
+  data = npz.load(options)
+  if data.problem is not Problem.REGRESSION:
+    return data
+  labels_of = (data.train.examples(k)['y'] for k in range(len(data.train)))
+  return dataclasses.replace(data, label_scale=held_out.label_scale(labels_of))
 
 
 def _one_file(options: DatasetOptions) -> Optional[str]:
@@ -97,8 +105,10 @@ class _OneFile(Source):
     who = options.client_column or _whose(arrays, len(y), where)
     owners = _array(arrays, who, 'client_column', where)
     for name, array in (('x', x), (y_name, y), (who, owners)):
-      if not array.ndim or len(array) != len(y):
-        raise UsageError(f'{where}: {name} is {_described(array)}, and {y_name} {_described(y)}')
+      if not array.ndim or not y.ndim:
+        raise UsageError(f'{where}: {name} is {_described(array)}, not one row per example')
+      if len(array) != len(y):
+        raise UsageError(f'{where}: {name} has {len(array)} rows, and {y_name} {len(y)}')
     if owners.ndim != 1 or owners.dtype.kind not in 'iubUS':
       raise UsageError(
         f'{where}: {who} is {_described(owners)}, not one whole number or name per row'
@@ -182,11 +192,12 @@ def _whose(arrays: Mapping[str, np.ndarray], rows: int, where: str) -> str:
     return names[0]
   possible = [name for name, array in arrays.items() if array.shape == (rows,) and name != 'y']
   near = registry.nearest('client', possible) or 'NAME'
-  what = 'several arrays' if names else 'no array'
-  raise UsageError(
-    f'{where}: {what} may say whose a row is (one number or name a row have '
-    f'{", ".join(names or possible) or "none"}); say which by --client_column={near}'
-  )
+  if names:
+    what = f'several arrays may say whose a row is ({", ".join(names)})'
+  else:
+    listed = ', '.join(possible) or 'none'
+    what = f'no array is called client, user or the like; of one number or name a row are {listed}'
+  raise UsageError(f'{where}: {what}; say which by --client_column={near}')
 
 
 def _tested(arrays: Mapping[str, np.ndarray], rows: int) -> np.ndarray:

@@ -65,15 +65,18 @@ class Preprocessing:
     """
     x = np.empty((len(table), self.width), np.float32)
     for column, place in zip(self.columns, self.inputs):
-      if column.name not in table.columns:
-        names = list(map(str, table.columns))
-        hint = registry.suggestion(column.name, names)
-        raise UsageError(f'there is no column {column.name}{hint}; there are {", ".join(names)}')
+      _check_there(column.name, table)
       x[:, place.start : place.stop] = column.encode(table[column.name])
     return x
 
   def labels(self, table: pd.DataFrame) -> np.ndarray:
-    """The labels of rows that have them: y."""
+    """The labels of rows: y.
+
+    Raises:
+      UsageError: a label's column is missing, or a cell is none.
+    """
+    for name in self.label.columns:
+      _check_there(name, table)
     return self.label.encode(table)
 
   def answers(self, y: np.ndarray) -> pd.DataFrame:
@@ -100,3 +103,10 @@ class Preprocessing:
       raise UsageError(f'preprocessing of the form {data.get("form")!r} is that of no table')
     columns = [encoders.from_data(column) for column in data['columns']]
     return cls(columns, labels.from_data(data['label']))
+
+
+def _check_there(column: str, table: pd.DataFrame) -> None:
+  if column not in table.columns:
+    names = list(map(str, table.columns))
+    hint = registry.suggestion(column, names)
+    raise UsageError(f'there is no column {column}{hint}; there are {", ".join(names)}')

@@ -49,8 +49,8 @@ def open_source(options: DatasetOptions) -> Source:
   if texts and not options.label_column:
     passes = _Snippets(readers, texts[0])
     own = text.Texts(passes.texts, options, form, 'clients of the files', passes)
-    return held_out.with_test(own, options.seed)
-  return held_out.with_test(_Arrays(readers, form, options), options.seed)
+    return held_out.complete(own, options.seed)
+  return held_out.complete(_Arrays(readers, form, options), options.seed)
 
 
 class _Client(NamedTuple):

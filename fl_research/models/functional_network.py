@@ -63,6 +63,10 @@ class FunctionalNetwork(layers.Layer):
     """Traces the model once each way, and refuses what is no pure function."""
     self._traced = purity.examine(flag, self, self._initial, self._spec)
 
+  def adds_loss(self) -> str:
+    """Nothing: a functional model has but one loss."""
+    return ''
+
   def owner_of(self, node: str) -> str:
     """Nothing, as it has no layers."""
     del node

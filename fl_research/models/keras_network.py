@@ -26,6 +26,7 @@ from fl_research.registry import UsageError
 _RANDOM_LAYERS = tf.keras.__internal__.layers.BaseRandomLayer
 _GENERATOR = '_random_generator'
 _LISTS_OF_KERAS = ('_trainable_weights', '_non_trainable_weights')
+_OTHER_TYPES = ('float16', 'bfloat16', 'float64')
 _GPU_KERNEL = '_could_use_gpu_kernel'
 
 
@@ -123,6 +124,11 @@ class KerasNetwork(layers.Layer):
     """Traces the model once each way, and refuses what is no pure function."""
     self._traced = purity.examine(flag, self, self._initial, self._spec)
 
+  def adds_loss(self) -> str:
+    """The layer, in words, that added a loss of its own in the last call; empty if none did."""
+    adding = [layer for layer in _layers(self._model) if layer.losses]
+    return _who(adding[-1]) if adding else ''
+
   def owner_of(self, node: str) -> str:
     """`layer "x" (Kind): `, of the layer in whose name scope an operation lies; empty if none."""
     scopes = set(node.split('/'))
@@ -184,21 +190,20 @@ def _refuse(flag: str, layer: tf.keras.layers.Layer) -> None:
   """Raises for what a layer does besides computing its output from its inputs and weights."""
   problems: Mapping[str, Callable[[], bool]] = {
     'keeps moving averages, which differ from client to client; use GroupNormalization or '
-    'LayerNormalization in its place': lambda: (
+    'LayerNormalization in its place, or freeze it (trainable = False)': lambda: (
       isinstance(layer, tf.keras.layers.BatchNormalization) and layer.trainable
     ),
     'keeps a state from batch to batch; leave stateful=True out': lambda: (
       isinstance(layer, tf.keras.layers.RNN) and layer.stateful
     ),
-    'adds a loss of its own; leave regularizers out, --client_weight_decay does what '
-    'L2 does': lambda: bool(
+    purity.ADDS_LOSS: lambda: bool(
       layer._callable_losses or getattr(layer, '_activity_regularizer', None)
     ),
     'constrains its weights; leave constraints out': lambda: any(
       variable.constraint is not None for variable in layer._trainable_weights
     ),
-    'has weights that are not float32; leave policies and other types out': lambda: any(
-      variable.dtype != tf.float32 for variable in layer._trainable_weights
+    'does not compute in float32; leave policies and other types out': lambda: (
+      layer.compute_dtype in _OTHER_TYPES
     ),
   }
   for what, has in problems.items():

@@ -20,6 +20,12 @@ from fl_research.registry import UsageError
 _HARMLESS = {'Placeholder', 'Assert', 'PrintV2'}
 
 
+ADDS_LOSS = (
+  'adds a loss of its own, which would not be trained; leave regularizers and add_loss out, '
+  '--client_weight_decay does what L2 does'
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class Traced:
   """What a trace shows of a network.
@@ -41,8 +47,8 @@ def examine(flag: str, network: Any, weights: Sequence[np.ndarray], spec: ModelS
 
   Args:
     flag: `--model=…`, for messages.
-    network: a `layers.Layer` that also has `untrained`, and `owner_of(node)`, which says in words
-      whose an operation is.
+    network: a `layers.Layer` that also has `owner_of(node)`, which says in words whose an operation
+      is, and `adds_loss()`, likewise which layer has added a loss.
     weights: its first weights.
     spec: the data it is for.
 
@@ -60,6 +66,8 @@ def examine(flag: str, network: Any, weights: Sequence[np.ndarray], spec: ModelS
       tape.watch(weights)
       output = network(weights, x, seed if training else None)
     outputs.check(flag, output, spec)
+    if layer := network.adds_loss():
+      raise UsageError(f'{flag}: {layer}{ADDS_LOSS}')
     types = [operation.type for operation in output.graph.get_operations()]
     operations[training] = [kind for kind in types if kind != 'Identity']
     if training:

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from fl_research.datasets.federated_data import Problem
+from fl_research.models.specification import ModelSpec
 from fl_research.round import process as process_lib
 from fl_research.settings import Settings
 from fl_research.training import (
@@ -72,28 +73,57 @@ def save(
     state, client_states: S and the T, for methods whose clients have models of their own.
     prefix: what the files' names begin with.
   """
-  numbers = data.problem is Problem.REGRESSION and len(data.spec.label_shape) > 0
-  if not (numbers or data.problem in by_class.PROBLEMS):
+  if not _are_told(data.spec):
     return NONE
   answered = _answers(settings, process, data, scored, weights, state, client_states)
   if answered is None or not len(answered[1]):
     return NONE
-  outputs, labels = answered
-  if numbers:
-    scale = data.spec.label_scale
-    names = by_class.names_of(scale.names if scale else (), outputs.shape[1])
+  weighted = settings.class_weighting != 'none'
+  return tell(path, data.spec, data.class_names, *answered, weighted=weighted, prefix=prefix)
+
+
+def tell(
+  path: pathlib.Path,
+  spec: ModelSpec,
+  class_names: Sequence[str],
+  outputs: np.ndarray,
+  labels: np.ndarray,
+  *,
+  weighted: bool = False,
+  prefix: str = '',
+) -> FinalAnswers:
+  """Writes the files about some answers.
+
+  Args:
+    path: the run's folder.
+    spec: what the model answers.
+    class_names: names of its classes or tags; empty without names.
+    outputs: raw outputs [n, k], n at least 1.
+    labels: the n labels.
+    weighted: whether training weighted classes.
+    prefix: what the files' names begin with.
+  """
+  if not _are_told(spec):
+    return NONE
+  if spec.problem is Problem.REGRESSION:
+    names = by_class.names_of(spec.label_scale.names if spec.label_scale else (), outputs.shape[1])
     return _save_numbers(path / f'{prefix}numbers.csv', by_class.by_number(outputs, labels, names))
-  count = 2 if data.problem is Problem.BINARY else data.num_classes
-  names = by_class.names_of(data.class_names, count)
-  found = by_class.by_class(data.problem, outputs, labels, names)
+  names = by_class.names_of(class_names, 2 if spec.problem is Problem.BINARY else spec.num_classes)
+  found = by_class.by_class(spec.problem, outputs, labels, names)
   files = [path / f'{prefix}classes.csv', path / f'{prefix}confusion.csv']
   _write(files[0], found.table)
   _write(files[1], found.confusion.rename_axis(found.kind).reset_index())
   if by_class.confused_names(found):
     files.append(path / f'{prefix}confusion.png')
     confusion_picture.save(found.confusion, files[-1])
-  complaint = by_class.complaint(found, settings.class_weighting != 'none')
+  complaint = by_class.complaint(found, weighted)
   return FinalAnswers(by_class.figures(found), complaint, tuple(files))
+
+
+def _are_told(spec: ModelSpec) -> bool:
+  """Whether there is more to say of the answers than the columns of metrics.csv do."""
+  several = spec.problem is Problem.REGRESSION and len(spec.label_shape) > 0
+  return several or spec.problem in by_class.PROBLEMS
 
 
 def _answers(

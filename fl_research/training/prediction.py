@@ -6,16 +6,17 @@ data that it was trained on are needed only for a client's own model, whose id t
 
 from collections.abc import Callable, Iterator, Mapping
 import dataclasses
+import itertools
 import pathlib
 from typing import Any, Optional
 
 import numpy as np
 import pandas as pd
 
-from fl_research.importing import dialect, table_files
+from fl_research.importing import dialect, images, table_files, windows
 from fl_research.importing.preprocessing import Preprocessing
 from fl_research.registry import UsageError
-from fl_research.training import answers, run_folder, stored_data
+from fl_research.training import answers, atomic_files, run_folder, stored_data
 
 _ROWS = 4096
 """How many examples the model is asked about at a time."""
@@ -31,10 +32,12 @@ class Part:
   Attributes:
     x: as the model takes them.
     told: what the answers are put beside, a row each: the row's number and the file's columns.
+    y: the labels; None where nobody asked for them.
   """
 
   x: np.ndarray
   told: pd.DataFrame
+  y: Optional[np.ndarray] = None
 
 
 def predict(
@@ -48,8 +51,8 @@ def predict(
 
   Args:
     run: the run's folder, absolute.
-    data_file: a table like those that the run was trained on (labels are not needed), or a .npz
-      file with `x` where the run's data were arrays.
+    data_file: a table like those that the run was trained on (labels are not needed), a folder of
+      pictures where it was on pictures, or a .npz file with `x` where the run's data were arrays.
     given: what the user says of a CSV.
     client: whose model is asked; the global one when empty.
     changes: settings to change, by name, where the data are read for a client's model.
@@ -63,67 +66,90 @@ def predict(
   first = next(parts, None)  # What is wrong with the file is said before TensorFlow is imported.
   if first is None:
     raise UsageError(f'--data_file={data_file}: has no rows')
-  outputs = _outputs(run, manifest, stored, client, changes or {})
+  outputs = outputs_of(run, manifest, stored, client, changes or {})
 
   def tables() -> Iterator[pd.DataFrame]:
-    for part in _chain(first, parts):
+    for part in itertools.chain([first], parts):
       found = answers.to_table(stored.spec, stored.class_names, outputs(part.x))
       yield part.told.join(found, lsuffix='_in_file')
 
   return tables()
 
 
-def read(stored: stored_data.StoredData, data_file: str, given: dialect.Given) -> Iterator[Part]:
-  """New examples as the model takes them, a bounded number at a time."""
+def read(
+  stored: stored_data.StoredData, data_file: str, given: dialect.Given, labels: bool = False
+) -> Iterator[Part]:
+  """New examples as the model takes them, a bounded number at a time, with their labels or not."""
   kind = stored.preprocessing.get('form') or stored.preprocessing.get('kind', '')
   if kind == 'table':
-    return _of_table(Preprocessing.from_data(stored.preprocessing), data_file, given)
-  if kind in ('', 'pixels'):
-    return _of_arrays(stored, data_file)
+    return _of_table(Preprocessing.from_data(stored.preprocessing), data_file, given, labels)
+  if kind in ('', 'pixels') or (kind == 'pictures' and data_file.endswith('.npz')):
+    return _of_arrays(stored, data_file, labels)
+  if kind == 'pictures' and not labels:
+    return _of_pictures(stored.preprocessing, data_file)
+  if kind == 'windows' and not labels:
+    found = windows.new_windows(stored.preprocessing, data_file, given)
+    return (Part(x, told) for told, x in found)
   raise UsageError(
     f'--data_file={data_file}: the run was trained on {kind}, which this command does not read; '
     'put examples as it had them into a .npz file and give that to model.keras'
   )
 
 
-def _of_table(how: Preprocessing, path: str, given: dialect.Given) -> Iterator[Part]:
+def _of_table(how: Preprocessing, path: str, given: dialect.Given, labels: bool) -> Iterator[Part]:
   file = table_files.open_table(path, given)
   before = 0
   for table in file.chunks(list(file.names), [name for name in how.texts if name in file.names]):
     for first in range(0, len(table), _ROWS):
       rows = table.iloc[first : first + _ROWS].reset_index(drop=True)
       try:
-        x = how.transform(rows)
+        x, y = how.transform(rows), how.labels(rows) if labels else None
       except UsageError as error:
         raise UsageError(f'--data_file={path}: {error}') from error
       rows.insert(0, 'row', np.arange(before, before + len(rows)) + 1, allow_duplicates=True)
       before += len(rows)
-      yield Part(x, rows)
+      yield Part(x, rows, y)
 
 
-def _of_arrays(stored: stored_data.StoredData, path: str) -> Iterator[Part]:
+def _of_pictures(how: Mapping[str, Any], path: str) -> Iterator[Part]:
+  before = 0
+  for names, x in images.new_pictures(how, path):
+    told = {'row': np.arange(before, before + len(names)) + 1, 'file': names}
+    before += len(names)
+    yield Part(x, pd.DataFrame(told))
+
+
+def _of_arrays(stored: stored_data.StoredData, path: str, labels: bool) -> Iterator[Part]:
   spec = stored.spec
   try:
     with np.load(path, allow_pickle=False) as arrays:
-      x = arrays['x']
+      x, y = arrays['x'], arrays['y'] if labels else None
   except (OSError, ValueError, KeyError, EOFError) as error:
     raise UsageError(
       f'--data_file={path}: expected is a .npz file with an array x [n, '
-      f'{", ".join(map(str, spec.input_shape))}] ({type(error).__name__})'
+      f'{", ".join(map(str, spec.input_shape))}]{" and labels y" if labels else ""} '
+      f'({type(error).__name__})'
     ) from error
+  if (*x.shape[1:], 1) == spec.input_shape:
+    x = x[..., None]  # Grey pictures without an axis for it.
   if x.shape[1:] != spec.input_shape:
     raise UsageError(
       f'--data_file={path}: x has examples of shape {list(x.shape[1:])}; the model takes '
       f'{list(spec.input_shape)}'
     )
+  if y is not None and y.shape != (len(x), *spec.label_shape):
+    raise UsageError(
+      f'--data_file={path}: y is {list(y.shape)}; expected is {[len(x), *spec.label_shape]}'
+    )
   divisor = stored.preprocessing.get('divided_by', 1)
   for first in range(0, len(x), _ROWS):
     some = x[first : first + _ROWS].astype(spec.x_dtype)
     some = some if divisor == 1 else some / np.asarray(divisor, spec.x_dtype)
-    yield Part(some, pd.DataFrame({'row': np.arange(first, first + len(some)) + 1}))
+    own = None if y is None else y[first : first + _ROWS].astype(spec.label_dtype)
+    yield Part(some, pd.DataFrame({'row': np.arange(first, first + len(some)) + 1}), own)
 
 
-def _outputs(
+def outputs_of(
   run: pathlib.Path,
   manifest: Mapping[str, Any],
   stored: stored_data.StoredData,
@@ -145,19 +171,12 @@ def _outputs(
   return lambda x: answer(x).numpy()
 
 
-def _chain(first: Part, rest: Iterator[Part]) -> Iterator[Part]:
-  yield first
-  yield from rest
-
-
 def write(tables: Iterator[pd.DataFrame], out: pathlib.Path) -> int:
   """Writes the answers as a CSV that is whole or not there; gives the number of rows.
 
   Raises:
     OSError: it cannot be written.
   """
-  from fl_research.training import atomic_files
-
   temporary = out.with_name(f'{out.name}{atomic_files.TEMPORARY}')
   rows = 0
   try:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 import dataclasses
 import pathlib
-from typing import Any
+import types
+from typing import Any, Optional
 import zipfile
 
 import numpy as np
@@ -160,12 +161,18 @@ def personal_outputs(
       'leave --client out'
     )
   progress = _last_progress(path / 'checkpoints', process, manifest['rounds'])
-  columns = personal.at(progress.state, progress.client_states)
+  position = ids.index(client)
+  states: Optional[process_lib.ClientStates] = progress.client_states
+  if progress.client_states is not None:
+    own = progress.client_states.get([position])
+    progress.client_states.close()
+    states = types.SimpleNamespace(get=lambda positions: own)
+  columns = personal.at(progress.state, states)
   labels = np.zeros(data.spec.label_shape, data.spec.label_dtype)
 
   def outputs(x: np.ndarray) -> np.ndarray:
     examples = {'x': x, 'y': np.repeat(labels[np.newaxis], len(x), axis=0)}
-    found = columns(ids.index(client), evaluation.ExampleSet(examples))
+    found = columns(position, evaluation.ExampleSet(examples))
     return np.stack(list(found.values()), axis=1)
 
   return outputs

@@ -14,13 +14,14 @@ _WHOSE = {
 
 def print_reevaluation(found: reevaluation.Reevaluation) -> None:
   """Prints the figures of a model that was evaluated again, and where they are."""
-  figures = {'round': str(found.row['round'])}
+  counted = next(iter(found.row))  # `round`, or of a file `num_examples`
+  figures = {counted: str(found.row[counted])}
   personal = any(name.startswith('personal/') for name in found.row)
   for name, value in found.row.items():
     phase = name.partition('/')[0]
     if personal and phase in _WHOSE:
       figures.setdefault(f'{phase}/…', _WHOSE[phase])
-    if name != 'round' and value is not None:
+    if name != counted and value is not None:
       figures[name] = f'{value:.4f}'
   figures.update(found.answers.figures)
   for path in (*found.files, *found.answers.files):

@@ -11,18 +11,14 @@ import time
 
 import pytest
 
-from tests import soak_kills
+from tests import forked, soak_kills
 
 PROJECT = pathlib.Path(__file__).parents[2]
 FLAGS = ('--task=digits', '--num_clients=10', '--clients_per_round=3', '--seed=1')
 
 
-def command(folder, *flags):
-  return soak_kills.command('experiments.train', folder, *FLAGS, *flags)
-
-
 def processes_of(session):
-  """Command lines of the processes that one process has started, those of its workers included."""
+  """Command lines of the processes of a session that were not forked, as workers are not."""
   found = []
   for path in pathlib.Path('/proc').glob('[0-9]*/environ'):
     try:
@@ -35,10 +31,20 @@ def processes_of(session):
   return found
 
 
-def start(folder, *flags, **options):
-  """A process that can be told, with its descendants, from all others."""
-  environment = {**os.environ, 'FL_TEST_SESSION': str(folder)}
-  return subprocess.Popen(command(folder, *flags), cwd=PROJECT, env=environment, **options)
+def place(folder):
+  return f'--output_dir={folder.parent}', f'--experiment_name={folder.name}'
+
+
+def start(folder, *flags, **streams):
+  """A process whose workers can be told from all others."""
+  arguments = ('experiments.train', *FLAGS, *flags, *place(folder))
+  environment = {'FL_TEST_SESSION': str(folder)}
+  return forked.Program(forked.run_main, *arguments, environment=environment, **streams)
+
+
+def start_silently(module, folder, *flags):
+  """What `soak_kills` starts, forked."""
+  return forked.Program(forked.run_main, module, *flags, *place(folder), stderr=forked.PIPE)
 
 
 def assert_nothing_left(folder):
@@ -75,7 +81,7 @@ def test_help_is_grouped_and_quick():
 def test_signals_end_the_round_and_save_everything(runtime, number, tmp_path):
   folder = tmp_path / 'run'
   flags = ('--total_rounds=100000', f'--runtime={runtime}', '--rounds_per_checkpoint=100000')
-  process = start(folder, *flags, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+  process = start(folder, *flags, stdout=forked.PIPE, stderr=forked.PIPE)
   wait_for_rows(folder, process, 3)
   if runtime == 'native':
     assert any('worker_binary' in line for line in processes_of(folder))
@@ -91,7 +97,7 @@ def test_signals_end_the_round_and_save_everything(runtime, number, tmp_path):
 
 
 def test_a_second_signal_ends_it_at_once(tmp_path):
-  process = start(tmp_path / 'run', '--total_rounds=100000', stderr=subprocess.PIPE, text=True)
+  process = start(tmp_path / 'run', '--total_rounds=100000', stderr=forked.PIPE)
   wait_for_rows(tmp_path / 'run', process, 1)
   process.send_signal(signal.SIGSTOP)
   process.send_signal(signal.SIGTERM)
@@ -106,7 +112,10 @@ def test_a_second_signal_ends_it_at_once(tmp_path):
 def test_nobody_reads_the_output(tmp_path):
   folder = tmp_path / 'run'
   flags = ('--total_rounds=2', '--runtime=native')
-  process = start(folder, *flags, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+  command = soak_kills.command('experiments.train', folder, *FLAGS, *flags)
+  environment = {**os.environ, 'FL_TEST_SESSION': str(folder)}
+  streams = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE}
+  process = subprocess.Popen(command, cwd=PROJECT, env=environment, **streams)
   head = subprocess.Popen(['head', '-1'], stdin=process.stdout, stdout=subprocess.PIPE, text=True)
   process.stdout.close()
   assert head.communicate(timeout=120)[0].startswith('run')
@@ -119,7 +128,7 @@ def test_nobody_reads_the_output(tmp_path):
 def test_an_exception_leaves_no_process(tmp_path):
   folder = tmp_path / 'run'
   flags = ('--total_rounds=100000', '--runtime=native', '--rounds_per_checkpoint=1')
-  process = start(folder, *flags, stderr=subprocess.PIPE, text=True)
+  process = start(folder, *flags, stderr=forked.PIPE)
   wait_for_rows(folder, process, 2)
   checkpoints = folder / 'checkpoints'
   checkpoints.rename(folder / 'elsewhere')
@@ -131,7 +140,7 @@ def test_an_exception_leaves_no_process(tmp_path):
 
 def test_a_progress_bar_on_a_terminal(tmp_path):
   ours, theirs = pty.openpty()
-  process = start(tmp_path / 'run', '--total_rounds=2', stdout=subprocess.PIPE, stderr=theirs)
+  process = start(tmp_path / 'run', '--total_rounds=2', stdout=forked.PIPE, stderr=theirs)
   os.close(theirs)
   shown = b''
   while True:
@@ -141,19 +150,19 @@ def test_a_progress_bar_on_a_terminal(tmp_path):
       break
   assert process.wait(timeout=60) == 0
   assert b'round 2/2' in shown and b'test loss' in shown and b'accuracy' in shown
-  assert b'eval/accuracy' in process.stdout.read()
+  assert 'eval/accuracy' in process.stdout.read()
 
 
 def test_kills_in_the_middle_of_writes(tmp_path):
   flags = (*soak_kills.FLAGS, '--total_rounds=40')
   killed, calm = tmp_path / 'killed', tmp_path / 'calm'
-  soak_kills.run_to_a_death(killed, flags, 'torn:*/checkpoints/*.npz.*.tmp:2')
+  soak_kills.run_to_a_death(killed, flags, 'torn:*/checkpoints/*.npz.*.tmp:2', start_silently)
   assert list(killed.rglob('*.tmp'))
-  soak_kills.run_to_a_death(killed, flags, 'torn:*/metrics.csv:3')
+  soak_kills.run_to_a_death(killed, flags, 'torn:*/metrics.csv:3', start_silently)
   assert not (killed / 'metrics.csv').read_text().endswith('\n')
-  soak_kills.run_to_a_kill(killed, flags, rows=5, delay=0.01)
-  soak_kills.run_to_the_end(killed, flags)
-  soak_kills.run_to_the_end(calm, flags)
+  soak_kills.run_to_a_kill(killed, flags, rows=5, delay=0.01, start=start_silently)
+  soak_kills.run_to_the_end(killed, flags, start_silently)
+  soak_kills.run_to_the_end(calm, flags, start_silently)
   assert soak_kills.differences(calm, killed) == []
 
 

@@ -29,7 +29,7 @@ def test_one_npz_file_with_other_names(tmp_path):
   who = np.array(['n', 's'] * 10)
   test = np.arange(20) >= 16
   path = made.one_npz(tmp_path / 'a.npz', client=None, region=who, is_test=test, z=np.arange(20.0))
-  with checks.one_line_error('no array may say whose', '--client_column'):
+  with checks.one_line_error('no array is called client', '--client_column'):
     npz_files.load(options(path))
   data = npz_files.load(options(path, client_column='region', label_column='z'))
   assert data.problem is Problem.REGRESSION and data.test_clients.sizes.tolist() == [2, 2]
@@ -52,6 +52,19 @@ def test_bytes_that_are_no_pictures_stay(tmp_path):
   for x in (np.full((10, 3), 7, np.uint8), np.ones((10, 8, 8), np.uint8)):
     data = npz_files.load(options(made.npz_clients(tmp_path, x=x)))
     assert data.train.examples(0)['x'].max() == x.max() and not data.preprocessing
+
+
+def test_numbers_know_their_unit(tmp_path):
+  y = 3000.0 + np.arange(20)
+  one = npz_files.load(options(made.one_npz(tmp_path / 'a.npz', y=y)))
+  folder = npz_files.load(options(made.npz_clients(tmp_path / 'folder', rows=20, y=y)))
+  users = {'u': {'x': [[1.0]] * 20, 'y': (y + 0.5).tolist()}}
+  json_ = leaf.load(options(made.leaf(tmp_path / 'leaf', users)))
+  for data in (one, folder, json_):
+    labels = data.train.pooled()['y']
+    assert data.problem is Problem.REGRESSION and labels.min() >= 3000
+    assert data.label_scale.mean == pytest.approx(labels.mean(), rel=1e-6)
+    assert data.label_scale.deviation == pytest.approx(labels.std(), rel=1e-4)
 
 
 def test_idx_files_are_dealt_out(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -151,6 +152,22 @@ def test_damage_is_one_line(tmp_path, name, damage, words):
     damage(path)
   with checks.one_line_error(words):
     load(tmp_path / 'out')
+
+
+def test_memory_does_not_grow_with_the_data(tmp_path):
+  class Many(Numbers):
+    def parts(self):
+      for client in range(3):
+        for _ in range(20):
+          yield Part(client, False, {'x': np.ones((50_000, 2), np.float32), 'y': np.ones(50_000)})
+
+  source = Many()
+  source.counts = Counts(['a', 'b', 'c'], np.full(3, 1_000_000), np.zeros(3, np.int64))
+  tracemalloc.start()
+  store.write(source, str(tmp_path / 'out'))
+  peak = tracemalloc.get_traced_memory()[1]
+  tracemalloc.stop()
+  assert peak < 4 << 20 and os.path.getsize(tmp_path / 'out' / 'train_x.npy') > 24_000_000
 
 
 def test_nothing_is_ever_unpickled(tmp_path):

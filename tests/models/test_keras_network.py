@@ -227,6 +227,12 @@ class Rounding(L.Layer):
     return tf.round(x)
 
 
+class Adding(L.Layer):
+  def call(self, x):
+    self.add_loss(tf.reduce_sum(x))
+    return x
+
+
 def penalty():
   return chain((4,), L.Dense(3, kernel_regularizer='l2', name='last'))
 
@@ -244,6 +250,8 @@ REFUSED = {
     'first/kernel, first/bias would never be trained',
   ),
   'penalty': (penalty, 'layer "last" .*--client_weight_decay'),
+  'added_loss': (lambda: chain((4,), Adding(name='a'), L.Dense(3)), 'layer "a" .*adds a loss'),
+  'half': (lambda: chain((4,), L.Dense(3, dtype='mixed_float16', name='h')), 'layer "h" .*float32'),
   'constraint': (lambda: chain((4,), L.Dense(3, kernel_constraint='non_neg')), 'constrain'),
   'stateful': (
     lambda: Sequential([Input(batch_shape=(2, 2, 2)), L.LSTM(3, stateful=True)]),

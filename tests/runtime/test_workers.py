@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from tests import forked
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 PRELUDE = """
@@ -51,11 +53,8 @@ def mark():
   return os.getpid() * 1000 + int(time.monotonic() * 1000) % 1000
 
 
-def start(code: str, mark: int, **options):
-  environment = dict(os.environ, RUNTIME_TEST=str(mark), PYTHONPATH=str(ROOT))
-  return subprocess.Popen(
-    [sys.executable, '-c', code], env=environment, cwd=ROOT, text=True, **options
-  )
+def start(code: str, mark: int, **streams):
+  return forked.Program(forked.execute, code, environment={'RUNTIME_TEST': str(mark)}, **streams)
 
 
 def wait_until_gone(mark: int) -> None:
@@ -66,7 +65,7 @@ def wait_until_gone(mark: int) -> None:
 
 
 def test_ends_with_a_normal_exit(mark):
-  process = start(NATIVE + 'input()', mark, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+  process = start(NATIVE + 'input()', mark, stdin=forked.PIPE, stdout=forked.PIPE)
   assert process.stdout.readline() == 'ready\n'
   assert workers_of(mark)  # or the tests below could not fail
   process.communicate('\n', timeout=20)
@@ -75,9 +74,7 @@ def test_ends_with_a_normal_exit(mark):
 
 
 def test_ends_with_an_exception(mark):
-  process = start(
-    NATIVE + "raise ValueError('oh')", mark, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-  )
+  process = start(NATIVE + "raise ValueError('oh')", mark, stdout=forked.PIPE, stderr=forked.PIPE)
   _, error = process.communicate(timeout=60)
   assert process.returncode == 1
   assert 'ValueError: oh' in error
@@ -86,7 +83,7 @@ def test_ends_with_an_exception(mark):
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_ends_with_a_signal(mark, number):
-  process = start(NATIVE + FOREVER, mark, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+  process = start(NATIVE + FOREVER, mark, stdout=forked.PIPE)
   assert process.stdout.readline() == 'ready\n'
   assert workers_of(mark)
   process.send_signal(number)
@@ -98,7 +95,7 @@ def test_ends_with_a_signal(mark, number):
 
 def test_a_pipe_that_is_closed_early_does_not_hang(mark):
   code = NATIVE + "for _ in range(100_000):\n  say('more')\n"
-  process = start(code, mark, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+  process = start(code, mark, stdout=forked.PIPE)
   head = subprocess.run(
     ['head', '-1'], stdin=process.stdout, capture_output=True, text=True, timeout=60, check=True
   )
@@ -119,7 +116,7 @@ say('ready')
 input()
 """
   )
-  process = start(code, mark, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+  process = start(code, mark, stdin=forked.PIPE, stdout=forked.PIPE)
   assert process.stdout.readline() == 'ready\n'
   assert workers_of(mark) == []
   process.communicate('\n', timeout=20)
@@ -146,7 +143,7 @@ assert tff.framework.get_context_stack().current is context
 say('done')
 """
   )
-  process = start(code, mark, stdout=subprocess.PIPE)
+  process = start(code, mark, stdout=forked.PIPE)
   output, _ = process.communicate(timeout=60)
   assert (process.returncode, output) == (0, 'done\n')
   wait_until_gone(mark)
@@ -186,7 +183,7 @@ tf.constant(1) + 1
 for chunks in (1, 2, 1):
   runtime.set_context('fused', 3)
 """
-  process = start(code, mark, stderr=subprocess.PIPE)
+  process = start(code, mark, stderr=forked.PIPE)
   _, error = process.communicate(timeout=60)
   assert process.returncode == 0
   assert error.count('Set the runtime first') == 1

@@ -74,6 +74,7 @@ def test_a_run_leaves_all_its_files(done):
     'metrics.csv',
     'model.keras',
     'model.npz',
+    'preprocessing.json',
   ]
   assert len(list((done / 'checkpoints').iterdir())) == 3
   assert (done / 'learning_curve.png').read_bytes().startswith(b'\x89PNG')
@@ -91,7 +92,7 @@ def test_rows_and_columns(done):
 
 
 def test_row_0_is_the_untrained_model(done, data):
-  model = experiment.build_model(runs.settings(done, *SOFTMAX), data)
+  model = experiment.build_model(runs.settings(done, *SOFTMAX), data.spec)
   expected = loss_and_accuracy(model.initial_weights[0], data.test)
   row = runs.rows(done / 'metrics.csv')[0]
   found = [float(row['eval/loss']), float(row['eval/accuracy'])]

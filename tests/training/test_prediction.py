@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from experiments import command_line, export, predict, train
+from experiments import command_line, evaluate, export, predict, train
 from fl_research.training import prediction, stored_data
 
 
@@ -84,6 +84,28 @@ def test_the_exported_model_gives_the_same(folder):
   found = answer(age=tf.constant(table['age'], tf.float64), ward=tf.constant(table['ward']))
   expected = _predict(folder, 'numbers', folder / 'table.csv')['predicted']
   np.testing.assert_allclose(found['predicted'], expected, rtol=1e-5)
+
+
+def test_evaluated_on_a_file(folder, capfd):
+  table = pd.read_csv(folder / 'table.csv')
+  table.to_csv(folder / 'other.csv', index=False, sep='\t')
+  command = ['evaluate.py', f'--data_file={folder}/other.csv']
+  assert command_line.run(evaluate.main, [*command, f'--run={folder / "numbers"}']) == 0
+  [row] = pd.read_csv(folder / 'numbers' / 'evaluation_other.csv').to_dict('records')
+  errors = _predict(folder, 'numbers', folder / 'table.csv')['predicted'] - table['days']
+  assert row['num_examples'] == len(table)
+  np.testing.assert_allclose(row['rmse'], np.sqrt(np.mean(errors**2)), rtol=1e-5)
+  own = [*command, f'--run={folder / "classes"}', '--client=south']
+  assert command_line.run(evaluate.main, own) == 0
+  [row] = pd.read_csv(folder / 'classes' / 'evaluation_other.csv').to_dict('records')
+  answers = _predict(folder, 'classes', folder / 'table.csv', '--client=south')
+  np.testing.assert_allclose(row['accuracy'], np.mean(answers['predicted'] == table['sick']))
+  recalls = pd.read_csv(folder / 'classes' / 'evaluation_other_classes.csv')
+  assert recalls['num_examples'].sum() == len(table)
+  capfd.readouterr()
+  table.drop(columns='days').to_csv(folder / 'other.csv', index=False)
+  assert command_line.run(evaluate.main, [*command, f'--run={folder / "numbers"}']) == 2
+  assert 'days' in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
