@@ -27,8 +27,8 @@ class Problem(enum.Enum):
 
   Values are the words that users read. Shapes of one example's label y:
   CLASSIFICATION int32 [], in 0..num_classes-1; BINARY int32 [], 0 or 1; MULTILABEL float32
-  [num_classes] of 0/1; NEXT_TOKEN int32 [length], 0 = padding, not scored; REGRESSION float32 [];
-  RECONSTRUCTION float32, the shape of x.
+  [num_classes] of 0/1; NEXT_TOKEN int32 [length], 0 = padding, not scored; REGRESSION float32 [],
+  of several numbers [k]; RECONSTRUCTION float32, the shape of x.
   """
 
   CLASSIFICATION = 'classification'
