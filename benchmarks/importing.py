@@ -43,8 +43,7 @@ def make_csv(folder: pathlib.Path, rows: int) -> list[str]:
         'dose': draws.normal(5, 2, count).round(3),
         'pressure': draws.normal(120, 15, count).round(1),
         'ward': draws.choice(['surgery', 'medicine', 'intensive care'], count),
-        'admitted': pd.Timestamp('2020-01-01')
-        + pd.to_timedelta(draws.integers(2000, size=count), 'D'),
+        'admitted': pd.Timestamp('2020-01-01') + days,
         'sick': draws.integers(2, size=count),
       }
     )
