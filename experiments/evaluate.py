@@ -17,7 +17,8 @@ evaluation_clients.csv in the run's folder.
   python -m experiments.evaluate --run=results/first_run
 
 With --data_file it is evaluated on a file of your own instead, with labels: a table like those that
-the run was trained on, or a .npz file with x and y where these were arrays.
+the run was trained on, pictures in folders named like their classes where these were pictures, or a
+.npz file with x and y where these were arrays.
 
   python -m experiments.evaluate --run=results/hospitals --data_file=other_hospital.csv
 

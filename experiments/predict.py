@@ -16,7 +16,8 @@ the answers. Classes and tags come with their probabilities, numbers in their ow
   python -m experiments.predict --run=results/mine --data_file=new.csv --client=north --out=a.csv
 
 A file is a table with the columns that the run was trained on, in any order (labels need not be
-there), or, where the run was trained on arrays, a .npz file with an array x. What made numbers of
+there), or, where the run was trained on pictures in folders, a picture or a folder of them, or,
+where it was arrays, a .npz file with an array x. What made numbers of
 the training files' values is done to the new ones as well: the run's preprocessing.json says it.
 
 The default of a flag stands in brackets. --flagfile=FILE reads flags from a file, one per line.
@@ -52,6 +53,8 @@ def main(argv: Sequence[str]) -> int:
   out = pathlib.Path(flag_values.out).absolute()
   if not out.parent.is_dir() or out.is_dir():
     raise UsageError(f'--out={flag_values.out}: cannot be written; the folder must be there')
+  if out == pathlib.Path(flag_values.data_file).absolute():
+    raise UsageError(f'--out={flag_values.out}: is the --data_file; choose another name')
   changes = command_line.to_changes(flag_values, _CHANGEABLE)
   from fl_research.datasets.federated_data import DatasetOptions
   from fl_research.importing import table_source

@@ -13,7 +13,7 @@ import os
 import pathlib
 import re
 import struct
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 import warnings
 import zlib
 
@@ -49,6 +49,55 @@ def open_source(options: DatasetOptions) -> Source:
       cannot be told; one line.
   """
   return held_out.complete(_Pictures(options), options.seed)
+
+
+class New(NamedTuple):
+  """New pictures, as a model takes them.
+
+  Attributes:
+    names: their paths below the folder.
+    x: float32 [n, height, width, channels] from 0 to 1.
+    y: their classes, int32 [n]; None where nobody asked for them.
+  """
+
+  names: Sequence[str]
+  x: np.ndarray
+  y: Optional[np.ndarray]
+
+
+def new(path: str, kept: Mapping[str, Any], labels: bool) -> Iterator[New]:
+  """The picture `path`, or all those of a folder, made as a run's were, some at a time.
+
+  Args:
+    path: a file or a folder.
+    kept: the run's `preprocessing`.
+    labels: whether the folders of the pictures say their classes.
+
+  Raises:
+    UsageError: there are none, or one is damaged or of no class; one line.
+  """
+  where = f'--data_file={path}'
+  if not os.path.exists(path):
+    raise UsageError(f'{where}: no such file or folder')
+  names = _listing(path)[0] if os.path.isdir(path) else ['']
+  if not names:
+    raise UsageError(f'{where}: no .png or .jpg file in it')
+  full = [os.path.join(path, name) if name else path for name in names]
+  size, grey = (kept['height'], kept['width']), kept['colour'] == 'grey'
+  for first in range(0, len(names), _CHUNK):
+    some = full[first : first + _CHUNK]
+    y = [_class_of(name, kept['classes'], where) for name in some] if labels else None
+    x = np.stack([_pixels(name, size, grey)[0] for name in some])
+    told = names[first : first + _CHUNK] if os.path.isdir(path) else [os.path.basename(path)]
+    yield New(told, x, None if y is None else np.array(y, np.int32))
+
+
+def _class_of(path: str, classes: Sequence[str], where: str) -> int:
+  """The class that the innermost folder named like one says."""
+  for folder in reversed(os.path.abspath(path).split(os.sep)[:-1]):
+    if folder in classes:
+      return list(classes).index(folder)
+  raise UsageError(f'{where}: {path} lies in no folder named like a class ({", ".join(classes)})')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,52 +213,24 @@ class _Pictures(Source):
     yield self._part(chunk)
 
   def _part(self, chunk: Sequence[_Picture]) -> Part:
-    x = np.stack([self._pixels(picture.path) for picture in chunk])
+    x = np.stack([self._read(picture.path) for picture in chunk])
     y = np.array([picture.label for picture in chunk], np.int32)
     return Part(chunk[0].client, chunk[0].test, {'x': x, 'y': y})
 
-  def _pixels(self, path: str) -> np.ndarray:
-    full = f'{self._folder}/{path}'
-    content = _content(full)
-    self._hashes[path] = hashlib.sha256(content).hexdigest()
-    return _decoded(full, content, self._size, self._grey)
+  def _read(self, path: str) -> np.ndarray:
+    own, self._hashes[path] = _pixels(f'{self._folder}/{path}', self._size, self._grey)
+    return own
 
 
-def new_pictures(how: Mapping[str, Any], path: str) -> Iterator[tuple[list[str], np.ndarray]]:
-  """Pictures to be asked about, some at a time: their names, and x as a run had it.
-
-  Args:
-    how: the run's `preprocessing`.
-    path: a picture, or a folder with pictures at any depth.
-
-  Raises:
-    UsageError: there are none, or one is damaged.
-  """
-  folder, name = (path, '') if os.path.isdir(path) else os.path.split(path)
-  names = [name] if name else _listing(path)[0]
-  if not names:
-    raise UsageError(f'--data_file={path}: no .png or .jpg file in it')
-  size, grey = (how['height'], how['width']), how['colour'] == 'grey'
-  for first in range(0, len(names), _CHUNK):
-    some = names[first : first + _CHUNK]
-    full = (os.path.join(folder, name) for name in some)
-    yield some, np.stack([_decoded(own, _content(own), size, grey) for own in full])
-
-
-def _content(path: str) -> bytes:
+def _pixels(path: str, size: tuple[int, int], grey: bool) -> tuple[np.ndarray, str]:
+  """A picture, float32 [height, width, channels], and its file's SHA-256."""
   try:
-    return pathlib.Path(path).read_bytes()
-  except OSError as error:
-    raise _damaged(path, error) from error
-
-
-def _decoded(path: str, content: bytes, size: tuple[int, int], grey: bool) -> np.ndarray:
-  try:
+    content = pathlib.Path(path).read_bytes()
     with warnings.catch_warnings():
       warnings.simplefilter('ignore')  # of odd metadata, which nobody reads
       with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
         _check_pixels(path, image.size)
-        return _array(image, size, grey)
+        return _array(image, size, grey), hashlib.sha256(content).hexdigest()
   except (*_DAMAGE, Image.DecompressionBombError) as error:
     raise _damaged(path, error) from error
 

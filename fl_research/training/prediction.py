@@ -7,6 +7,7 @@ data that it was trained on are needed only for a client's own model, whose id t
 from collections.abc import Callable, Iterator, Mapping
 import dataclasses
 import itertools
+import os
 import pathlib
 from typing import Any, Optional
 
@@ -51,8 +52,8 @@ def predict(
 
   Args:
     run: the run's folder, absolute.
-    data_file: a table like those that the run was trained on (labels are not needed), a folder of
-      pictures where it was on pictures, or a .npz file with `x` where the run's data were arrays.
+    data_file: a table like those that the run was trained on (labels are not needed), a picture
+      or a folder of them where it was pictures, or a .npz file with `x` where it was arrays.
     given: what the user says of a CSV.
     client: whose model is asked; the global one when empty.
     changes: settings to change, by name, where the data are read for a client's model.
@@ -80,13 +81,18 @@ def read(
   stored: stored_data.StoredData, data_file: str, given: dialect.Given, labels: bool = False
 ) -> Iterator[Part]:
   """New examples as the model takes them, a bounded number at a time, with their labels or not."""
+  if not os.path.exists(data_file):
+    raise UsageError(f'--data_file={data_file}: no such file')
   kind = stored.preprocessing.get('form') or stored.preprocessing.get('kind', '')
+  are_files = 'height' in stored.preprocessing and not data_file.endswith('.npz')
+  if kind == 'pictures' and are_files:
+    return _of_pictures(stored, data_file, labels)
+  if os.path.isdir(data_file):
+    raise UsageError(f'--data_file={data_file}: is a folder; name one file in it')
   if kind == 'table':
     return _of_table(Preprocessing.from_data(stored.preprocessing), data_file, given, labels)
-  if kind in ('', 'pixels') or (kind == 'pictures' and data_file.endswith('.npz')):
+  if kind in ('', 'pixels', 'pictures'):
     return _of_arrays(stored, data_file, labels)
-  if kind == 'pictures' and not labels:
-    return _of_pictures(stored.preprocessing, data_file)
   if kind == 'windows' and not labels:
     found = windows.new_windows(stored.preprocessing, data_file, given)
     return (Part(x, told) for told, x in found)
@@ -111,12 +117,12 @@ def _of_table(how: Preprocessing, path: str, given: dialect.Given, labels: bool)
       yield Part(x, rows, y)
 
 
-def _of_pictures(how: Mapping[str, Any], path: str) -> Iterator[Part]:
+def _of_pictures(stored: stored_data.StoredData, path: str, labels: bool) -> Iterator[Part]:
   before = 0
-  for names, x in images.new_pictures(how, path):
-    told = {'row': np.arange(before, before + len(names)) + 1, 'file': names}
-    before += len(names)
-    yield Part(x, pd.DataFrame(told))
+  for new in images.new(path, stored.preprocessing, labels):
+    rows = np.arange(before, before + len(new.x)) + 1
+    before += len(new.x)
+    yield Part(new.x, pd.DataFrame({'row': rows, 'file': new.names}), new.y)
 
 
 def _of_arrays(stored: stored_data.StoredData, path: str, labels: bool) -> Iterator[Part]:
@@ -131,7 +137,7 @@ def _of_arrays(stored: stored_data.StoredData, path: str, labels: bool) -> Itera
       f'({type(error).__name__})'
     ) from error
   if (*x.shape[1:], 1) == spec.input_shape:
-    x = x[..., None]  # Grey pictures without an axis for it.
+    x = x[..., None]  # grey, as what was trained on may have come, too
   if x.shape[1:] != spec.input_shape:
     raise UsageError(
       f'--data_file={path}: x has examples of shape {list(x.shape[1:])}; the model takes '
@@ -142,6 +148,13 @@ def _of_arrays(stored: stored_data.StoredData, path: str, labels: bool) -> Itera
       f'--data_file={path}: y is {list(y.shape)}; expected is {[len(x), *spec.label_shape]}'
     )
   divisor = stored.preprocessing.get('divided_by', 1)
+  if divisor != 1 and x.dtype.kind == 'f':
+    if len(x) and not (x.min() >= 0 and x.max() <= 1):
+      raise UsageError(
+        f'--data_file={path}: x goes from {x.min():g} to {x.max():g}; expected are whole numbers '
+        f'from 0 to {divisor}, or fractions from 0 to 1'
+      )
+    divisor = 1
   for first in range(0, len(x), _ROWS):
     some = x[first : first + _ROWS].astype(spec.x_dtype)
     some = some if divisor == 1 else some / np.asarray(divisor, spec.x_dtype)

@@ -6,7 +6,13 @@ import pytest
 import tensorflow as tf
 
 from experiments import command_line, evaluate, export, predict, train
+from fl_research.datasets import pixels
+from fl_research.datasets.federated_data import DatasetOptions, Problem
+from fl_research.importing import dialect, images
+from fl_research.models.specification import ModelSpec
+from fl_research.registry import UsageError
 from fl_research.training import prediction, stored_data
+from tests.importing import made
 
 
 @pytest.fixture(scope='module')
@@ -118,6 +124,9 @@ def test_evaluated_on_a_file(folder, capfd):
     ('classes', 'age,ward\n3,a\n', ('--client=nord',), 'none of the 3 clients'),
     ('numbers', 'age,ward\n3,a\n', ('--client=north',), 'all clients use the global model'),
     ('numbers', 'age,ward\n3,a\n', ('--out=no/such/folder/x.csv',), 'the folder must be there'),
+    ('numbers', 'age,ward\n3,a\n', ('--data_file=nowhere.csv',), 'nowhere.csv: no such file'),
+    ('numbers', 'age,ward\n3,a\n', ('--data_file=tests',), 'tests: is a folder; name one file'),
+    ('numbers', 'age,ward\n3,a\n', ('--data_file=a.csv', '--out=a.csv'), 'is the --data_file'),
   ],
 )
 def test_what_does_not_fit_is_one_line(folder, capfd, run, content, flags, line):
@@ -128,3 +137,34 @@ def test_what_does_not_fit_is_one_line(folder, capfd, run, content, flags, line)
   said = [each for each in capfd.readouterr().err.splitlines() if each.startswith('predict.py')]
   assert len(said) == 1 and line in said[0]
   assert not (folder / 'out.csv').exists()
+
+
+def _stored(shape, preprocessing):
+  spec = ModelSpec(shape, np.dtype(np.float32), (), np.dtype(np.int32), Problem.BINARY, 2)
+  return stored_data.StoredData(spec, ('cat', 'dog'), preprocessing)
+
+
+def test_pictures_in_folders(tmp_path):
+  folder = str(made.pictures(tmp_path))
+  source = images.open_source(DatasetOptions('', data_file=folder, seed=0))
+  stored = _stored(source.spec.x_shape, source.preprocessing)
+  [part] = prediction.read(stored, folder, dialect.Given(), labels=True)
+  assert part.told['file'][0] == 'client_1/cat/client_1_0.png'
+  is_dog = part.told['file'].str.contains('dog')
+  np.testing.assert_array_equal(part.y, is_dog)
+  np.testing.assert_allclose(part.x[..., 0].mean(axis=(1, 2)), np.where(is_dog, 0.8, 0.2))
+  [one] = prediction.read(stored, f'{folder}/client_1/dog/client_1_0.png', dialect.Given())
+  assert one.told['file'].tolist() == ['client_1_0.png'] and one.x.max() == np.float32(0.8)
+
+
+def test_pictures_in_arrays(tmp_path):
+  stored = _stored((8, 8, 1), pixels.preprocessing((8, 8, 1)))
+  levels = np.full((3, 8, 8), 51, np.uint8)
+  path = str(tmp_path / 'new.npz')
+  for x in (levels, levels[..., None], np.float32(0.2) * np.ones((3, 8, 8))):
+    np.savez(path, x=x)
+    [part] = prediction.read(stored, path, dialect.Given())
+    assert part.x.shape == (3, 8, 8, 1) and np.unique(part.x) == np.float32(0.2)
+  np.savez(path, x=levels.astype(np.float32))
+  with pytest.raises(UsageError, match='x goes from 51 to 51; expected are whole numbers'):
+    list(prediction.read(stored, path, dialect.Given()))
