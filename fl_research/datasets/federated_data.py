@@ -262,6 +262,17 @@ class LabelScale:
   deviation: np.ndarray
   names: tuple[str, ...] = ()
 
+  def to_data(self) -> dict[str, Any]:
+    """All of it, as JSON has it."""
+    mean, deviation = np.asarray(self.mean).tolist(), np.asarray(self.deviation).tolist()
+    return {'mean': mean, 'deviation': deviation, 'names': list(self.names)}
+
+  @classmethod
+  def from_data(cls, data: Mapping[str, Any]) -> 'LabelScale':
+    """The scale whose `to_data` gave this."""
+    mean, deviation = (np.asarray(data[name], np.float32) for name in ('mean', 'deviation'))
+    return cls(mean, deviation, tuple(data['names']))
+
 
 @dataclasses.dataclass(frozen=True)
 class PooledData:
