@@ -58,6 +58,34 @@ def define_changes(flag_values: flags.FlagValues, names: Sequence[str]) -> None:
       define(field.name, None, field.metadata['help'], flag_values=flag_values)
 
 
+def parse_own(
+  flag_values: flags.FlagValues,
+  argv: Sequence[str],
+  own: Mapping[str, str],
+  needed: Sequence[str],
+  changeable: Sequence[str] = (),
+) -> None:
+  """Parses the flags of a program about a run that there is already.
+
+  Args:
+    flag_values: to be given the flags and their values.
+    argv: the command line.
+    own: the program's own flags, texts, and their help.
+    needed: those of them that must be given.
+    changeable: settings of the run that may be given, too.
+
+  Raises:
+    UsageError: as `parse`; or a flag is missing.
+  """
+  for name, text in own.items():
+    flags.DEFINE_string(name, '', text, flag_values=flag_values)
+  define_changes(flag_values, changeable)
+  parse(flag_values, argv)
+  for name in needed:
+    if not flag_values[name].value:
+      raise UsageError(f'--{name}: must be given; it is {own[name]}')
+
+
 def to_changes(flag_values: flags.FlagValues, names: Sequence[str]) -> dict[str, Any]:
   """Those of the settings that were given."""
   given = {name: flag_values[name].value for name in names}

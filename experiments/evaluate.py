@@ -25,6 +25,7 @@ the run was trained on, pictures in folders named like their classes where these
 The default of a flag stands in brackets. --flagfile=FILE reads flags from a file, one per line.
 """
 _CHANGEABLE = ('data_dir', 'runtime', 'client_parallelism', 'jit')
+_RUN = {'run': 'folder of the run, <output_dir>/<experiment_name>'}
 _OF_A_FILE = {
   'data_file': 'a file of your own to evaluate on',
   'client': 'whose own model is evaluated on it, of methods that give clients one',
@@ -35,7 +36,7 @@ _DIALECT = ('separator', 'decimal', 'encoding', 'header')
 def main(argv: Sequence[str]) -> int:
   if command_line.wants_help(argv):
     groups = {
-      'Run': ['  --run: folder of the run, <output_dir>/<experiment_name>'],
+      'Run': [f'  --{name}: {text}' for name, text in _RUN.items()],
       'A file of your own': [
         *(f'  --{name}: {text}' for name, text in _OF_A_FILE.items()),
         *command_line.changes_help(_DIALECT),
@@ -45,13 +46,8 @@ def main(argv: Sequence[str]) -> int:
     command_line.print_help('python -m experiments.evaluate', INTRODUCTION, groups)
     return 0
   flag_values = flags.FlagValues()
-  flags.DEFINE_string('run', '', 'folder of the run', flag_values=flag_values)
-  for name, text in _OF_A_FILE.items():
-    flags.DEFINE_string(name, '', text, flag_values=flag_values)
-  command_line.define_changes(flag_values, (*_CHANGEABLE, *_DIALECT))
-  command_line.parse(flag_values, argv)
-  if not flag_values.run:
-    raise UsageError('--run: must be given; it is a folder <output_dir>/<experiment_name>')
+  own = {**_RUN, **_OF_A_FILE}
+  command_line.parse_own(flag_values, argv, own, list(_RUN), (*_CHANGEABLE, *_DIALECT))
   folder = pathlib.Path(flag_values.run).resolve()
   # Said before TensorFlow is imported, which takes seconds.
   run_folder.read_ended(folder)

@@ -31,12 +31,7 @@ def main(argv: Sequence[str]) -> int:
     command_line.print_help('python -m experiments.export', INTRODUCTION, groups)
     return 0
   flag_values = flags.FlagValues()
-  for name, text in _OWN.items():
-    flags.DEFINE_string(name, '', text, flag_values=flag_values)
-  command_line.parse(flag_values, argv)
-  for name, text in _OWN.items():
-    if not flag_values[name].value:
-      raise UsageError(f'--{name}: must be given; it is {text}')
+  command_line.parse_own(flag_values, argv, _OWN, needed=list(_OWN))
   run, out = pathlib.Path(flag_values.run).resolve(), pathlib.Path(flag_values.out).absolute()
   if out.exists() or not out.parent.is_dir():
     raise UsageError(

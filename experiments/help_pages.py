@@ -50,10 +50,14 @@ Where to start (python is .venv/bin/python, which make sets up)
   python -m experiments.train --task=digits --centralized --experiment_name=one_place
   python -m experiments.report results --out=report.html
 
-3. Your own data: a table with a column that says whose a row is (docs/own_data.md has the others).
+3. Your own data, here a table with a column that says whose a row is (docs/own_data.md has the
+other forms): what is in it, a run, its model asked about new rows.
 
-  python -m experiments.train --task=tabular --data_file=patients.csv \\
+  python -m experiments.import_data --data_file=patients.csv \\
+      --client_column=hospital --label_column=sick
+  python -m experiments.train --data_file=patients.csv \\
       --client_column=hospital --label_column=sick --experiment_name=hospitals
+  python -m experiments.predict --run=results/hospitals --data_file=new.csv --out=answers.csv
 
 Each run leaves its files in results/<experiment_name>/: metrics.csv, a picture of the learning
 curve, the model. experiments/examples/ has a file of flags for every kind of data. --help shows the

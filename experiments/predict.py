@@ -43,13 +43,8 @@ def main(argv: Sequence[str]) -> int:
     command_line.print_help('python -m experiments.predict', INTRODUCTION, groups)
     return 0
   flag_values = flags.FlagValues()
-  for name, text in _OWN.items():
-    flags.DEFINE_string(name, '', text, flag_values=flag_values)
-  command_line.define_changes(flag_values, _CHANGEABLE)
-  command_line.parse(flag_values, argv)
-  for name in ('run', 'data_file', 'out'):
-    if not flag_values[name].value:
-      raise UsageError(f'--{name}: must be given; it is {_OWN[name]}')
+  needed = ('run', 'data_file', 'out')
+  command_line.parse_own(flag_values, argv, _OWN, needed, _CHANGEABLE)
   out = pathlib.Path(flag_values.out).absolute()
   if not out.parent.is_dir() or out.is_dir():
     raise UsageError(f'--out={flag_values.out}: cannot be written; the folder must be there')

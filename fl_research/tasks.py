@@ -19,6 +19,7 @@ _PICTURES = (*_IMAGES, 'resnet18_gn')
 _CHARACTERS = ('char_lstm', 'word_lstm')
 _ANY = (*_PICTURES, 'cnn1d', 'logmel_cnn', *_CHARACTERS)
 _TEXT = ('tokens', 'vocabulary_size')
+_CSV = ('separator', 'decimal', 'encoding', 'header')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,10 +221,7 @@ TASKS: Mapping[str, Task] = {
       'client_column',
       'label_column',
       'columns',
-      'separator',
-      'decimal',
-      'encoding',
-      'header',
+      *_CSV,
     ),
     needs=('data_file',),
   ),
@@ -261,6 +259,7 @@ TASKS: Mapping[str, Task] = {
       'client_column',
       'text_column',
       *_TEXT,
+      *_CSV,
     ),
   ),
   'windows': Task(
@@ -282,6 +281,7 @@ TASKS: Mapping[str, Task] = {
       'window_stride',
       'window_label',
       'time_column',
+      *_CSV,
     ),
   ),
   'idx': Task(

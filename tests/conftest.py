@@ -82,18 +82,23 @@ def _lines(path: str) -> list[str]:
   return pathlib.Path(path).read_text().splitlines()
 
 
-def pytest_runtest_teardown(item, nextitem):
-  if nextitem is None or nextitem.module is not item.module:
-    memory.forget_results(item.module)
-
-
 _kept = [0]  # What was still taken after the last time.
 
 
-def pytest_runtest_logfinish():
-  if memory.resident_bytes() > _kept[0] + GROWTH:
+def _forget_beyond(growth: int) -> None:
+  if memory.resident_bytes() > _kept[0] + growth:
     memory.forget()
     _kept[0] = memory.resident_bytes()
+
+
+def pytest_runtest_teardown(item, nextitem):
+  if nextitem is None or nextitem.module is not item.module:
+    memory.forget_results(item.module)
+    _kept[0] -= GROWTH // 2  # What it built can go, but for what pytest holds a little longer.
+
+
+def pytest_runtest_logfinish():
+  _forget_beyond(GROWTH)
 
 
 @pytest.hookimpl(optionalhook=True)

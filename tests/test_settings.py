@@ -116,14 +116,6 @@ def test_bad_settings(changes, message):
   assert str(error.value).startswith(message) and '\n' not in str(error.value)
 
 
-def test_a_model_that_the_data_decide_on_is_to_be_named():
-  words = r'--mlp_hidden_units=5: not read .*; leave it out, or give --model=mlp too'
-  own = {'task': 'npz', 'data_file': 'f', 'hyperparameters': {'mlp_hidden_units': 5}}
-  with pytest.raises(UsageError, match=words):
-    check(**own)
-  check(**own, model='mlp')
-
-
 def test_batch_size():
   assert Settings(client_batch_size='7').batch_size == 7
   assert Settings(client_batch_size='full').batch_size is None

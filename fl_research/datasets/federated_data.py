@@ -27,8 +27,8 @@ class Problem(enum.Enum):
 
   Values are the words that users read. Shapes of one example's label y:
   CLASSIFICATION int32 [], in 0..num_classes-1; BINARY int32 [], 0 or 1; MULTILABEL float32
-  [num_classes] of 0/1; NEXT_TOKEN int32 [length], 0 = padding, not scored; REGRESSION float32 [];
-  RECONSTRUCTION float32, the shape of x.
+  [num_classes] of 0/1; NEXT_TOKEN int32 [length], 0 = padding, not scored; REGRESSION float32 [],
+  of several numbers [k]; RECONSTRUCTION float32, the shape of x.
   """
 
   CLASSIFICATION = 'classification'
@@ -261,6 +261,17 @@ class LabelScale:
   mean: np.ndarray
   deviation: np.ndarray
   names: tuple[str, ...] = ()
+
+  def to_data(self) -> dict[str, Any]:
+    """All of it, as JSON has it."""
+    mean, deviation = np.asarray(self.mean).tolist(), np.asarray(self.deviation).tolist()
+    return {'mean': mean, 'deviation': deviation, 'names': list(self.names)}
+
+  @classmethod
+  def from_data(cls, data: Mapping[str, Any]) -> 'LabelScale':
+    """The scale whose `to_data` gave this."""
+    mean, deviation = (np.asarray(data[name], np.float32) for name in ('mean', 'deviation'))
+    return cls(mean, deviation, tuple(data['names']))
 
 
 @dataclasses.dataclass(frozen=True)

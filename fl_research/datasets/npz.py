@@ -7,7 +7,8 @@ same shapes after the first axis. What is predicted follows from y:
 - whole numbers or truth values [n]: binary when only 0 and 1 occur, otherwise classification with
   one class more than the largest label;
 - whole numbers [n, length] like x: the next token, 0 = padding; x are tokens too, kept as int32;
-- fractions [n]: regression; numbers [n, k] between 0 and 1: k tags (multilabel).
+- fractions [n]: regression; numbers [n, k] between 0 and 1: k tags (multilabel); other fractions
+  [n, k]: regression of k numbers.
 
 Bytes x (uint8) in the shape of pictures become float32 from 0 to 1, other x float32 as it is.
 
@@ -230,8 +231,9 @@ class _LabelRange:
       return (Problem.BINARY, 2) if binary else (Problem.CLASSIFICATION, int(self._high) + 1)
     if rank == 1:
       return Problem.REGRESSION, 1
-    if rank == 2 and self._low >= 0 and self._high <= 1:
-      return Problem.MULTILABEL, y.shape[1]
+    if rank == 2:
+      tags = self._low >= 0 and self._high <= 1
+      return (Problem.MULTILABEL, y.shape[1]) if tags else (Problem.REGRESSION, 1)
     raise UsageError(
       f'--data_file={folder}: y is {_described(y)}: neither labels, tokens, numbers nor 0/1 tags'
     )

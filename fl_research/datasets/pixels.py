@@ -40,4 +40,4 @@ def scaled(levels: np.ndarray) -> np.ndarray:
 
 def preprocessing(shape: tuple[int, ...]) -> Mapping[str, Any]:
   """What a run keeps, to scale new pictures likewise."""
-  return {'kind': 'pictures', 'shape': list(shape), 'divided_by': LEVELS}
+  return {'kind': 'pixels', 'shape': list(shape), 'divided_by': LEVELS}

@@ -109,6 +109,11 @@ def open_bytes(path: files.Path) -> IO[bytes]:
   return opener(path, 'rb') if opener else open(path, 'rb')
 
 
+def is_packed(path: files.Path) -> bool:
+  """Whether the file's name says that it is packed."""
+  return os.path.splitext(path)[1].lower() in _OPENERS
+
+
 def _lines(path: files.Path, encoding: str) -> Iterator[str]:
   try:
     with io.TextIOWrapper(open_bytes(path), encoding, newline='') as stream:

@@ -83,7 +83,8 @@ def label_scale(labels: Iterable[np.ndarray]) -> Optional[LabelScale]:
   if shift is None:
     return None
   deviation = np.sqrt(np.maximum(squares / count - np.square(total / count), 0.0))
-  if not np.all(deviation > 0):
+  if not np.any(deviation > 0):
     return None
+  deviation = np.where(deviation > 0, deviation, 1.0)
   mean = np.asarray(shift + total / count, np.float32)
   return LabelScale(mean, np.asarray(deviation, np.float32))

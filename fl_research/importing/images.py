@@ -271,7 +271,7 @@ def _levels(
   for own, path in zip(folders, paths):
     if len(own) != depth:
       raise UsageError(
-        f'{where}: {path} lies {len(own)} folders deep, {paths[0]} {depth}; all must lie as deep'
+        f'{where}: {path} and {paths[0]} lie in different depths of folders; all must lie as deep'
       )
   if flag:
     return folder_levels.given(flag, depth, where)
@@ -313,10 +313,10 @@ def _damaged(path: str, error: BaseException) -> UsageError:
   if isinstance(error, Image.DecompressionBombError):
     return _too_large(path)
   if isinstance(error, UnidentifiedImageError):
-    return UsageError(f'{path}: is no PNG or JPEG picture; remove it or copy it again')
+    return UsageError(f'{path}: no PNG or JPEG picture; remove it or copy it again')
   return UsageError(
-    f'{path}: no PNG or JPEG picture, or damaged or cut short '
-    f'({files.one_line(error).replace(path, "")[:80]}); remove it or copy it again'
+    f'{path}: damaged or cut short, or no picture ({files.one_line(error)[:80]}); remove it or '
+    'copy it again'
   )
 
 

@@ -36,7 +36,7 @@ def read(source: Source) -> Data:
   places.check_full()
   facts = {
     'sources': dict(source.files),
-    'preprocessing': source.preprocessing,
+    'preprocessing': dict(source.preprocessing),
     'class_names': tuple(source.found.classes),
   }
   return assemble(source.spec, source.counts, source.pooled, arrays[False], arrays[True], facts)

@@ -105,8 +105,10 @@ class _OneFile(Source):
     who = options.client_column or _whose(arrays, len(y), where)
     owners = _array(arrays, who, 'client_column', where)
     for name, array in (('x', x), (y_name, y), (who, owners)):
-      if not array.ndim or len(array) != len(y):
-        raise UsageError(f'{where}: {name} is {_described(array)}, and {y_name} {_described(y)}')
+      if not array.ndim or not y.ndim:
+        raise UsageError(f'{where}: {name} is {_described(array)}, not one row per example')
+      if len(array) != len(y):
+        raise UsageError(f'{where}: {name} has {len(array)} rows, and {y_name} {len(y)}')
     if owners.ndim != 1 or owners.dtype.kind not in 'iubUS':
       raise UsageError(
         f'{where}: {who} is {_described(owners)}, not one whole number or name per row'
@@ -190,11 +192,12 @@ def _whose(arrays: Mapping[str, np.ndarray], rows: int, where: str) -> str:
     return names[0]
   possible = [name for name, array in arrays.items() if array.shape == (rows,) and name != 'y']
   near = registry.nearest('client', possible) or 'NAME'
-  what = 'several arrays' if names else 'no array'
-  raise UsageError(
-    f'{where}: {what} may say whose a row is (one number or name a row have '
-    f'{", ".join(names or possible) or "none"}); say which by --client_column={near}'
-  )
+  if names:
+    what = f'several arrays may say whose a row is ({", ".join(names)})'
+  else:
+    listed = ', '.join(possible) or 'none'
+    what = f'no array is called client, user or the like; of one number or name a row are {listed}'
+  raise UsageError(f'{where}: {what}; say which by --client_column={near}')
 
 
 def _tested(arrays: Mapping[str, np.ndarray], rows: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What was found in a user's files, as tables for a terminal."""
 
 from collections.abc import Mapping, Sequence
+import sys
 from typing import Optional
 
 import numpy as np
@@ -10,6 +11,7 @@ import rich.table
 from fl_research.importing.source import Source
 
 _MOST_COLUMNS = 40
+_WIDTH = 120
 _MOST_CLASSES = 12
 
 _SIZES = ('examples_min', 'examples_median', 'examples_max')
@@ -68,7 +70,8 @@ def print_columns(source: Source) -> None:
     return
   table = rich.table.Table(title='Columns', title_justify='left')
   for name in ('column', 'role', 'why', 'what is done with it', 'missing', 'different'):
-    table.add_column(name, justify='right' if name in ('missing', 'different') else 'left')
+    justify: rich.console.JustifyMethod = 'right' if name in ('missing', 'different') else 'left'
+    table.add_column(name, justify=justify, overflow='fold')
   for own in columns[:_MOST_COLUMNS]:
     distinct = '' if own.distinct is None else str(own.distinct)
     cells = (own.name, own.role, own.reason, own.treatment, str(own.missing or ''), distinct)
@@ -90,7 +93,8 @@ def _plain(value: str) -> str:
 
 
 def _print(table: rich.table.Table) -> None:
-  console = rich.console.Console()
+  # In a file there is room for what a narrow window would break.
+  console = rich.console.Console(width=None if sys.stdout.isatty() else _WIDTH)
   # Printed by us, as rich would end the program with code 1 when nobody reads it (`| head -1`).
   with console.capture() as captured:
     console.print(table)

@@ -60,6 +60,8 @@ def kind(y: np.ndarray, x: np.ndarray, where: str) -> Kind:
     return Kind(Problem.NEXT_TOKEN, int(high) + 1)
   if y.ndim == 2 and low >= 0 and high <= 1:
     return Kind(Problem.MULTILABEL, y.shape[1])
+  if y.ndim == 2 and not whole:
+    return Kind(Problem.REGRESSION, 1)
   raise UsageError(
     f'{where}: y is {y.dtype} [n, {", ".join(map(str, y.shape[1:]))}] from {low:g} to {high:g}: '
     'neither labels, tokens, a number nor 0/1 tags'

@@ -331,10 +331,11 @@ def agree(columns: Mapping[str, survey.Column], parts: Mapping[str, Optional[str
   for name, column in columns.items():
     if parts.get(name) in _OF_ANY_KIND:
       continue
+    or_category = f', or say --columns={name}:category'
     if column.stray is not None:
       raise UsageError(
         f'{column.stray.path}: column {name}: row {column.stray.row} holds {column.stray.value!r} '
-        f'among numbers; correct it, or say --columns={name}:category'
+        f'among numbers; correct it{"" if parts.get(name) == "label" else or_category}'
       )
     if column.kind == 'mixed':
       (one, at), (other, there) = [item for item in column.kinds.items() if item[0] != 'empty'][:2]

@@ -180,7 +180,7 @@ def _describe(source: Source, folder: pathlib.Path) -> dict[str, Any]:
       'problem': spec.problem.value,
       'num_classes': spec.num_classes,
       'inputs': None if spec.inputs is None else [dataclasses.asdict(i) for i in spec.inputs],
-      'label_scale': None if spec.label_scale is None else _scale_to_json(spec.label_scale),
+      'label_scale': None if spec.label_scale is None else spec.label_scale.to_data(),
     },
     'found': dataclasses.asdict(source.found),
     'clients': {
@@ -194,14 +194,6 @@ def _describe(source: Source, folder: pathlib.Path) -> dict[str, Any]:
     },
     'sources': dict(source.files),
     'preprocessing': preprocessing,
-  }
-
-
-def _scale_to_json(scale: LabelScale) -> dict[str, Any]:
-  return {
-    'mean': np.asarray(scale.mean).tolist(),
-    'deviation': np.asarray(scale.deviation).tolist(),
-    'names': list(scale.names),
   }
 
 
@@ -286,13 +278,7 @@ def _spec(data: Mapping[str, Any]) -> Spec:
     problem=Problem(data['problem']),
     num_classes=data['num_classes'],
     inputs=None if inputs is None else tuple(InputColumn(**own) for own in inputs),
-    label_scale=None
-    if scale is None
-    else LabelScale(
-      np.asarray(scale['mean'], np.float32),
-      np.asarray(scale['deviation'], np.float32),
-      tuple(scale['names']),
-    ),
+    label_scale=None if scale is None else LabelScale.from_data(scale),
   )
 
 

@@ -15,6 +15,9 @@ from fl_research.registry import UsageError
 _KEPT_BYTES = 32 << 20
 """Files that are no larger together are read once, and kept."""
 
+_PACKING = 8
+"""How many times as large packed files are taken to be."""
+
 _JOINED_CELLS = 1_000_000
 """Rows of small files are handed on together, up to here."""
 
@@ -88,8 +91,7 @@ class Tables:
     if self._kept is not None:
       yield from (dataclasses.replace(r, table=r.table[list(columns)]) for r in self._kept)
       return
-    keeping = sum(os.path.getsize(path) for path in self.paths) <= _KEPT_BYTES
-    keeping = keeping and set(columns) == set(self.names)
+    keeping = self._are_small() and set(columns) == set(self.names)
     kept = []
     for rows in self._read(columns, texts):
       if keeping:
@@ -97,6 +99,10 @@ class Tables:
       yield rows
     if keeping:
       self._kept = kept
+
+  def _are_small(self) -> bool:
+    packed = lambda path: _PACKING if dialect.is_packed(path) else 1
+    return sum(os.path.getsize(path) * packed(path) for path in self.paths) <= _KEPT_BYTES
 
   def _read(self, columns: Sequence[str], texts: Sequence[str]) -> Iterator[Rows]:
     for number, (file, labels) in enumerate(zip(self._files, self._labels)):

@@ -13,18 +13,17 @@ import pathlib
 from typing import NamedTuple, Optional
 
 import numpy as np
-import pandas as pd
 
 from fl_research import registry
 from fl_research.datasets import files
 from fl_research.datasets.federated_data import DatasetOptions, Problem
 from fl_research.datasets.splits import held_out_counts
-from fl_research.importing import forms, memory
+from fl_research.importing import forms, memory, table_files, table_source
 from fl_research.importing.source import Counts, Found, Part, Source, Spec
 from fl_research.importing.tokens import Tokenizer
 from fl_research.registry import UsageError
 
-_ROWS_AT_ONCE = 10_000
+_OF_TABLES = ('separator', 'decimal', 'encoding', 'header')
 _LARGEST_TEXT = 256 << 20
 
 
@@ -41,9 +40,9 @@ def open_source(options: DatasetOptions) -> Source:
   """
   path = options.data_file or ''
   if os.path.isdir(path):
-    if options.client_column or options.text_column:
-      flag = 'client_column' if options.client_column else 'text_column'
-      raise UsageError(f'--{flag}={getattr(options, flag)}: only read for text in a table')
+    for flag in ('client_column', 'text_column', *_OF_TABLES):
+      if getattr(options, flag):
+        raise UsageError(f'--{flag}={getattr(options, flag)}: only read for text in a table')
     folder = _Folder(path)
     return Texts(folder.texts, options, f'.txt files ({len(folder.paths)})', folder.whose, folder)
   if not os.path.isfile(path):
@@ -53,7 +52,7 @@ def open_source(options: DatasetOptions) -> Source:
       f'--data_file={path}: is one text; text by author is a folder with a file or a folder each'
     )
   table = _Table(options)
-  return Texts(table.texts, options, 'text in a table', f'column {options.client_column}', table)
+  return Texts(table.texts, options, table.form, f'column {options.client_column}', table)
 
 
 class Text(NamedTuple):
@@ -264,11 +263,13 @@ class _Table(Files):
         )
     self._author = options.client_column or ''
     self._text = options.text_column or ''
+    self._table = table_files.open_table(self._path, table_source.given(options))
     self.hashes = {os.path.basename(self._path): files.sha256_of(self._path)}
+    self.form = f'text in a table, {self._table.form}'
     self._check_columns()
 
   def _check_columns(self) -> None:
-    names = list(next(self._frames(None)).columns)
+    names = self._table.names
     for flag, name in (('client_column', self._author), ('text_column', self._text)):
       if name not in names:
         hint = registry.suggestion(name, names)
@@ -278,33 +279,14 @@ class _Table(Files):
     if self._author == self._text:
       raise UsageError(f'--text_column={self._text}: is also the --client_column')
 
-  def _frames(self, columns: Optional[list[str]]) -> Iterator[pd.DataFrame]:
-    """The rows, so many at a time; of given columns, as text."""
-    try:
-      if forms.suffix_of(pathlib.Path(self._path)) in ('.parquet', '.pq'):
-        import pyarrow.parquet
-
-        with pyarrow.parquet.ParquetFile(self._path) as table:
-          for batch in table.iter_batches(_ROWS_AT_ONCE, columns=columns):
-            yield batch.to_pandas()
-        return
-      separator = '\t' if forms.suffix_of(pathlib.Path(self._path)) == '.tsv' else ','
-      options = {'usecols': columns, 'dtype': str, 'keep_default_na': False, 'sep': separator}
-      with pd.read_csv(self._path, chunksize=_ROWS_AT_ONCE, **options) as frames:
-        yield from frames
-    except UsageError:
-      raise
-    except Exception as error:  # damaged bytes make the parsers raise nearly anything
-      raise UsageError(
-        f'--data_file={self._path}: not readable as CSV or Parquet in UTF-8 '
-        f'({files.one_line(error)})'
-      ) from error
-
   def texts(self) -> Iterator[Text]:
     row = 0
-    for frame in self._frames([self._author, self._text]):
-      for author, text in zip(frame[self._author], frame[self._text]):
-        row += 1
-        if author is None or not str(author).strip() or author != author:
-          raise UsageError(f'--client_column={self._author}: row {row} has no author')
-        yield Text(str(author), '' if text is None or text != text else str(text))
+    columns = [name for name in self._table.names if name in (self._author, self._text)]
+    for table in self._table.chunks(columns, columns):
+      missing = table[self._author].isna().to_numpy()
+      if missing.any():
+        first = row + int(np.argmax(missing)) + 1
+        raise UsageError(f'--client_column={self._author}: row {first} has no author')
+      texts = table[self._text].fillna('')
+      row += len(table)
+      yield from (Text(str(who), str(said)) for who, said in zip(table[self._author], texts))

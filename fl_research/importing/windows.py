@@ -10,9 +10,9 @@ The last fifth of each client's windows is its test part, and training windows t
 them are left out. The table is held in memory, the windows are not.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 import os
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from fl_research import registry
 from fl_research.datasets import files
 from fl_research.datasets.federated_data import DatasetOptions, LabelScale, Problem
 from fl_research.datasets.splits import held_out_counts
-from fl_research.importing import memory
+from fl_research.importing import dialect, memory, table_files, table_source
 from fl_research.importing.source import ColumnFound, Counts, Found, Part, Source, Spec
 from fl_research.registry import UsageError
 
@@ -61,14 +61,15 @@ class _Windows(Source):
     if self._length < 2:
       raise UsageError('--window_length is missing: so many rows make an example')
     stride = options.window_stride or max(1, self._length // 2)
-    table = _table(path)
+    table, file = _table(path, table_source.given(options), options.client_column)
     client = _column(table, 'client_column', options.client_column, path)
     label = _column(table, 'label_column', options.label_column, path)
     time = options.time_column and _column(table, 'time_column', options.time_column, path)
     names = [name for name in (client, label, time) if name]
     if len(set(names)) < len(names):
       raise UsageError(f'--label_column={label}: is also the client or the time; name another')
-    table, owner, ids, seconds = _in_order(table, client, time)
+    order, owner, ids, seconds = _in_order(table, client, time)
+    table = table.iloc[order].reset_index(drop=True)
     channels, left = _channels(table.drop(columns=names), path)
     values = table[channels].to_numpy(np.float32)
     self._labels, classes, problem = _labels(table[label], label)
@@ -76,8 +77,10 @@ class _Windows(Source):
     segments = _segments(owner, seconds, complete)
     windows = _windows(segments, owner, self._length, stride)
     if not len(windows.start):
+      longest = max((last - first for first, last in segments), default=0)
       raise UsageError(
-        f'--window_length={self._length}: no client has so many rows in a stretch without a gap'
+        f'--window_length={self._length}: no client has so many rows in a stretch without a gap; '
+        f'the longest has {longest}'
       )
     windows = _hold_out(windows, len(ids), self._length)
     self._windows = windows
@@ -112,10 +115,11 @@ class _Windows(Source):
     self.preprocessing = {
       'kind': 'windows', 'channels': channels, 'mean': mean, 'deviation': deviation,
       'length': self._length, 'stride': stride, 'label': self._rule, 'classes': list(classes),
+      'client_column': client, 'time_column': time or None,
     }  # fmt: skip
     words = f'{len(classes)} classes' if whole else 'a number'
     self.found = Found(
-      form=f'time series in a table: windows of {self._length} rows, one every {stride}',
+      form=f'time series, {file.form}: windows of {self._length} rows, one every {stride}',
       clients=f'column {client}',
       label=f'column {label}, {words}, of a window: {self._rule}',
       classes=classes,
@@ -147,21 +151,54 @@ class _Windows(Source):
     return counts.argmax(axis=1)
 
 
-def _table(path: str) -> pd.DataFrame:
+def new_windows(
+  how: Mapping[str, Any], path: str, given: dialect.Given
+) -> Iterator[tuple[pd.DataFrame, np.ndarray]]:
+  """Windows to be asked about, some at a time: whose and where they are, and x as a run had it.
+
+  Args:
+    how: the run's `preprocessing`.
+    path: a table with the run's channels; without its client column all rows are one client's.
+    given: what the user says of a CSV.
+
+  Raises:
+    UsageError: a channel is missing, or no client has a window.
+  """
+  client, time, length = how['client_column'], how['time_column'], how['length']
+  table, _ = _table(path, given, client)
+  if client not in table:
+    table[client] = 'all'
+  for name in (*how['channels'], *([time] if time else [])):
+    if name not in table:
+      raise UsageError(f'--data_file={path}: has no column {name}, which the run was trained with')
+  order, owner, ids, seconds = _in_order(table, client, time)
+  numbers = table[how['channels']].apply(pd.to_numeric, errors='coerce').to_numpy(np.float32)
+  values = ((numbers[order] - how['mean']) / how['deviation']).astype(np.float32)
+  segments = _segments(owner, seconds, np.isfinite(values).all(axis=1))
+  windows = _windows(segments, owner, length, how['stride'])
+  if not len(windows.start):
+    raise UsageError(
+      f'--data_file={path}: no client has {length} rows, a window, in a stretch without a gap'
+    )
+  for first in range(0, len(windows.start), _WINDOWS_AT_ONCE):
+    start = windows.start[first : first + _WINDOWS_AT_ONCE]
+    told = {'row': order[start] + 1, client: [ids[k] for k in owner[start]]}
+    yield pd.DataFrame(told), values[start[:, None] + np.arange(length)]
+
+
+def _table(
+  path: str, given: dialect.Given, client: Optional[str]
+) -> tuple[pd.DataFrame, table_files.TableFile]:
+  """All rows; clients as they are written."""
   if not os.path.isfile(path):
     what = 'is a folder, not a table' if os.path.isdir(path) else 'no such file'
     raise UsageError(f'--data_file={path}: {what}; windows are made of one table')
-  try:
-    with open(path, 'rb') as stream:
-      parquet = stream.read(4) == b'PAR1'
-    table = pd.read_parquet(path) if parquet else pd.read_csv(path, low_memory=False)
-  except Exception as error:  # damaged bytes make the parsers raise nearly anything
-    raise UsageError(
-      f'--data_file={path}: not readable as CSV or Parquet ({files.one_line(error)})'
-    ) from error
-  if table.empty:
+  file = table_files.open_table(path, given)
+  texts = [name for name in file.names if name == client]
+  parts = list(file.chunks(file.names, texts))
+  if not parts or not sum(map(len, parts)):
     raise UsageError(f'--data_file={path}: has no rows')
-  return table
+  return pd.concat(parts, ignore_index=True), file
 
 
 def _column(table: pd.DataFrame, flag: str, name: Optional[str], path: str) -> str:
@@ -176,8 +213,8 @@ def _column(table: pd.DataFrame, flag: str, name: Optional[str], path: str) -> s
 
 def _in_order(
   table: pd.DataFrame, client: str, time: Optional[str]
-) -> tuple[pd.DataFrame, np.ndarray, list[str], Optional[np.ndarray]]:
-  """Rows by client and time, whose each is, the clients, and the times in seconds or steps."""
+) -> tuple[np.ndarray, np.ndarray, list[str], Optional[np.ndarray]]:
+  """Rows in the order of client and time; whose each is then, the clients, and the times."""
   if table[client].isna().any():
     missing = int(np.argmax(table[client].isna())) + 1
     raise UsageError(f'--client_column={client}: row {missing} has no client')
@@ -186,7 +223,7 @@ def _in_order(
   keys = (owner,) if seconds is None else (seconds, owner)
   order = np.lexsort(keys)
   in_order = None if seconds is None else seconds[order]
-  return table.iloc[order].reset_index(drop=True), owner[order], list(ids), in_order
+  return order, owner[order], list(ids), in_order
 
 
 def _seconds(column: pd.Series, name: str) -> np.ndarray:

@@ -7,6 +7,8 @@ bridge has Keras build its layers anew, hands out tensors in the order in which 
 for, and falls out of step where layers are built in another order.) In the same way a layer's
 random generator is one whose draws are a pure function of the step's seed.
 
+A plain LSTM is computed by the library's own kernel (`keras_lstm`).
+
 What cannot be so is refused when the model is built, by layer: see `_refuse` and `purity`.
 """
 
@@ -19,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from fl_research.datasets import files
-from fl_research.models import columns, layers, outputs, purity
+from fl_research.models import columns, keras_lstm, layers, outputs, purity
 from fl_research.models.specification import ModelSpec
 from fl_research.registry import UsageError
 
@@ -244,9 +246,14 @@ def _without_variables(
       if new is not value:
         changed.append((attributes, name, value))
         attributes[name] = new
+  fast = [layer for layer in _layers(model) if keras_lstm.is_plain(layer)]
+  for layer in fast:
+    vars(layer)['call'] = keras_lstm.call_of(layer)
   try:
     yield
   finally:
+    for layer in fast:
+      del vars(layer)['call']
     for attributes, name, value in changed:
       attributes[name] = value
 

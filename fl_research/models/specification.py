@@ -79,7 +79,6 @@ class ModelSpec:
 
   def to_data(self) -> dict[str, Any]:
     """All that decides the model and its answers, as JSON has it; not the weights of classes."""
-    scale = self.label_scale
     return {
       'input_shape': list(self.input_shape),
       'x_dtype': np.dtype(self.x_dtype).name,
@@ -89,12 +88,7 @@ class ModelSpec:
       'num_classes': self.num_classes,
       'vocabulary_size': self.vocabulary_size and list(self.vocabulary_size),
       'inputs': self.inputs and [dataclasses.asdict(column) for column in self.inputs],
-      'label_scale': scale
-      and {
-        'mean': np.asarray(scale.mean).tolist(),
-        'deviation': np.asarray(scale.deviation).tolist(),
-        'names': list(scale.names),
-      },
+      'label_scale': self.label_scale and self.label_scale.to_data(),
       'hyperparameters': dict(self.hyperparameters),
     }
 
@@ -102,7 +96,6 @@ class ModelSpec:
   def from_stored(cls, data: Mapping[str, Any]) -> 'ModelSpec':
     """The specification whose `to_data` gave this."""
     scale, inputs, ids = data['label_scale'], data['inputs'], data['vocabulary_size']
-    numbers = lambda key: np.asarray(scale[key], np.float32)
     return cls(
       input_shape=tuple(data['input_shape']),
       x_dtype=np.dtype(data['x_dtype']),
@@ -112,8 +105,7 @@ class ModelSpec:
       num_classes=data['num_classes'],
       vocabulary_size=ids and tuple(ids),
       inputs=inputs and tuple(federated_data.InputColumn(**column) for column in inputs),
-      label_scale=scale
-      and federated_data.LabelScale(numbers('mean'), numbers('deviation'), tuple(scale['names'])),
+      label_scale=scale and federated_data.LabelScale.from_data(scale),
       hyperparameters=data['hyperparameters'],
     )
 

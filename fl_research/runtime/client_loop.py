@@ -199,14 +199,18 @@ class Totals:
     if loop.folded:
       self._merge = server_steps.merge_function(loop.folded)
 
-  def merge(self, folded: Sequence[Sequence[tf.Tensor]]) -> Optional[list[tf.Tensor]]:
-    """The leaves of the folded accumulators of all chunks, in the chunks' order; None of none."""
-    if not folded:
-      return None
-    total = list(folded[0])
-    for other in folded[1:]:
-      total = list(self._merge(*total, *other)) if self._merge else total
-    return total
+  def merge(
+    self, total: Optional[Sequence[tf.Tensor]], folded: Sequence[tf.Tensor]
+  ) -> list[tf.Tensor]:
+    """The leaves of the folded accumulators up to the next chunk, in the chunks' order.
+
+    Args:
+      total: those up to the chunk before; None for the first.
+      folded: the chunk's own.
+    """
+    if total is None or self._merge is None:
+      return list(folded)
+    return list(self._merge(*total, *folded))
 
   def join(
     self, zeros: Sequence[tf.Tensor], rows: Sequence[Sequence[tf.Tensor]]

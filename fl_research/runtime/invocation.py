@@ -224,25 +224,28 @@ class Call:
 
   def run_clients(self, compiled: ClientWork) -> None:
     run = compiled.prepare(self)
-    if len(self.chunks) > 1:
-      results = list(self._pool.map(lambda chunk: _run_chunk(run, chunk), self.chunks))
-    else:
-      results = [_run_chunk(run, chunk) for chunk in self.chunks]
-    self._keep(compiled, [compiled.loop.split_results(result) for result in results])
+    work = lambda chunk: _run_chunk(run, chunk)
+    results = self._pool.map(work, self.chunks) if len(self.chunks) > 1 else map(work, self.chunks)
+    folded: Optional[list[tf.Tensor]] = None
+    rest = []
+    # Accumulators are as large as models: each is merged, and dropped, as soon as it is its turn.
+    for own_folded, *own_rest in map(compiled.loop.split_results, results):
+      folded = compiled.totals.merge(folded, own_folded)
+      rest.append(own_rest)
+    self._keep(compiled, folded, rest)
 
-  def _keep(self, compiled: ClientWork, results) -> None:
+  def _keep(self, compiled: ClientWork, folded: Optional[list[tf.Tensor]], rest) -> None:
     loop, totals = compiled.loop, compiled.totals
-    folded = totals.merge([folded for folded, _, _ in results])
     if folded is None:
       folded = [leaf for a in loop.folded for leaf in self.tensors[a.zero_key]]
     zeros = [leaf for a in loop.joined for leaf in self.tensors[a.zero_key]]
-    joined = totals.join(zeros, [[own[0] for own in joined] for _, joined, _ in results])
+    joined = totals.join(zeros, [[own[0] for own in joined] for joined, _ in rest])
     for aggregations, leaves in ((loop.folded, folded), (loop.joined, joined)):
       shapes = [server_steps.ServerShape(a.accumulator_type) for a in aggregations]
       keys = [a.accumulator_key for a in aggregations]
       self.tensors.update(zip(keys, server_steps.split(shapes, leaves)))
     for index, key in enumerate(compiled.step.outputs):
-      self.by_chunk[key] = [outputs[index] for _, _, outputs in results]
+      self.by_chunk[key] = [outputs[index] for _, outputs in rest]
 
   def result(self):
     """The result as Structs of NumPy values, lists of them for values at the clients."""

@@ -17,16 +17,16 @@ class OwnData:
     '(number, category, identifier, text, date, label, client, split, ignore)',
   )
   separator: str = _setting(
-    '', "tabular: what is between a CSV's fields, or tab; found out when empty"
+    '', "tables: what is between a CSV's fields, or tab; found out when empty"
   )
   decimal: str = _setting(
-    '', "tabular: a CSV's decimal mark; found out when empty", choices=lambda: ['.', ',']
+    '', "tables: a CSV's decimal mark; found out when empty", choices=lambda: ['.', ',']
   )
   encoding: str = _setting(
-    '', "tabular: a CSV's encoding, as Python calls it: utf-8, latin-1; found out when empty"
+    '', "tables: a CSV's encoding, as Python calls it: utf-8, latin-1; found out when empty"
   )
   header: str = _setting(
     '',
-    "tabular: whether a CSV's first row has the columns' names; found out when empty",
+    "tables: whether a CSV's first row has the columns' names; found out when empty",
     choices=lambda: ['yes', 'no'],
   )

@@ -70,17 +70,10 @@ def _check_hyperparameters(settings: Settings) -> None:
     entry = registry.lookup('flag', flag, flags) if flag not in flags else flags[flag]
     if entry.name not in chosen.get(entry.prefix, ()):
       raise UsageError(
-        f'--{flag}={value}: not read by this run ({_choice_behind(settings, entry.prefix)}); leave '
-        f'it out{_or_name_it(settings, entry.prefix)}'
+        f'--{flag}={value}: not read by this run '
+        f'({_choice_behind(settings, entry.prefix)}); leave it out'
       )
     entry.hyperparameter.check(flag, value)
-
-
-def _or_name_it(settings: Settings, prefix: str) -> str:
-  """What to do besides where the data decide on the model."""
-  task = tasks.get_task(settings.task)
-  open_model = not (settings.model or task.default_model)
-  return f', or give --model={prefix} too' if open_model and prefix in task.models else ''
 
 
 def _choice_behind(settings: Settings, prefix: str) -> str:

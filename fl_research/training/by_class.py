@@ -97,7 +97,8 @@ def _outputs_and_scores(problem: Problem, outputs: np.ndarray) -> tuple[np.ndarr
     outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=1)
     return outputs, outputs[:, 1:] * np.array([-1.0, 1.0])
   if problem is Problem.CLASSIFICATION:
-    return outputs, scipy.special.softmax(outputs, axis=1)
+    with np.errstate(invalid='ignore'):  # Outputs may be infinite.
+      return outputs, scipy.special.softmax(outputs, axis=1)
   return outputs, outputs
 
 
@@ -176,7 +177,7 @@ def by_number(outputs: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> 
   """
   truth = np.asarray(labels, np.float64)
   errors = np.asarray(outputs, np.float64) - truth
-  squares, spread = np.mean(errors**2, axis=0), np.var(truth, axis=0)
+  squares, spread = np.mean(np.square(errors), axis=0), np.var(truth, axis=0)
   return pd.DataFrame(
     {
       'number': names,

@@ -42,7 +42,7 @@ def save(confusion: pd.DataFrame, picture: pathlib.Path) -> None:
         text = panel.text(column, row, f'{counts[row, column]}', color=color, fontsize=7)
         text.set(ha='center', va='center')
   content = io.BytesIO()
-  figure.savefig(content, dpi=120, format='png')
+  figure.savefig(content, dpi=120, format='png', bbox_inches='tight')
   plt.close(figure)
   atomic_files.write_atomically(picture, content.getvalue())
 

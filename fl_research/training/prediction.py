@@ -14,7 +14,7 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from fl_research.importing import dialect, images, table_files
+from fl_research.importing import dialect, images, table_files, windows
 from fl_research.importing.preprocessing import Preprocessing
 from fl_research.registry import UsageError
 from fl_research.training import answers, atomic_files, run_folder, stored_data
@@ -91,8 +91,11 @@ def read(
     raise UsageError(f'--data_file={data_file}: is a folder; name one file in it')
   if kind == 'table':
     return _of_table(Preprocessing.from_data(stored.preprocessing), data_file, given, labels)
-  if kind in ('', 'pictures'):
+  if kind in ('', 'pixels', 'pictures'):
     return _of_arrays(stored, data_file, labels)
+  if kind == 'windows' and not labels:
+    found = windows.new_windows(stored.preprocessing, data_file, given)
+    return (Part(x, told) for told, x in found)
   raise UsageError(
     f'--data_file={data_file}: the run was trained on {kind}, which this command does not read; '
     'put examples as it had them into a .npz file and give that to model.keras'

@@ -76,7 +76,7 @@ def test_commands_of_the_first_hour_are_flags_that_there_are():
   assert len(commands) == 3
   for command in commands:
     given = command_line.read_flags(shlex.split(command))
-    assert given['task'] and given['experiment_name']
+    assert (given.get('task') or given['data_file']) and given['experiment_name']
 
 
 def test_other_programs_take_the_same_questions(capsys):

@@ -29,7 +29,7 @@ def test_one_npz_file_with_other_names(tmp_path):
   who = np.array(['n', 's'] * 10)
   test = np.arange(20) >= 16
   path = made.one_npz(tmp_path / 'a.npz', client=None, region=who, is_test=test, z=np.arange(20.0))
-  with checks.one_line_error('no array may say whose', '--client_column'):
+  with checks.one_line_error('no array is called client', '--client_column'):
     npz_files.load(options(path))
   data = npz_files.load(options(path, client_column='region', label_column='z'))
   assert data.problem is Problem.REGRESSION and data.test_clients.sizes.tolist() == [2, 2]
@@ -65,6 +65,19 @@ def test_numbers_know_their_unit(tmp_path):
     assert data.problem is Problem.REGRESSION and labels.min() >= 3000
     assert data.label_scale.mean == pytest.approx(labels.mean(), rel=1e-6)
     assert data.label_scale.deviation == pytest.approx(labels.std(), rel=1e-4)
+
+
+def test_several_numbers(tmp_path):
+  y = np.stack([3000.0 + np.arange(20), np.linspace(0, 1, 20), np.full(20, 7.0)], axis=1)
+  one = npz_files.load(options(made.one_npz(tmp_path / 'a.npz', y=y)))
+  folder = npz_files.load(options(made.npz_clients(tmp_path / 'folder', rows=20, y=y)))
+  for data in (one, folder):
+    assert data.problem is Problem.REGRESSION
+    labels = data.train.pooled()['y']
+    assert labels.shape[1:] == (3,) and labels.dtype == np.float32
+    np.testing.assert_allclose(data.label_scale.mean, labels.mean(axis=0), rtol=1e-5)
+    expected = [*labels.std(axis=0)[:2], 1.0]
+    np.testing.assert_allclose(data.label_scale.deviation, expected, rtol=1e-4)
 
 
 def test_idx_files_are_dealt_out(tmp_path):

@@ -85,7 +85,7 @@ def unknown(here):
 # Pictures.
 
 
-@bad('2.png: no PNG or JPEG picture, or damaged or cut short')
+@bad('2.png: damaged or cut short')
 def cut_picture(here):
   made.pictures(here)
   path = here / 'client_2' / 'dog' / '2.png'
@@ -116,7 +116,7 @@ def pictures_without_folders(here):
   made.picture(here / 'a.png', 1)
 
 
-@bad('lies 1 folders deep, client_1/cat')
+@bad('client_2/x.png and client_1/cat/client_1_0.png lie in different depths')
 def uneven_depths(here):
   made.pictures(here)
   made.picture(here / 'client_2' / 'x.png', 1)
@@ -194,7 +194,7 @@ def two_owners(here):
   made.one_npz(here / 'a.npz', user=np.zeros(20, int))
 
 
-@bad('x is float64 [19, 2], and y int64 [20]', '--data_file={here}/a.npz')
+@bad('x has 19 rows, and y 20', '--data_file={here}/a.npz')
 def uneven_npz(here):
   made.one_npz(here / 'a.npz', x=np.ones((19, 2)))
 
@@ -249,6 +249,11 @@ def texts_of_two_depths(here):
   (here / 'c.txt').write_text('abc')
 
 
+@bad('--separator=;: only read for text in a table', '--data_file={here} --separator=;')
+def separator_of_no_table(here):
+  made.texts(here)
+
+
 @bad('is one text; text by author is a folder', '--data_file={here}/a.txt')
 def one_text(here):
   (here / 'a.txt').write_text('abc')
@@ -269,7 +274,7 @@ def text_without_author(here):
   path.write_text('\n'.join([*lines[:8], ',"who said"', *lines[8:]]))
 
 
-@bad('not readable as CSV or Parquet in UTF-8', _TABLE + 'said')
+@bad('t.csv: line 2 has 4 of 2 fields', _TABLE + 'said')
 def ragged_table(here):
   made.text_table(here / 't.csv').write_text('who,said\nann,a,b,c\n"unclosed')
 
@@ -279,7 +284,7 @@ def ragged_table(here):
 _SERIES = '--data_file={here}/s.csv --client_column=subject --label_column=state --window_length='
 
 
-@bad('no client has so many rows in a stretch', _SERIES + '41')
+@bad('no client has so many rows in a stretch without a gap; the longest has 40', _SERIES + '41')
 def too_long_windows(here):
   made.series(here / 's.csv')
 

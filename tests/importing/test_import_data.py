@@ -11,6 +11,7 @@ from experiments import command_line, import_data
 from fl_research import settings as settings_lib
 from fl_research.importing import forms, tally
 from fl_research.soundness import validation
+from fl_research.sweeps import planning
 from fl_research.training import run_data
 from tests.importing import made
 
@@ -134,3 +135,11 @@ def test_the_form_of_a_table_depends_on_what_is_asked(tmp_path):
 def test_a_task_that_is_named_stays(tmp_path):
   path = made.npz_clients(tmp_path)
   assert _settings(f'--data_file={path}', '--task=leaf').task == 'leaf'
+
+
+def test_sweeps_find_the_form_out_too(tmp_path):
+  path = made.npz_clients(tmp_path / 'in')
+  measure = planning.usual_measure([{}], {})
+  given = {'data_file': str(path)}
+  (run,) = planning.plan([{'seed': 1}], given, tmp_path / 'sweep', ['train'], measure, False)
+  assert run.settings.task == 'npz'

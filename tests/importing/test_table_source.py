@@ -239,3 +239,35 @@ def test_what_is_said(farms, capsys):
     'left out: plot_id (a record id: 100 % of its rows have one of their own)',
     "column soil: 'peat' is at client hill only: it gives its client away",
   ]
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'latin-1', 'utf-16', 'utf-16-le'])
+@pytest.mark.parametrize('separator, decimal', [(';', ','), ('\t', '.'), ('|', ',')])
+def test_a_file_however_it_is_written(tmp_path, encoding, separator, decimal):
+  table = pd.DataFrame(
+    {
+      'Stadt': ['Köln', 'Ulm, Süd'] * 10,
+      'Größe': np.linspace(-1.5, 1.5, 20).round(2),
+      'label': ['ja', 'nein', 'jä', 'nein'] * 5,
+    }
+  )
+  path = tmp_path / 'a.csv'
+  table.to_csv(path, sep=separator, decimal=decimal, encoding=encoding, index=False)
+  source = _open(path, client_column='Stadt')
+  assert source.counts.ids == ['Köln', 'Ulm, Süd'] and source.found.classes == ('ja', 'jä', 'nein')
+  (size,) = source.fitted.columns
+  x = np.concatenate([part.examples['x'] for part in source.parts()])
+  np.testing.assert_allclose(
+    np.sort(x[:, 0] * size.deviation + size.mean), table['Größe'], atol=1e-6
+  )
+
+
+def test_a_column_that_one_file_has_no_values_of(farms):
+  hill = _farm('hill', 20).assign(rain=np.nan, soil=None)
+  hill.to_csv(farms / 'hill.csv', index=False)
+  source = _open(farms, label_column='yield')
+  assert list(_roles(source).values()) == ['ignored', 'date', 'number', 'category', 'label']
+  assert [column.missing for column in source.found.columns] == [0, 0, 20, 20, 0]
+  data = memory.read(source)
+  (rain,) = [c.start for c in data.inputs if c.name == 'rain']
+  assert not data.train.examples(1)['x'][:, rain].any()

@@ -51,6 +51,10 @@ def test_a_table_of_texts(tmp_path):
   assert (
     data.preprocessing['vocabulary'][0] == 'well' and data.train.examples(0)['x'].shape[1] == 20
   )
+  foreign = tmp_path / 'foreign.csv'
+  body = path.read_text().replace(', ', '# ').replace(',', ';').replace('#', ',')
+  foreign.write_bytes(body.replace('ann', 'Änne').encode('latin-1'))
+  assert list(text.load(options(foreign, **given)).train.ids) == ['Änne', 'bob']
   import pandas as pd
 
   packed = tmp_path / 'said.parquet'

@@ -65,6 +65,16 @@ def test_rows_without_a_value_are_gaps_and_said(tmp_path):
     assert np.isfinite(part.examples['x']).all()
 
 
+def test_a_table_is_written_in_any_way(tmp_path):
+  path = made.series(tmp_path / 's.csv', ax=lambda _, k: k / 4)
+  expected = windows.load(options(path, time_column='second'))
+  foreign = path.read_text().replace(',', ';').replace('.', ',').replace('s1', 'Süd')
+  (tmp_path / 'foreign.csv').write_bytes(foreign.encode('latin-1'))
+  data = windows.load(options(tmp_path / 'foreign.csv', time_column='second'))
+  assert list(data.train.ids) == ['Süd', 's2']
+  np.testing.assert_array_equal(data.train.pooled()['x'], expected.train.pooled()['x'])
+
+
 def test_rows_are_sorted_by_time(tmp_path):
   path = made.series(tmp_path / 's.csv')
   head, *rows = path.read_text().splitlines()

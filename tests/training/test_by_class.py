@@ -63,6 +63,14 @@ def test_infinite_outputs_have_no_ranking():
   assert found.table['auprc'].isna().all() and 'class fraud: 0 of 24' in by_class.complaint(found)
 
 
+@pytest.mark.filterwarnings('error::RuntimeWarning')
+def test_a_model_that_diverged_is_measured_without_a_warning():
+  labels = np.arange(6) % 3
+  outputs = np.array([[np.inf, np.inf, 0.0], [np.nan, 1.0, 2.0]] * 3)
+  found = by_class.by_class(Problem.CLASSIFICATION, outputs, labels, list('abc'))
+  assert found.table['auprc'].isna().all() and found.confusion.to_numpy().sum() == 6
+
+
 def test_several_classes_of_which_nothing_is_found():
   labels = np.repeat(np.arange(6), 10)
   names = list('abcdef')
