@@ -33,7 +33,6 @@ from typing import NamedTuple, Optional, Union
 import zipfile
 import zlib
 
-from absl import logging
 import numpy as np
 from numpy.lib import format as npy_format
 
@@ -123,8 +122,6 @@ class _Folder:
     self.x_shape = first['x'].shape[1:]
     # What is 0 or 1 everywhere is a mask and no picture of 256 levels.
     self.are_pictures = brightest > 1 and pixels.is_picture(self.x_shape)
-    if self.are_pictures:
-      logging.warning('--data_file=%s: x are uint8 pictures, and are divided by 255', self.path)
     self.has_test = bool(sizes[:, 1].any())
     if not self.has_test:
       sizes[:, 1] = held_out_counts(sizes[:, 0])
@@ -214,7 +211,9 @@ class _LabelRange:
         continue
       low, high = np.minimum.reduce(labels, None).item(), np.maximum.reduce(labels, None).item()
       if labels.dtype.kind != 'f' and not 0 <= low <= high < 2**31:
-        raise UsageError(f'{path}: {key} holds the label {low if low < 0 else high}')
+        raise UsageError(
+          f'{path}: {key} holds the label {low if low < 0 else high}; classes are 0, 1, 2, …'
+        )
       self._low, self._high = min(self._low, low), max(self._high, high)
 
   def problem(self, folder: str, x: _Array, y: _Array) -> tuple[Problem, int]:
@@ -270,7 +269,10 @@ def _check_first(path: str, arrays: _Arrays) -> _Arrays:
   """The first file's arrays, which all others are compared with."""
   for key in _PAIRS[0]:
     if key not in arrays:
-      raise UsageError(f'{path}: has no array {key} (it has {", ".join(sorted(arrays)) or "none"})')
+      raise UsageError(
+        f'{path}: has no array {key} (it has '
+        f'{", ".join(sorted(arrays)) or "none"}); call the examples x and the labels y'
+      )
   return arrays
 
 

@@ -13,6 +13,7 @@ from fl_research.datasets.federated_data import (
   FederatedData,
   PooledData,
 )
+from fl_research.importing import summary
 from fl_research.importing.places import Places
 from fl_research.importing.source import Counts, Found, Part, Source, Spec
 from fl_research.registry import UsageError
@@ -26,6 +27,7 @@ def read(source: Source) -> Data:
   Raises:
     UsageError: the files turn out damaged, or nobody has test examples.
   """
+  summary.say(source)
   totals = {False: int(source.counts.train.sum()), True: int(source.counts.test.sum())}
   arrays = {test: _empty(source.spec, rows) for test, rows in totals.items()}
   places = Places(source)

@@ -18,7 +18,7 @@ import numpy as np
 from fl_research import registry
 from fl_research.datasets import files, npz, pixels
 from fl_research.datasets.federated_data import DatasetOptions, FederatedData, Problem
-from fl_research.importing import held_out, memory, problems
+from fl_research.importing import doubts, held_out, memory, problems, summary
 from fl_research.importing.source import Counts, Found, Part, Source, Spec
 from fl_research.registry import UsageError
 
@@ -28,6 +28,7 @@ _WHO = (
 )
 _TESTS = ('is_test', 'test')
 _ROWS_AT_ONCE = 4096
+_LOOKED_AT = 1000
 _DAMAGE = (OSError, EOFError, ValueError, zlib.error, zipfile.BadZipFile, NotImplementedError)
 
 
@@ -35,7 +36,9 @@ def load(options: DatasetOptions) -> memory.Data:
   """Opens the folder, whose files are read when asked for, or reads the one file into memory."""
   if _one_file(options):
     return memory.read(open_source(options))
-  return _folder(options)
+  data = _folder(options)
+  summary.say(_loaded(data))
+  return data
 
 
 def open_source(options: DatasetOptions) -> Source:
@@ -46,8 +49,13 @@ def open_source(options: DatasetOptions) -> Source:
   """
   if path := _one_file(options):
     return held_out.complete(_OneFile(path, options), options.seed)
-  data = _folder(options)
+  return _loaded(_folder(options))
+
+
+def _loaded(data: FederatedData) -> Source:
   notes = ['x are uint8 pictures, and are divided by 255'] if data.preprocessing else []
+  first = data.train.examples(0)
+  notes += doubts.of({key: array[:_LOOKED_AT] for key, array in first.items()}, data.problem)
   own = problems.described(data.problem, data.num_classes)
   return memory.Loaded(data, Found('.npz files', 'a file each', f'y, {own}', notes=notes))
 
@@ -55,6 +63,8 @@ def open_source(options: DatasetOptions) -> Source:
 def _folder(options: DatasetOptions) -> FederatedData:
   _refuse_columns(options)
   data = npz.load(options)
+  rows = int(data.train.sizes.sum())
+  doubts.check_classes(data.num_classes, data.problem, rows, f'--data_file={options.data_file}')
   if data.problem is not Problem.REGRESSION:
     return data
   labels_of = (data.train.examples(k)['y'] for k in range(len(data.train)))
@@ -102,8 +112,9 @@ class _OneFile(Source):
     y_name = options.label_column or 'y'
     x = _array(arrays, 'x', '', where)
     y = _array(arrays, y_name, 'label_column', where)
-    who = options.client_column or _whose(arrays, len(y), where)
-    owners = _array(arrays, who, 'client_column', where)
+    who = options.client_column or _whose(arrays, len(y), y_name, where)
+    self.pooled = not who
+    owners = _array(arrays, who, 'client_column', where) if who else np.zeros(len(y), np.int64)
     for name, array in (('x', x), (y_name, y), (who, owners)):
       if not array.ndim or not y.ndim:
         raise UsageError(f'{where}: {name} is {_described(array)}, not one row per example')
@@ -125,9 +136,11 @@ class _OneFile(Source):
     test = _tested(arrays, len(y))
     is_picture = x.dtype == np.uint8 and pixels.is_picture(x.shape[1:]) and x.max() > 1
     kind = problems.kind(y, x, where)
+    doubts.check_classes(kind.num_classes, kind.problem, len(y), where)
     self._x, self._y, self._is_picture, self._kind = x, y, is_picture, kind
     order = np.lexsort((test, owner))
     self._order, self._owner, self._test = order, owner[order], test[order]
+    names = ['all'] if self.pooled else names
     count = lambda rows: np.bincount(owner[rows], minlength=len(ids)).astype(np.int64)
     self.counts = Counts(names, count(~test), count(test))
     x_type = np.int32 if kind.problem is Problem.NEXT_TOKEN else np.float32
@@ -142,11 +155,14 @@ class _OneFile(Source):
     if is_picture:
       notes.append('x are uint8 pictures, and are divided by 255')
       self.preprocessing = pixels.preprocessing(shape)
+    some = pixels.scaled(x[:_LOOKED_AT]) if is_picture else x[:_LOOKED_AT]
+    notes += doubts.of({'x': some, 'y': y[:_LOOKED_AT]}, kind.problem)
     if left := [name for name in arrays if name not in used]:
       notes.append(f'arrays that are not used: {", ".join(left)}')
     described = problems.described(kind.problem, kind.num_classes)
     label = f'array {y_name}, {described}'
-    self.found = Found('one .npz file', f'array {who}', label, notes=notes)
+    whose = 'nobody: dealt out by --partition' if self.pooled else f'array {who}'
+    self.found = Found('one .npz file', whose, label, notes=notes)
 
   def parts(self):
     # A client's rows in a part follow each other in the order; so many of them at a time.
@@ -186,16 +202,20 @@ def _array(arrays: Mapping[str, np.ndarray], name: str, flag: str, where: str) -
   raise UsageError(f'{where}: has no array {name} (it has {", ".join(sorted(arrays))}){hint}')
 
 
-def _whose(arrays: Mapping[str, np.ndarray], rows: int, where: str) -> str:
+def _whose(arrays: Mapping[str, np.ndarray], rows: int, y_name: str, where: str) -> str:
+  """The array that says whose a row is; empty where none can."""
   names = [name for name in arrays if name.lower() in _WHO and arrays[name].shape == (rows,)]
   if len(names) == 1:
     return names[0]
-  possible = [name for name, array in arrays.items() if array.shape == (rows,) and name != 'y']
-  near = registry.nearest('client', possible) or 'NAME'
+  others = {name: array for name, array in arrays.items() if name not in ('x', y_name, *_TESTS)}
+  possible = [name for name, array in others.items() if array.shape == (rows,)]
+  if not possible:
+    return ''
+  near = registry.nearest('client', possible) or (possible[0] if len(possible) == 1 else 'NAME')
   if names:
     what = f'several arrays may say whose a row is ({", ".join(names)})'
   else:
-    listed = ', '.join(possible) or 'none'
+    listed = ', '.join(possible)
     what = f'no array is called client, user or the like; of one number or name a row are {listed}'
   raise UsageError(f'{where}: {what}; say which by --client_column={near}')
 

@@ -51,7 +51,9 @@ def kind(y: np.ndarray, x: np.ndarray, where: str) -> Kind:
     raise UsageError(f'{where}: every label is {low:g}; nothing to learn')
   whole = y.dtype.kind != 'f'
   if whole and not 0 <= low <= high < 2**31:
-    raise UsageError(f'{where}: y holds the label {low if low < 0 else high}')
+    raise UsageError(
+      f'{where}: y holds the label {low if low < 0 else high}; classes are 0, 1, 2, …'
+    )
   if y.ndim == 1 and not whole:
     return Kind(Problem.REGRESSION, 1)
   if y.ndim == 1:
