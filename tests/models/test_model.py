@@ -198,7 +198,10 @@ def test_spec_of_federated_data_skips_empty_clients():
   clients = ContiguousClients(examples, np.array([0, 0, 3]))
   data = FederatedData(clients, examples, Problem.REGRESSION, 1, vocabulary_size=(2, 9))
   spec = ModelSpec.from_data(data, {'dimension': 4})
-  assert spec == ModelSpec((2,), INT, (), FLOAT, Problem.REGRESSION, 1, (2, 9), {'dimension': 4})
+  expected = ModelSpec(
+    (2,), INT, (), FLOAT, Problem.REGRESSION, 1, (2, 9), hyperparameters={'dimension': 4}
+  )
+  assert spec == expected
   assert models.build('matrix_factorization', spec, 0).num_parameters == 11 * 5 + 1
 
 
