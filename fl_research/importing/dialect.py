@@ -35,6 +35,7 @@ _BOMS = {
 }
 _CONTROL = re.compile(rb'[\x00-\x08\x0e-\x1a\x1c-\x1f]')
 _COMMA_NUMBER = re.compile(r'[+-]?\d*,\d+')
+_THOUSANDS = re.compile(r'[+-]?\d{1,3},\d{3}')
 _POINT_NUMBER = re.compile(r'[+-]?\d*\.\d+')
 
 
@@ -96,7 +97,7 @@ def find_out(path: files.Path, given: Given) -> Dialect:
     header = _has_header(rows) if given.header is None else given.header
     names = _names(rows[0], header)
     _check_lengths(path, encoding, separator, len(rows[0]))
-  decimal = given.decimal or _decimal(rows[1 if header else 0 :])
+  decimal = given.decimal or _decimal(rows[1 if header else 0 :], separator)
   if decimal == separator:
     raise UsageError(f'{path}: {decimal!r} cannot be both --separator and --decimal')
   return Dialect(separator, decimal, encoding, header, names)
@@ -242,9 +243,11 @@ def _has_header(rows: Sequence[Sequence[str]]) -> bool:
   return numbered or not any(_is_number(cell) for cell in first)
 
 
-def _decimal(rows: Sequence[Sequence[str]]) -> str:
+def _decimal(rows: Sequence[Sequence[str]], separator: str) -> str:
   cells = [cell.strip() for row in rows for cell in row]
-  commas = any(_COMMA_NUMBER.fullmatch(cell) for cell in cells)
+  with_comma = [cell for cell in cells if _COMMA_NUMBER.fullmatch(cell)]
+  # Between commas "1,234" is a number with thousands, of which more is said by its column.
+  commas = any(separator != ',' or not _THOUSANDS.fullmatch(cell) for cell in with_comma)
   points = any(_POINT_NUMBER.fullmatch(cell) for cell in cells)
   return ',' if commas and not points else '.'
 
@@ -266,10 +269,14 @@ def _check_lengths(path: files.Path, encoding: str, separator: str, width: int) 
         if row and len(row) != width and not (width == 1 and not row[0].strip()):
           raise UsageError(
             f'{path}: line {rows.line_num} has {len(row)} of {width} fields; is the file cut '
-            'short, or is --separator another?'
+            f'short, or is --separator another{_above(width)}?'
           )
     except csv.Error as error:
       raise UsageError(f'{path}: line {rows.line_num}: {files.one_line(error)}') from error
+
+
+def _above(width: int) -> str:
+  return ', or are there lines above the names, which must go' if width == 1 else ''
 
 
 def _certainly_even(path: files.Path, encoding: str, separator: str, width: int) -> bool:

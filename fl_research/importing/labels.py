@@ -280,7 +280,7 @@ def choose(columns: Sequence[survey.Column], said: Mapping[str, str]) -> Label:
   numeric = column.kind == 'number'
   if numeric and (role == 'number' or (column.distinct != 2 and not _few(column) and not role)):
     return Numbers([column.name])
-  return _classes(column)
+  return _classes(column, role)
 
 
 def _is_list(column: survey.Column, said: Mapping[str, str]) -> bool:
@@ -305,11 +305,16 @@ def _several(columns: Sequence[survey.Column]) -> Label:
   return Numbers(names)
 
 
-def _classes(column: survey.Column) -> Classes:
+def _classes(column: survey.Column, said: Optional[str] = None) -> Classes:
   flag = f'--label_column={column.name}'
   if column.kind not in ('number', 'text', 'truth'):
     raise UsageError(f'{flag}: its cells are of kind {column.kind}, no labels')
   distinct = len(column.different)
+  if column.kind == 'text' and distinct > 2 and said != 'category' and roles.is_date(column):
+    raise UsageError(
+      f'{flag}: holds dates, which are no labels; predict a number, or say '
+      f'--columns={column.name}:category'
+    )
   if not column.complete or (column.kind == 'text' and distinct > max(2, column.rows / 2)):
     many = f'{survey.MOST_COUNTED} or more' if not column.complete else distinct
     raise UsageError(
@@ -334,7 +339,8 @@ def _check(column: survey.Column, said: Mapping[str, str]) -> None:
   if column.first_missing is not None and not _is_list(column, said):
     raise UsageError(
       f'{flag}: {column.missing} of {column.rows} rows have no label, first in row '
-      f'{column.first_missing.row} of {column.first_missing.path}'
+      f'{column.first_missing.row} of {column.first_missing.path}; fill them in, or leave these '
+      'rows out'
     )
   if column.first_beyond is not None:
     raise UsageError(

@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 import dataclasses
+import itertools
 import re
 from typing import Optional
+
+import numpy as np
+import pandas as pd
 
 from fl_research import registry
 from fl_research.importing import survey, values
@@ -52,6 +56,16 @@ _NO_IDS = re.compile(
 )
 _TIME_NAME = re.compile(r'time|date|epoch|(^|_)ts$|_at$', re.IGNORECASE)
 _SECONDS, _MILLISECONDS = (1e8, 4.2e9), (1e11, 4.2e12)
+# Whole numbers with these names are no quantities.
+_CODE_NAME = re.compile(
+  r'(^|[_\-. ])(zip|zip_?code|plz|postleitzahl|post_?code|postal_?code|code)s?$|[a-z]Code$',
+  re.IGNORECASE,
+)
+# A number that is written for people: 1,234.50  $30  12.5 %  7 kg
+_FOR_PEOPLE = re.compile(
+  r'(?P<before>[$€£¥]?)\s?[-+]?(\d{1,3}(?P<thousands>(?P<mark>[,.\' ])\d{3})((?P=mark)\d{3})*|\d+)'
+  r'([.,]\d+)?\s?(?P<after>([^\W\d_]{1,4}(/[^\W\d_]{1,4})?)?|[%€$£°])'
+)
 _LIST_SEPARATORS = ('|', ';')
 _TRIED = 200
 
@@ -123,6 +137,8 @@ def guess(column: survey.Column) -> Role:
     return Role('ignored', 'has no values')
   if column.distinct == 1:
     return Role('ignored', 'has one value')
+  if column.names_files and _is_name(column):
+    return Role('ignored', 'one value a file, which it names')
   if column.kind == 'truth':
     return Role('category', 'true or false')
   if column.kind == 'date':
@@ -165,16 +181,34 @@ def _dates(column: survey.Column) -> Role:
     example = next(iter(sorted(map(str, column.different))), '')
     raise UsageError(
       f'--columns={column.name}:date: values like {example!r} are no dates of one form that is '
-      f'known ({", ".join(values.DATE_FORMATS)}, seconds or milliseconds since 1970)'
+      f'known ({", ".join(values.DATE_FORMATS)}, YYYYMMDD, seconds or milliseconds since 1970)'
     )
   return Role('date', SAID, form)
 
 
+def _is_name(column: survey.Column) -> bool:
+  """Whether its values are names: texts, or numbers that are counted or called ids."""
+  if column.kind != 'number':
+    return column.kind == 'text'
+  counted = column.highest - column.lowest == len(column.different) - 1
+  return column.whole and (counted or _is_id_name(column.name))
+
+
 def _epoch(column: survey.Column) -> str:
+  if column.whole and _is_compact(column):
+    return values.COMPACT
   inside = lambda bounds: bounds[0] <= column.lowest and column.highest <= bounds[1]
   if inside(_SECONDS):
     return values.EPOCH_SECONDS
   return values.EPOCH_MILLISECONDS if inside(_MILLISECONDS) else ''
+
+
+def _is_compact(column: survey.Column) -> bool:
+  """Whether all numbers are dates written as 20260131."""
+  if not 19_000_101 <= column.lowest <= column.highest <= 21_001_231 or len(column.different) < 3:
+    return False
+  written = pd.Series(list(column.different), dtype=np.float64)
+  return bool(np.isfinite(values.days(written, values.COMPACT)).all())
 
 
 def _is_id_name(name: str) -> bool:
@@ -189,13 +223,20 @@ def _is_record_id(column: survey.Column) -> bool:
 
 
 def _of_numbers(column: survey.Column) -> Role:
-  epoch = _epoch(column) if column.whole and _TIME_NAME.search(column.name) else ''
-  if epoch:
+  epoch = _epoch(column) if column.whole else ''
+  if epoch == values.COMPACT:
+    return Role('date', f'dates written {epoch}', epoch)
+  if epoch and _TIME_NAME.search(column.name):
     return Role('date', f'its name, and numbers that are {epoch}', epoch)
   if column.whole and _is_record_id(column):
     return Role('ignored', f'a record id: {_COUNTS if column.counts_rows else _share(column)}')
   if column.whole and _is_id_name(column.name):
     return Role('identifier', 'whole numbers named like an id, many of them in several rows')
+  if column.whole and _CODE_NAME.search(column.name):
+    if column.uniqueness > _UNIQUE:
+      return Role('ignored', f'a code: {_share(column)}')
+    few = column.distinct is not None and column.distinct <= MAX_CATEGORIES
+    return Role('category' if few else 'identifier', 'whole numbers named like a code')
   return Role('number', 'numbers')
 
 
@@ -207,6 +248,9 @@ def _of_texts(column: survey.Column) -> Role:
   separator = list_separator(column)
   if separator is not None:
     return Role('category', f'lists of names with {separator} between them', separator=separator)
+  few = column.distinct is not None and column.distinct <= MAX_CATEGORIES
+  if column.uniqueness > _UNIQUE or not few:
+    _refuse_written(column)
   if column.uniqueness > _UNIQUE:
     if any(' ' in text for text in column.different):
       return Role('text', f'free text: {_share(column)}')
@@ -215,9 +259,26 @@ def _of_texts(column: survey.Column) -> Role:
     return Role('ignored', f'a record id: {_COUNTS}')
   if _is_id_name(column.name):
     return Role('identifier', 'named like an id, many of them in several rows')
-  if column.distinct is None or column.distinct > MAX_CATEGORIES:
+  if not few:
     return Role('identifier', f'more than {MAX_CATEGORIES} different texts')
   return Role('category', 'texts')
+
+
+def _refuse_written(column: survey.Column) -> None:
+  """Refuses numbers with thousands, a unit or a currency, which would pass for names."""
+  texts = [text for text in itertools.islice(column.different, _TRIED) if isinstance(text, str)]
+  found = [_FOR_PEOPLE.fullmatch(text) for text in texts]
+  if len(texts) < 3 or not all(found):
+    return
+  written = [match for match in found if match]
+  units = {(match['before'], match['after'].strip()) for match in written}
+  if len(units) == 1 and (any(map(any, units)) or any(match['thousands'] for match in written)):
+    example = min(texts)
+    raise UsageError(
+      f'{column.kinds["text"].path}: column {column.name}: numbers written like {example!r} are '
+      f'taken for text; write them plainly, without thousands or units, or say '
+      f'--columns={column.name}:ignore (or category)'
+    )
 
 
 def _share(column: survey.Column) -> str:
@@ -231,6 +292,11 @@ def _formats(column: survey.Column) -> list[str]:
   if len(texts) < len(column.different) or not texts:
     return []
   return values.date_formats(texts) if values.date_formats(texts[:_TRIED]) else []
+
+
+def is_date(column: survey.Column) -> bool:
+  """Whether all of a column's texts are dates of one form."""
+  return bool(_formats(column))
 
 
 def list_separator(column: survey.Column) -> Optional[str]:

@@ -49,6 +49,7 @@ class Column:
     uniqueness: different values per row with a value, as far as they were counted.
     complete: whether all different values are in `different`.
     counts_rows: whether its numbers, or those at the end of its texts, go up by one row by row.
+    of_files: what each file has in all its rows; None where one has two values, or none.
   """
 
   name: str
@@ -66,6 +67,7 @@ class Column:
   uniqueness: float = 0.0
   complete: bool = True
   counts_rows: bool = True
+  of_files: Optional[dict[str, object]] = dataclasses.field(default_factory=dict)
 
   @property
   def kind(self) -> str:
@@ -82,6 +84,11 @@ class Column:
   def distinct(self) -> Optional[int]:
     """How many different values it has; None where nobody counted on."""
     return len(self.different) if self.complete and self.kind not in ('list', 'other') else None
+
+  @property
+  def names_files(self) -> bool:
+    """Whether each of several files has one value, no two the same."""
+    return self.of_files is not None and 1 < len(self.of_files) == self.distinct
 
   def add(self, cells: pd.Series, path: str, first_row: int) -> None:
     """Some more cells, the first of which is `first_row` (from 0) of its file."""
@@ -106,6 +113,7 @@ class Column:
     self.counts_rows = self.counts_rows and found is not None and _count_rows(found)
     if found is not None:
       self._count(found)
+    self._compare_files(found, path)
 
   def _numbers_or_texts(self, texts: pd.Series, place) -> pd.Series:
     """The same as numbers, where all of them are some."""
@@ -125,6 +133,13 @@ class Column:
       self.lowest = min(self.lowest, float(present.min()))
       self.highest = max(self.highest, float(present.max()))
       self.whole = self.whole and bool((present == np.floor(present)).all())
+
+  def _compare_files(self, found: Optional[pd.Series], path: str) -> None:
+    if self.of_files is None or not (found is None or len(found)):
+      return
+    own = [] if found is None or found.isna().any() else found.unique().tolist()
+    if len(own) != 1 or self.of_files.setdefault(path, own[0]) != own[0]:
+      self.of_files = None
 
   def _count(self, found: pd.Series) -> None:
     if not self.complete:

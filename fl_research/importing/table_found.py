@@ -1,12 +1,15 @@
 """What was found in tables, in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Optional
+
+import numpy as np
 
 from fl_research.importing.column_choice import Choice
 from fl_research.importing.encoders import Encoder, Tally
 from fl_research.importing.labels import Label
 from fl_research.importing.roles import Role
-from fl_research.importing.source import ColumnFound
+from fl_research.importing.source import ColumnFound, Counts
 from fl_research.importing.survey import Column
 
 _SHOWN = 3
@@ -61,6 +64,44 @@ def notes(
       said = _alone(encoder.given_away, ids)
       lines.append(f'column {encoder.name}: {said}: it gives its client away')
   return lines
+
+
+def of_clients(
+  surveyed: Mapping[str, Column],
+  filled: Mapping[str, np.ndarray],
+  counts: Counts,
+  encoders: Sequence[Encoder],
+) -> Iterator[str]:
+  """What a user should know of columns that tell clients apart.
+
+  Args:
+    surveyed: what the columns hold.
+    filled: by column, whether each client has a value of it to train on.
+    counts: the clients.
+    encoders: of the columns that are inputs.
+  """
+  for encoder in encoders:
+    empty = np.flatnonzero(~filled[encoder.name] & (counts.train > 0))
+    if len(empty):
+      more = f' and {len(empty) - 1} more' if len(empty) > 1 else ''
+      yield (
+        f'column {encoder.name}: client {counts.ids[empty[0]]}{more} has no value of it to train on'
+      )
+    if surveyed[encoder.name].names_files and not encoder.given_away:
+      yield f'column {encoder.name}: one value a file: it gives its client away'
+    alike = _alike(encoder)
+    if alike:
+      yield f'column {encoder.name}: {alike[0]!r} and {alike[1]!r} are two values; are they one?'
+
+
+def _alike(encoder: Encoder) -> Optional[tuple[str, str]]:
+  """The first two categories that differ but in capitals."""
+  seen: dict[str, str] = {}
+  for name in getattr(encoder, 'categories', ()):
+    other = seen.setdefault(name.casefold(), name)
+    if other != name:
+      return other, name
+  return None
 
 
 def _alone(names: Sequence[tuple[str, int]], ids: Sequence[str]) -> str:

@@ -59,6 +59,7 @@ class TableSource(Source):
     self._survey(options.seed)
     self._encoders = [encoder for name in self._roles for encoder in self._encoder(name)]
     self._classes = Tally()
+    self._filled = {e.name: np.zeros(len(self.counts.ids), bool) for e in self._encoders}
     self.fitted = self._fitted()
     self.spec = self._spec()
     self.preprocessing: Mapping[str, Any] = self.fitted.to_data()
@@ -124,7 +125,9 @@ class TableSource(Source):
       train = ~test
       try:
         for encoder in self._encoders if train.any() else ():
-          encoder.fit(rows.table[encoder.name][train], owners[train])
+          cells = rows.table[encoder.name][train]
+          encoder.fit(cells, owners[train])
+          self._filled[encoder.name][owners[train][cells.notna().to_numpy()]] = True
         self._label.fit(rows.table, train)
       except UsageError as error:
         raise _in_file(error, rows) from error
@@ -182,7 +185,10 @@ class TableSource(Source):
       label=table_found.label(choice, self._label),
       classes=self._label.names,
       columns=table_found.columns(self._columns, self._roles, used, self._label),
-      notes=table_found.notes(found.left_out, ids, choice, self._classes, used),
+      notes=[
+        *table_found.notes(found.left_out, ids, choice, self._classes, used),
+        *table_found.of_clients(self._columns, self._filled, self.counts, used),
+      ],
     )
 
 

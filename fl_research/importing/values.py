@@ -25,6 +25,9 @@ DATE_FORMATS = (
 )
 """Ways of writing a date, those first that are taken where several fit."""
 
+COMPACT = 'YYYYMMDD'
+"""Dates that are whole numbers: 20260131."""
+
 EPOCH_SECONDS, EPOCH_MILLISECONDS = 'epoch seconds', 'epoch milliseconds'
 """Dates that are numbers: since the beginning of 1970."""
 
@@ -82,8 +85,10 @@ def days(column: pd.Series, form: str) -> np.ndarray:
 
   Args:
     column: the cells.
-    form: one of `DATE_FORMATS` or `EPOCH_…`; types that are dates anyway do not need it.
+    form: one of `DATE_FORMATS`, `COMPACT` or `EPOCH_…`; types that are dates anyway do not need it.
   """
+  if form == COMPACT and not pd.api.types.is_datetime64_any_dtype(column):
+    return _compact_days(numbers(column))
   if form in SECONDS_OF and not pd.api.types.is_datetime64_any_dtype(column):
     return numbers(column) * SECONDS_OF[form] / _DAY
   codes, uniques = pd.factorize(column)
@@ -91,6 +96,13 @@ def days(column: pd.Series, form: str) -> np.ndarray:
   moments = _dates(index, form) if kind(index) != 'date' else pd.to_datetime(index, utc=True)
   seconds = (moments - pd.Timestamp(0, tz='UTC')).dt.total_seconds().to_numpy(np.float64)
   return np.append(seconds / _DAY, np.nan)[codes]
+
+
+def _compact_days(written: np.ndarray) -> np.ndarray:
+  there = np.nan_to_num(written).astype(np.int64)
+  parts = {'year': there // 10_000, 'month': there // 100 % 100, 'day': there % 100}
+  moments = pd.to_datetime(pd.DataFrame(parts), errors='coerce')
+  return ((moments - pd.Timestamp(0)).dt.total_seconds() / _DAY).to_numpy(np.float64)
 
 
 def date_formats(texts: Sequence[str]) -> list[str]:

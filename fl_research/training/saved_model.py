@@ -93,7 +93,8 @@ def _type_of(column: encoders.Encoder) -> tf.DType:
     raise UsageError(
       f'column {column.name}: holds lists that no separator divides, which a SavedModel cannot take'
     )
-  numeric = column.kind == 'number' or getattr(column, 'form', '') in values.SECONDS_OF
+  written = getattr(column, 'form', '')
+  numeric = column.kind == 'number' or written in (*values.SECONDS_OF, values.COMPACT)
   return tf.float64 if numeric else tf.string
 
 
@@ -119,6 +120,9 @@ def _date(column: encoders.Date, cells: tf.Tensor) -> tf.Tensor:
 
 def _days(form: str, cells: tf.Tensor) -> tf.Tensor:
   """Days since the beginning of 1970, float64, NaN where missing."""
+  if form == values.COMPACT:
+    days = _since_1970(cells // 10_000, cells // 100 % 100, cells % 100)
+    return tf.where(tf.math.is_nan(cells), cells, days)
   if form in values.SECONDS_OF:
     return cells * values.SECONDS_OF[form] / 86_400
   order, pattern = _pattern(form)

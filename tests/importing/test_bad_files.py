@@ -94,7 +94,7 @@ def cut_picture(here):
   path.write_bytes(path.read_bytes()[:1000])
 
 
-@bad('0.png: no PNG or JPEG picture')
+@bad('0.png: is no PNG or JPEG picture')
 def text_as_picture(here):
   made.pictures(here)
   (here / 'client_2' / 'dog' / '0.png').write_text('no picture')

@@ -73,7 +73,7 @@ ONE_FILE = {
   'no gzip': (_csv(), ['patients.csv.gz', 'damaged, truncated']),
   'a column twice': (_csv().replace(b'ward', b'age'), ['several columns are named age']),
   '100,000 columns': (_wide(100_000), ['100000 columns, more than 10000', '.npz']),
-  'a label missing': (_cell('sick', 5, None), ['sick', '1 of 12 rows', 'first in row 5']),
+  'a label missing': (_cell('sick', 5, None), ['sick', '1 of 12 rows', 'first in row 5', 'leave']),
   'a label NaN': (_cell('sick', 5, 'NaN'), ['sick', '1 of 12 rows', 'first in row 5']),
   'a client missing': (_cell('hospital', 7, None), ['hospital', 'no client, first in row 7']),
   'an infinity': (_cell('age', 3, np.inf), ['column age', 'row 3', 'beyond float32']),
@@ -83,6 +83,15 @@ ONE_FILE = {
   'one label': (_csv(sick=1), ['the same label']),
   'classes in two spellings': (_csv(sick=['yes', 'no', 'Yes'] * 4), ["'Yes' and 'yes'"]),
   'a label that is an id': (_csv(sick=[f'p{k}x' for k in range(ROWS)]), ['no classes']),
+  'a label of dates': (
+    _csv(sick=['2024-01-01', '2024-01-02', '2024-02-01'] * 4),
+    ['--label_column=sick', 'holds dates'],
+  ),
+  'lines above the names': (b'# by me\n' + _csv(), ['line 2', 'lines above the names']),
+  'thousands': (
+    _csv(age=[f'{k},000' for k in range(ROWS)]),
+    ['age', "written like '0,000'"],
+  ),
   'nothing to learn from': (_csv(age=1, ward='a'), ['can be learnt from', 'ward has one value']),
   'a row each': (_csv(hospital=range(ROWS)), ['single row']),
   'Parquet cut short': (_parquet()[:-30], ['not readable as Parquet']),
@@ -95,9 +104,8 @@ def test_a_file(case, tmp_path):
   content, parts = ONE_FILE[case]
   path = tmp_path / ('patients.csv.gz' if 'gzip' in case else 'patients.csv')
   path.write_bytes(content)
-  where = (
-    '' if case in ('one label', 'classes in two spellings', 'a label that is an id') else path.name
-  )
+  of_flags = ('one label', 'classes in two spellings', 'a label that is an id', 'a label of dates')
+  where = '' if case in of_flags else path.name
   with checks.one_line_error(*parts, 'hospital' if case == 'a row each' else where):
     TableSource(
       DatasetOptions('', data_file=str(path), client_column='hospital', label_column='sick')

@@ -46,6 +46,11 @@ GUESSES = {
   'dates of a type of their own': ('visit', _DAYS, 'date'),
   'seconds': ('timestamp', _DAYS.astype('int64') // 10**9, 'date'),
   'milliseconds': ('created_at', _DAYS.astype('int64') // 10**6, 'date'),
+  'dates that are whole numbers': ('visit', _DAYS.strftime('%Y%m%d').astype(int), 'date'),
+  'nearly such dates': ('income', 20_260_101 + _SHUFFLED, 'number'),
+  'postal codes': ('plz', [1010, 1020, 8010] * 20, 'category'),
+  'codes of every row': ('zip_code', 10_000 + _SHUFFLED, 'ignored'),
+  'doses': ('dose', ['10 mg', '20 mg', '40 mg'] * 20, 'category'),
   'seconds by no name': ('income', _DAYS.astype('int64') // 10**9, 'number'),
   'lists': ('signs', ['fever|cough', 'cough', 'fever', 'rash|fever'] * 15, 'category'),
 }
@@ -96,3 +101,35 @@ def test_two_kinds_in_one_column():
   with pytest.raises(UsageError, match='column age is of kind text from row 1 on'):
     roles.agree({'age': column}, {})
   roles.agree({'age': column}, {'age': 'category'})
+
+
+@pytest.mark.parametrize('form', ['{:,.2f}', '${:.0f}', '{} kg', '{:.1f}%', '{:.1f} km/h'])
+def test_numbers_written_for_people_are_no_ids(form):
+  cells = [form.format(1000.0 * (k + 1)) for k in _SHUFFLED]
+  with pytest.raises(UsageError, match=r'0\.csv: column income: numbers written like .*ignore'):
+    _role('income', cells)
+
+
+@pytest.mark.parametrize('form', ['F{:06d}', '{}:30', 'room {}', '1{}.5.7'])
+def test_other_texts_with_numbers_are(form):
+  assert _role('income', [form.format(k) + '/x' for k in _SHUFFLED]).role in ('ignored', 'text')
+  assert _role('income', [form.format(k) for k in _SHUFFLED]).role in ('ignored', 'text')
+
+
+@pytest.mark.parametrize(
+  ('name', 'of_files', 'role'),
+  [
+    ('site', ['H1', 'H2', 'H3'], 'ignored'),
+    ('site', [1, 2, 3], 'ignored'),
+    ('site_id', [7, 12, 40], 'ignored'),
+    ('altitude', [7.5, 12.0, 40.0], 'number'),
+    ('site', ['H1', 'H2', 'H1'], 'category'),
+  ],
+)
+def test_a_name_of_the_file_is_no_input(name, of_files, role):
+  column = survey.Column(name)
+  for k, value in enumerate(of_files):
+    column.add(pd.Series([value] * 5), f'{k}.csv', 0)
+    column.add(pd.Series([value] * 5), f'{k}.csv', 5)
+  assert roles.guess(column).role == role
+  assert column.names_files == (of_files[2] != 'H1')

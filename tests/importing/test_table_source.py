@@ -207,6 +207,20 @@ def test_a_class_at_one_site_only_is_a_note(farms):
   )
 
 
+def test_what_tells_clients_apart_is_a_note(tmp_path):
+  for k, site in enumerate(SITES):
+    farm = _farm(site, 20).assign(site=site, height=100.5 * k**2, soil=['clay', 'Clay'] * 10)
+    farm = farm.assign(rain=None) if site == 'hill' else farm
+    farm.to_csv(tmp_path / f'{site}.csv', index=False)
+  source = _open(tmp_path, label_column='yield')
+  assert _roles(source)['site'] == 'ignored'
+  assert source.found.notes == [
+    'column rain: client hill has no value of it to train on',
+    "column soil: 'Clay' and 'clay' are two values; are they one?",
+    'column height: one value a file: it gives its client away',
+  ]
+
+
 def test_rows_of_nobody(farms):
   path = farms / 'hill.csv'
   with checks.one_line_error('--client_column is missing', '--partition=iid --num_clients=10'):

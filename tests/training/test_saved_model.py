@@ -27,6 +27,7 @@ _TABLE = pd.DataFrame(
     'born': ['31.12.1999', '1.3.2000', '', '05.07.1961'],
     'seen': ['01-Jan-1970', '29-Feb-2024', '', '15-Nov-2025'],
     'stamp': [1.7e9, 0.0, np.nan, -86_400.0],
+    'left': [20240229.0, 19991231.0, np.nan, 20260301.0],
   }
 )
 
@@ -61,6 +62,7 @@ _COLUMNS = [
       ('born', 'text', '%d.%m.%Y'),
       ('seen', 'text', '%d-%b-%Y'),
       ('stamp', 'number', 'epoch seconds'),
+      ('left', 'number', 'YYYYMMDD'),
     )
   ),
 ]
