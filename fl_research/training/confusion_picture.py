@@ -25,7 +25,7 @@ def save(confusion: pd.DataFrame, picture: pathlib.Path) -> None:
   counts = confusion.to_numpy()
   shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
   names = [_short(name) for name in confusion.index]
-  side, margin = 0.35 * len(counts) + 1, 0.8 + 0.08 * max(map(len, names))
+  side, margin = 0.35 * len(counts) + 1, 0.6 + 0.075 * max(map(len, names))
   whole = side + margin + 0.2
   figure = plt.figure(figsize=(whole, whole))
   panel = figure.add_axes((margin / whole, margin / whole, side / whole, side / whole))
@@ -42,7 +42,7 @@ def save(confusion: pd.DataFrame, picture: pathlib.Path) -> None:
         text = panel.text(column, row, f'{counts[row, column]}', color=color, fontsize=7)
         text.set(ha='center', va='center')
   content = io.BytesIO()
-  figure.savefig(content, dpi=120, format='png', bbox_inches='tight')
+  figure.savefig(content, dpi=120, format='png')
   plt.close(figure)
   atomic_files.write_atomically(picture, content.getvalue())
 
