@@ -12,14 +12,16 @@ flag and with its default.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+import os
 from typing import Any, Optional, Union
 
 import numpy as np
 import pandas as pd
 
-from fl_research import registry
+from fl_research import registry, tasks
 from fl_research import settings as settings_lib
 from fl_research.datasets.federated_data import FederatedData, PooledData
+from fl_research.models import own
 from fl_research.registry import UsageError
 from fl_research.soundness import validation
 
@@ -34,13 +36,17 @@ _OF_A_FOLDER = (
 )
 
 
-def experiment(data: Union[str, FederatedData, PooledData], **settings: Any) -> 'Experiment':
+def experiment(
+  data: Union[str, FederatedData, PooledData], model: Any = None, **settings: Any
+) -> 'Experiment':
   """An experiment on some data, before its first round; nothing is written anywhere.
 
   Args:
     data: whose examples: those of a task, by name (`'digits'`), or what `from_table`,
       `from_arrays`, `from_datasets` or `import_data` gave: `FederatedData` (examples have owners)
       or `PooledData` (dealt out as `partition` and `num_clients` say).
+    model: the model's name, a file as `--model` has it, a `tf.keras.Model`, which brings its
+      weights along, or a function of the `ModelSpec` that returns one; the data's own when None.
     **settings: flags of `experiments.train` by name, hyperparameters of methods among them;
       `total_rounds` need not be given, but for differential privacy, which is spent on all rounds.
 
@@ -48,7 +54,10 @@ def experiment(data: Union[str, FederatedData, PooledData], **settings: Any) -> 
     UsageError: a setting does not exist, is outside its domain, unsound together with others, or
       does not fit the data; one line that names the flag.
   """
-  return Experiment(data, **settings)
+  if model is None or isinstance(model, str):
+    return Experiment(data, model=model or '', **settings)
+  with own.in_memory(model) as name:
+    return Experiment(data, model=name, **settings)
 
 
 class Experiment:
@@ -94,7 +103,7 @@ class Experiment:
     """
     if rounds is None and self.settings.total_rounds == _MANY_ROUNDS:
       raise UsageError('run: say how many rounds, or give total_rounds to the experiment')
-    if rounds is not None and rounds < 1:
+    if rounds is not None and (not isinstance(rounds, (int, np.integer)) or rounds < 1):
       raise UsageError(f'run(rounds={rounds}): accepted is an integer from 1')
     import tensorflow_federated as tff
 
@@ -144,7 +153,7 @@ class Experiment:
 
     Args:
       examples: where the data came from a table, rows with its columns (labels need not be there);
-        else x [n, …], as the model takes it.
+        else x [n, …], as the data had it: levels of uint8 pictures are divided by 255.
 
     Raises:
       UsageError: they are not of that form; one line.
@@ -158,19 +167,14 @@ class Experiment:
 
   def _as_x(self, examples: Union[pd.DataFrame, np.ndarray]) -> np.ndarray:
     from fl_research.importing.preprocessing import Preprocessing
+    from fl_research.training import new_arrays
 
     spec = self.model.spec
     if isinstance(examples, pd.DataFrame):
       if self.data.preprocessing.get('form') != 'table':
         raise UsageError('predict: the data came from no table; give x as an array')
       return Preprocessing.from_data(self.data.preprocessing).transform(examples)
-    x = np.asarray(examples, spec.x_dtype)
-    if x.shape[1:] != spec.input_shape:
-      raise UsageError(
-        f'predict: examples are of shape {list(x.shape[1:])}; the model takes '
-        f'{list(spec.input_shape)}'
-      )
-    return x
+    return new_arrays.to_x(np.asarray(examples), spec, self.data.preprocessing, 'predict')
 
   def learning_process(self):
     """The method as a `tff.learning.templates.LearningProcess`, for a loop of one's own.
@@ -195,10 +199,12 @@ def _settings(data: Any, given: Mapping[str, Any]) -> settings_lib.Settings:
       raise UsageError(f'{name}: there is no such setting{registry.suggestion(name, known)}')
   if not isinstance(data, (str, FederatedData, PooledData)):
     raise UsageError(
-      f"experiment: data is of type {type(data).__name__}; accepted are a task's name, "
-      'FederatedData and PooledData'
+      f"experiment: data is of type {type(data).__name__}; accepted are a task's name, and what "
+      'from_table, from_arrays, from_datasets and import_data give'
     )
   task = data if isinstance(data, str) else ''
+  if os.path.exists(task) and task not in tasks.TASKS:
+    raise UsageError(f'experiment: {task} is a file; give import_data({task!r}, …)')
   settings = settings_lib.from_flags(
     {'total_rounds': _MANY_ROUNDS, **given, 'task': task, 'experiment_name': 'in memory'}
   )

@@ -13,16 +13,31 @@ from typing import Any, Optional, Union
 import numpy as np
 import pandas as pd
 
+from fl_research import registry, tasks
 from fl_research import settings as settings_lib
-from fl_research import tasks
 from fl_research.datasets.federated_data import FederatedData, PooledData
 from fl_research.registry import UsageError
 from fl_research.soundness import validation
 from fl_research.training import run_data
 
+_ALSO = ('task', 'data_dir', 'seed', 'partition', 'num_clients')
+"""What else `import_data` looks at, beside what tasks read."""
+
 Data = Union[FederatedData, PooledData]
 Arrays = tuple[np.ndarray, np.ndarray]
 """(x [n, …], y [n] or [n, …])."""
+
+
+def _to_parquet(table: pd.DataFrame, path: pathlib.Path) -> None:
+  import pyarrow as pa
+
+  try:
+    table.to_parquet(path, index=False)
+  except (pa.ArrowException, TypeError) as error:
+    why = error.args[-1] if error.args else error
+    raise UsageError(
+      f'from_table: {why}; make numbers, texts, dates or lists of it, or drop the column'
+    ) from error
 
 
 def import_data(data_file: Union[str, os.PathLike], **settings: Any) -> Data:
@@ -36,6 +51,16 @@ def import_data(data_file: Union[str, os.PathLike], **settings: Any) -> Data:
   Raises:
     UsageError: it cannot be read, and what to do; one line.
   """
+  if not isinstance(data_file, (str, os.PathLike)):
+    raise UsageError(
+      f'import_data: is given a {type(data_file).__name__}; expected is the name of a file or '
+      'folder; from_table, from_arrays and from_datasets take what is in memory'
+    )
+  known = dict.fromkeys([*(name for task in tasks.TASKS.values() for name in task.reads), *_ALSO])
+  for name in settings:
+    if name not in known:
+      hint = registry.suggestion(name, known)
+      raise UsageError(f'import_data: {name} says nothing of how files are read{hint}')
   given = settings_lib.from_flags({**settings, 'data_file': os.fspath(data_file)})
   completed = settings_lib.complete(given)
   validation.check_fields(completed)
@@ -63,11 +88,24 @@ def from_table(
   Raises:
     UsageError: a column cannot be used; one line that names it.
   """
-  names = [label] if isinstance(label, str) else list(label)
+  if not isinstance(table, pd.DataFrame):
+    raise UsageError(f'from_table: is given a {type(table).__name__}; expected is a DataFrame')
+  if columns is not None and not isinstance(columns, Mapping):
+    raise UsageError("from_table: columns are roles by column, {'note': 'ignore'}")
+  table = table.rename(columns=str)
+  one = isinstance(label, str) or not isinstance(label, Iterable)
+  names = [str(label)] if one else [str(name) for name in label]
+  client = None if client is None else str(client)
+  for name in (*names, *([] if client is None else [client])):
+    if name in table.index.names:
+      raise UsageError(f'from_table: {name} is in the index; give table.reset_index()')
+  if not table.columns.is_unique:
+    twice = table.columns[table.columns.duplicated()][0]
+    raise UsageError(f'from_table: several columns are named {twice}')
   said = ','.join(f'{name}:{role}' for name, role in (columns or {}).items())
   settings = {'label_column': ','.join(names), 'columns': said, 'seed': seed, 'task': 'tabular'}
   settings |= {'client_column': client} if client else {'partition': 'iid'}
-  return _by_file('table.parquet', lambda path: table.to_parquet(path, index=False), settings)
+  return _by_file('table.parquet', lambda path: _to_parquet(table, path), settings)
 
 
 def from_arrays(
@@ -87,6 +125,8 @@ def from_arrays(
   Raises:
     UsageError: arrays do not fit together, or hold what cannot be used; one line.
   """
+  for given in (clients, test):
+    _check_mapping('from_arrays', given)
   parts = [(name, False, *_both(name, pair)) for name, pair in clients.items()]
   parts += [(name, True, *_both(name, pair)) for name, pair in (test or {}).items()]
   if not parts:
@@ -113,8 +153,17 @@ def from_datasets(
 
   They are read into memory. Arguments and errors are those of `from_arrays`.
   """
+  for given in (clients, test):
+    _check_mapping('from_datasets', given)
   read = lambda sets: {name: _stacked(name, examples) for name, examples in sets.items()}
   return from_arrays(read(clients), None if test is None else read(test), seed)
+
+
+def _check_mapping(function: str, given: Any) -> None:
+  if given is not None and not isinstance(given, Mapping):
+    raise UsageError(
+      f'{function}: is given a {type(given).__name__}; expected is a mapping from client to data'
+    )
 
 
 def _both(client: str, pair: Any) -> Arrays:
@@ -140,13 +189,28 @@ def _check_alike(pairs: Mapping[str, Arrays]) -> None:
 
 
 def _stacked(client: str, examples: Iterable[Any]) -> Arrays:
+  _refuse_batches(client, examples)
   numpy = getattr(examples, 'as_numpy_iterator', None)
   rows = list(numpy() if numpy else examples)
-  pairs = [(row['x'], row['y']) if isinstance(row, Mapping) else row for row in rows]
-  if not pairs or any(len(pair) != 2 for pair in pairs):
-    raise UsageError(f'client {client}: expected are examples (x, y), at least one')
-  x, y = zip(*pairs)
-  return np.stack(x), np.stack(y)
+  try:
+    pairs = [(row['x'], row['y']) if isinstance(row, Mapping) else tuple(row) for row in rows]
+    x, y = zip(*pairs, strict=False)
+    return np.stack(x), np.stack(y)
+  except KeyError as error:
+    raise UsageError(f'client {client}: an example has no {error}; expected are x and y') from error
+  except (TypeError, ValueError) as error:
+    raise UsageError(
+      f'client {client}: expected are examples (x, y), at least one, all of one shape'
+    ) from error
+
+
+def _refuse_batches(client: str, examples: Any) -> None:
+  """Refuses a data set of batches, which would pass for examples of more dimensions."""
+  parts = getattr(examples, 'element_spec', None)
+  for part in parts.values() if isinstance(parts, Mapping) else parts or ():
+    shape = getattr(part, 'shape', None)
+    if shape is not None and shape.rank and shape[0] is None:
+      raise UsageError(f'client {client}: is a data set of batches; give dataset.unbatch()')
 
 
 def _by_file(name: str, write: Callable[[pathlib.Path], Any], settings: Mapping[str, Any]) -> Data:

@@ -124,6 +124,27 @@ _BAD_DATA = {
   'every label is 0': lambda: fl.from_arrays({'a': (np.ones((3, 2)), np.zeros(3, int))}),
   'client a: expected are examples (x, y), at least one': lambda: fl.from_datasets({'a': []}),
   'no such file or folder': lambda: fl.import_data('nowhere.csv'),
+  'client_colum says nothing of how files are read (did you mean client_column?)': (
+    lambda: fl.import_data('nowhere.csv', client_colum='site')
+  ),
+  'total_rounds says nothing': lambda: fl.import_data('nowhere.csv', total_rounds=3),
+  'import_data: is given a int': lambda: fl.import_data(3),
+  'from_table: is given a dict; expected is a DataFrame': lambda: fl.from_table({}, label='sick'),
+  'columns are roles by column': lambda: fl.from_table(_hospitals(), 'sick', columns='age:ignore'),
+  'no such column; the data has': lambda: fl.from_table(_hospitals(), label=None),
+  'age is in the index; give table.reset_index()': (
+    lambda: fl.from_table(_hospitals().set_index('age'), label='sick', client='age')
+  ),
+  'several columns are named age': lambda: fl.from_table(_hospitals()[['age', 'age']], 'age'),
+  'Conversion failed for column age': (
+    lambda: fl.from_table(_hospitals().assign(age=1j), label='sick')
+  ),
+  'from_arrays: is given a list': lambda: fl.from_arrays([]),
+  'client a: expected are examples (x, y), at least': lambda: fl.from_datasets({'a': [1, 2]}),
+  "an example has no 'x'": lambda: fl.from_datasets({'a': [{'image': 1}]}),
+  'client a: is a data set of batches; give dataset.unbatch()': (
+    lambda: fl.from_datasets({'a': tf.data.Dataset.range(4).map(lambda k: (k, k)).batch(2)})
+  ),
 }
 
 
@@ -154,7 +175,45 @@ def test_settings_that_are_refused(settings, message):
 def test_what_is_no_data():
   with pytest.raises(fl.UsageError, match='data is of type int'):
     fl.experiment(3)
-  with pytest.raises(fl.UsageError, match=r'run\(rounds=0\)'):
-    fl.experiment('digits').run(rounds=0)
+  with pytest.raises(fl.UsageError, match='from_table'):
+    fl.experiment(pd.DataFrame())
+  with pytest.raises(fl.UsageError, match=r"is a file; give import_data\('README.md', …\)"):
+    fl.experiment('README.md')
+  with pytest.raises(fl.UsageError, match='model: is of type int; accepted are'):
+    fl.experiment('digits', model=3)
+
+
+def test_rounds_that_are_no_number(experiment):
+  for rounds in (0, 1.5, '3'):
+    with pytest.raises(fl.UsageError, match=rf'run\(rounds={rounds}\)'):
+      experiment.run(rounds=rounds)
   with pytest.raises(AttributeError, match='no_such'):
     _ = fl.no_such
+
+
+def _build(spec):
+  return tf.keras.Sequential(
+    [
+      tf.keras.Input(spec.input_shape),
+      tf.keras.layers.Flatten(),
+      tf.keras.layers.Dense(spec.output_units, name='head'),
+    ]
+  )
+
+
+def test_a_model_of_the_program():
+  x = np.random.default_rng(2).integers(0, 255, (40, 6, 6), dtype=np.uint8)
+  data = fl.from_arrays({name: (x, x[:, 0, 0] // 100) for name in ('ada', 'bob')})
+  drawn = fl.experiment(data, model=_build, seed=3)
+  assert len(drawn.run(rounds=1)) == 2
+  own = drawn.keras_model()
+  brought = fl.experiment(data, model=own)
+  for name, array in drawn.weights.items():
+    np.testing.assert_array_equal(brought.weights[name], array)
+  again = fl.experiment(data, model=_build, seed=3)
+  assert again.run(rounds=1)['train/loss'].iloc[1] == drawn.metrics['train/loss'].iloc[1]
+  # Bytes are scaled as those of the data were; what is fractions already is not.
+  of_bytes, of_fractions = brought.predict(x), brought.predict(x[..., None] / np.float32(255))
+  pd.testing.assert_frame_equal(of_bytes, of_fractions, rtol=1e-4)
+  with pytest.raises(fl.UsageError, match='returns NoneType'):
+    fl.experiment(data, model=lambda spec: None)

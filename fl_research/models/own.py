@@ -1,17 +1,47 @@
-"""Models that users bring, as files: which they are, without importing TensorFlow.
+"""Models that users bring: which they are, without importing TensorFlow.
 
 --model=my_models.py:build     a function of the `ModelSpec`, in a Python file
 --model=saved.keras            architecture and weights, in any form that Keras opens
 """
 
+from collections.abc import Iterator
+import contextlib
 import hashlib
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fl_research.datasets import files
 from fl_research.registry import UsageError
 
 KERAS_SUFFIXES = ('.keras', '.h5', '.hdf5')
+
+
+_IN_MEMORY: dict[str, Any] = {}
+
+
+@contextlib.contextmanager
+def in_memory(model: Any) -> Iterator[str]:
+  """Meanwhile a model of a Python program, or a function that builds one, has the name it gives.
+
+  Raises:
+    UsageError: it is neither.
+  """
+  if not callable(model):
+    raise UsageError(
+      f'model: is of type {type(model).__name__}; accepted are a name, a file '
+      '(my_models.py:build), a tf.keras.Model, and a function of the ModelSpec that returns one'
+    )
+  name = f'<{getattr(model, "__name__", type(model).__name__)} at {id(model):x}>'
+  _IN_MEMORY[name] = model
+  try:
+    yield name
+  finally:
+    del _IN_MEMORY[name]
+
+
+def of_memory(name: str) -> Any:
+  """What `in_memory` has given this name; None where it has not."""
+  return _IN_MEMORY.get(name)
 
 
 class Place(NamedTuple):
@@ -24,7 +54,11 @@ class Place(NamedTuple):
 def is_own(name: str) -> bool:
   """Whether `--model` names a file, and not a model of the library."""
   return bool(name) and (
-    '/' in name or '.py' in name or name.endswith(KERAS_SUFFIXES) or os.path.isdir(name)
+    name in _IN_MEMORY
+    or '/' in name
+    or '.py' in name
+    or name.endswith(KERAS_SUFFIXES)
+    or os.path.isdir(name)
   )
 
 
@@ -50,7 +84,8 @@ def sources(model: str, initial_model: str) -> dict[str, str]:
   Raises:
     UsageError: there is no such file.
   """
-  found = {'model': _sha256(place(model).path)} if is_own(model) else {}
+  is_file = is_own(model) and model not in _IN_MEMORY
+  found = {'model': _sha256(place(model).path)} if is_file else {}
   if initial_model:
     if not os.path.exists(initial_model):
       raise UsageError(f'--initial_model={initial_model}: there is no such file')

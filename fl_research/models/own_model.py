@@ -38,7 +38,10 @@ def build(name: str, spec: ModelSpec, seed: int) -> layers.Layer:
     UsageError: one line that names the file and says what is wrong.
   """
   flag = f'--model={name}'
-  place = own.place(name)
+  given = own.of_memory(name)
+  if isinstance(given, tf.keras.Model):
+    return keras_network.network(flag, given, spec)
+  place = own.Place('', name) if given is not None else own.place(name)
   if not place.function:
     return keras_network.network(flag, _opened(flag, place.path), spec)
   with _drawing_from(seed):
@@ -67,11 +70,11 @@ def _opened(flag: str, path: str) -> tf.keras.Model:
 
 def _called(flag: str, place: own.Place, spec: ModelSpec) -> Any:
   """What the function returns."""
-  function = _function(flag, place)
+  function = _function(flag, place) if place.path else own.of_memory(place.function)
   try:
     with _importing_from(os.path.dirname(os.path.abspath(place.path))):
       return function(spec)
-  except Exception as error:  # the user's code
+  except (Exception, SystemExit) as error:  # the user's code
     raise UsageError(f'{flag}: {_where(error, place.path)}') from error
 
 
@@ -99,7 +102,7 @@ def _is_own_function(value: Any, module: str) -> bool:
   return callable(value) and getattr(value, '__module__', '') == module
 
 
-def _where(error: Exception, path: str) -> str:
+def _where(error: BaseException, path: str) -> str:
   """`line 3: ValueError: …`: an exception, and the line of the user's file that it came from."""
   frames = traceback.extract_tb(error.__traceback__)
   lines = [f.lineno for f in frames if os.path.abspath(f.filename) == os.path.abspath(path)]

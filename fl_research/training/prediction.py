@@ -17,7 +17,7 @@ import pandas as pd
 from fl_research.importing import dialect, images, table_files, windows
 from fl_research.importing.preprocessing import Preprocessing
 from fl_research.registry import UsageError
-from fl_research.training import answers, atomic_files, run_folder, stored_data
+from fl_research.training import answers, atomic_files, new_arrays, run_folder, stored_data
 
 _ROWS = 4096
 """How many examples the model is asked about at a time."""
@@ -136,28 +136,13 @@ def _of_arrays(stored: stored_data.StoredData, path: str, labels: bool) -> Itera
       f'{", ".join(map(str, spec.input_shape))}]{" and labels y" if labels else ""} '
       f'({type(error).__name__})'
     ) from error
-  if (*x.shape[1:], 1) == spec.input_shape:
-    x = x[..., None]  # grey, as what was trained on may have come, too
-  if x.shape[1:] != spec.input_shape:
-    raise UsageError(
-      f'--data_file={path}: x has examples of shape {list(x.shape[1:])}; the model takes '
-      f'{list(spec.input_shape)}'
-    )
   if y is not None and y.shape != (len(x), *spec.label_shape):
     raise UsageError(
       f'--data_file={path}: y is {list(y.shape)}; expected is {[len(x), *spec.label_shape]}'
     )
-  divisor = stored.preprocessing.get('divided_by', 1)
-  if divisor != 1 and x.dtype.kind == 'f':
-    if len(x) and not (x.min() >= 0 and x.max() <= 1):
-      raise UsageError(
-        f'--data_file={path}: x goes from {x.min():g} to {x.max():g}; expected are whole numbers '
-        f'from 0 to {divisor}, or fractions from 0 to 1'
-      )
-    divisor = 1
   for first in range(0, len(x), _ROWS):
-    some = x[first : first + _ROWS].astype(spec.x_dtype)
-    some = some if divisor == 1 else some / np.asarray(divisor, spec.x_dtype)
+    where = f'--data_file={path}'
+    some = new_arrays.to_x(x[first : first + _ROWS], spec, stored.preprocessing, where)
     own = None if y is None else y[first : first + _ROWS].astype(spec.label_dtype)
     yield Part(some, pd.DataFrame({'row': np.arange(first, first + len(some)) + 1}), own)
 
