@@ -139,6 +139,8 @@ def parse(
   except flags.UnrecognizedFlagError as error:
     hint = elsewhere.suggestion(error.flagname, flag_values)
     near = registry.nearest(error.flagname, flag_values)
+    of_train = error.flagname in settings_lib.flag_types()
+    hint = hint or (f'experiments.train has --{error.flagname}' if of_train else '')
     hint = hint or (f'did you mean --{near}?' if near else '--help=all lists all flags')
     raise UsageError(f'--{error.flagname}: there is no such flag; {hint}') from error
   except UnicodeDecodeError as error:

@@ -159,9 +159,14 @@ class Experiment:
       UsageError: they are not of that form; one line.
     """
     from fl_research.training import answers
+    from fl_research.training import experiment as experiment_lib
 
     x = self._as_x(examples)
-    weights = tuple(self.weights[name] for name in self.model.weight_names)
+    names = self.model.weight_names
+    experiment_lib.check_global_model(
+      self.settings, names, 'experiments.predict --client=… asks that of a run'
+    )
+    weights = tuple(self.weights[name] for name in names)
     outputs = self.model.predict_on_batch((weights, ()), x, training=False)
     return answers.to_table(self.model.spec, self.data.class_names, outputs.numpy())
 

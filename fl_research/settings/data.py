@@ -23,7 +23,7 @@ class Data:
     '',
     "the model; the task's own when empty; or one of your own: my_models.py:build, a function of "
     'the ModelSpec that returns a Keras model or a FunctionalModel, or a saved .keras file '
-    '(docs/own_data.md)',
+    '(docs/own_model.md)',
     choices=lambda: models.MODELS,
     besides=models.is_own,
   )

@@ -1,6 +1,6 @@
 """A whole run: from settings to a folder with CSVs, checkpoints and the final model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import contextlib
 import dataclasses
 import io
@@ -27,8 +27,10 @@ from fl_research.models.specification import ModelSpec
 from fl_research.optimizers import schedules
 from fl_research.population import attackers, attacks, cohorts, devices, participation
 from fl_research.population.attacks import attack as attack_lib
+from fl_research.registry import UsageError
 from fl_research.round import composition
 from fl_research.round import process as process_lib
+from fl_research.round.method import Method
 from fl_research.round.parts import Parts
 from fl_research.settings import Settings
 from fl_research.training import (
@@ -83,11 +85,37 @@ def build_model(settings: Settings, spec: ModelSpec):
   return models.build(name, spec, settings.seed, *own)
 
 
+def build_method(settings: Settings) -> Method:
+  """The method that the settings name."""
+  algorithm = 'local' if settings.local_only else settings.algorithm
+  return algorithms.build(algorithm, settings.hyperparameters_of(settings.algorithm))
+
+
+def check_global_model(settings: Settings, weight_names: Sequence[str], instead: str) -> None:
+  """Refuses, or doubts in a line, a global model that the settings' method has not trained.
+
+  Args:
+    settings: of the run.
+    weight_names: the model's.
+    instead: what to do, for the message.
+
+  Raises:
+    UsageError: nothing of it was trained.
+  """
+  method = build_method(settings)
+  if settings.centralized or method.global_model:
+    return
+  # What layers a method keeps at the clients it knows once it is bound; then this is empty.
+  shared = method.shares(weight_names)
+  if shared and not any(shared):
+    raise UsageError(f'clients trained models of their own, and there is no global one; {instead}')
+  terminal.note(f'the global model answers, which lacks what clients keep to themselves; {instead}')
+
+
 def build_process(
   settings: Settings, model, data: run_data.RunData
 ) -> process_lib.FederatedProcess:
   """The federated process that the settings name."""
-  algorithm = 'local' if settings.local_only else settings.algorithm
   client_optimizer = optimizers.build(
     settings.client_optimizer,
     settings.client_learning_rate,
@@ -101,7 +129,7 @@ def build_process(
   process = composition.build_process(
     Parts(
       model=model,
-      method=algorithms.build(algorithm, settings.hyperparameters_of(settings.algorithm)),
+      method=build_method(settings),
       client_optimizer=client_optimizer,
       server_optimizer=server_optimizer,
       aggregator=build_aggregator(settings, data),
@@ -126,7 +154,7 @@ def build_process(
     )
   )
   if process.keeps_client_state and not (settings.local_only or settings.centralized):
-    registry.ONE_STATE_PER_CLIENT.check('algorithm', algorithm, settings.cohort_sampling)
+    registry.ONE_STATE_PER_CLIENT.check('algorithm', settings.algorithm, settings.cohort_sampling)
   return process
 
 

@@ -128,9 +128,13 @@ def global_model(
     spec: what the model takes and answers, as the run has kept it.
 
   Raises:
-    UsageError: the weights are not those of this model.
+    UsageError: the weights are not those of this model, or none of them was trained.
   """
-  model = experiment.build_model(_settings(path, manifest, {}), spec)
+  settings = _settings(path, manifest, {})
+  model = experiment.build_model(settings, spec)
+  experiment.check_global_model(
+    settings, model.weight_names, 'experiments.predict --client=… asks one of theirs'
+  )
   return model, _weights(path / 'model.npz', model)
 
 

@@ -22,7 +22,7 @@ def print_reevaluation(found: reevaluation.Reevaluation) -> None:
     if personal and phase in _WHOSE:
       figures.setdefault(f'{phase}/…', _WHOSE[phase])
     if name != counted and value is not None:
-      figures[name] = f'{value:.4f}'
+      figures[name] = terminal.figure(value)
   figures.update(found.answers.figures)
   for path in (*found.files, *found.answers.files):
     figures[path.name.replace('_', ' ')] = str(path)
@@ -38,7 +38,7 @@ def print_outcome(outcome: experiment.Outcome) -> None:
   phases = ('train/', 'personal/', 'global/') if personal else ('train/', 'eval/', 'global/')
   for name, value in row.items():
     if name.startswith(phases) and value:
-      figures[name] = f'{float(value):.4f}'
+      figures[name] = terminal.figure(float(value))
     if name.startswith('privacy/') and value:
       figures[name] = f'{float(value):.4g}'
   figures.update(outcome.answers.figures)

@@ -55,8 +55,9 @@ class ProgressBar(Observer):
     for phase, word in words.items():
       names = dict.fromkeys(('loss', self._primary))
       values = {name: row.get(f'{phase}/{name}') for name in names}
-      if all(isinstance(value, float) for value in values.values()):
-        figures = ', '.join(f'{name} {value:.4f}' for name, value in values.items())
+      known = [(name, value) for name, value in values.items() if isinstance(value, float)]
+      if len(known) == len(names):
+        figures = ', '.join(f'{name} {figure(value)}' for name, value in known)
         self._figures[phase] = f'{word} {figures}'
     figures = next((self._figures[p] for p in reversed(words) if p in self._figures), '')
     self._progress.update(self._task, completed=row['round'], figures=figures)
@@ -78,6 +79,11 @@ class _RoundsPerSecond(rich.progress.ProgressColumn):
       return rich.progress.Text('')
     text = f'{speed:.1f} rounds/s' if speed >= 1 else f'{1 / speed:.1f} s/round'
     return rich.progress.Text(text)
+
+
+def figure(value: float) -> str:
+  """A figure as it is shown: four decimals, or four digits where these would not tell."""
+  return f'{value:.4f}' if value == 0 or 1e-3 <= abs(value) < 1e6 else f'{value:.4g}'
 
 
 def note(line: str) -> None:

@@ -6,12 +6,13 @@ import pytest
 import tensorflow as tf
 
 from experiments import command_line, evaluate, export, predict, train
+from fl_research import settings as settings_lib
 from fl_research.datasets import pixels
 from fl_research.datasets.federated_data import DatasetOptions, Problem
 from fl_research.importing import dialect, images
 from fl_research.models.specification import ModelSpec
 from fl_research.registry import UsageError
-from fl_research.training import prediction, stored_data
+from fl_research.training import experiment, prediction, stored_data, terminal
 from tests.importing import made
 
 
@@ -168,3 +169,30 @@ def test_pictures_in_arrays(tmp_path):
   np.savez(path, x=levels.astype(np.float32))
   with pytest.raises(UsageError, match='x goes from 51 to 51; expected are whole numbers'):
     list(prediction.read(stored, path, dialect.Given()))
+
+
+@pytest.mark.parametrize(
+  ('settings', 'said'),
+  [
+    ({}, ''),
+    ({'algorithm': 'ditto'}, ''),
+    ({'algorithm': 'fedper'}, 'which lacks what clients keep to themselves; name one'),
+    ({'algorithm': 'fedper', 'centralized': True}, ''),
+    ({'algorithm': 'local'}, None),
+    ({'local_only': True}, None),
+  ],
+)
+def test_a_model_that_nobody_trained_does_not_answer(settings, said, capsys):
+  given = settings_lib.from_flags({'task': 'digits', **settings})
+  if said is None:
+    with pytest.raises(UsageError, match='there is no global one; name one'):
+      experiment.check_global_model(given, ['a/kernel', 'a/bias'], 'name one')
+  else:
+    experiment.check_global_model(given, ['a/kernel', 'a/bias'], 'name one')
+    line = capsys.readouterr().err
+    assert said in line and bool(said) == bool(line)
+
+
+def test_figures_of_any_size():
+  shown = [terminal.figure(value) for value in (0.0, 0.51234567, 2.5e-7, -3.25e9, 1234.5)]
+  assert shown == ['0.0000', '0.5123', '2.5e-07', '-3.25e+09', '1234.5000']
