@@ -1,5 +1,8 @@
 """The few lines that a person reads when a run has ended."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from fl_research.training import experiment, reevaluation, terminal
 
 _WHOSE = {
@@ -26,7 +29,24 @@ def print_reevaluation(found: reevaluation.Reevaluation) -> None:
   figures.update(found.answers.figures)
   for path in (*found.files, *found.answers.files):
     figures[path.name.replace('_', ' ')] = str(path)
-  terminal.print_summary(found.files[0].parent.name, figures, found.answers.complaint)
+  complaint = found.answers.complaint or worse_than_the_mean(found.row)
+  terminal.print_summary(found.files[0].parent.name, figures, complaint)
+
+
+def worse_than_the_mean(row: Mapping[str, Any]) -> str:
+  """A line where predicted numbers are worse than always the same one; else empty.
+
+  Args:
+    row: of metrics.csv, or of a model that was evaluated again.
+  """
+  name = next((n for n in ('personal/r2', 'eval/r2', 'r2') if n in row), None)
+  value = None if name is None else row[name]
+  if value in (None, '') or not float(value) <= 0:
+    return ''
+  return (
+    f'{name} is {float(value):.4f}: always answering the mean would be better; try more rounds '
+    '(--total_rounds) or other rates (--client_learning_rate)'
+  )
 
 
 def print_outcome(outcome: experiment.Outcome) -> None:
@@ -53,4 +73,5 @@ def print_outcome(outcome: experiment.Outcome) -> None:
     figures[file.stem] = f'{figures[file.stem]}, {file}' if file.stem in figures else str(file)
   figures['model'] = f'{path / "model.npz"}, {path / "model.keras"}'
   title = path.name + (f' ({outcome.reason})' if outcome.reason else '')
-  terminal.print_summary(title, figures, outcome.answers.complaint)
+  complaint = outcome.answers.complaint or worse_than_the_mean(row)
+  terminal.print_summary(title, figures, complaint)

@@ -12,7 +12,7 @@ from fl_research.datasets.federated_data import DatasetOptions, Problem
 from fl_research.importing import dialect, images
 from fl_research.models.specification import ModelSpec
 from fl_research.registry import UsageError
-from fl_research.training import experiment, prediction, stored_data, terminal
+from fl_research.training import experiment, prediction, stored_data, summary, terminal
 from tests.importing import made
 
 
@@ -196,3 +196,19 @@ def test_a_model_that_nobody_trained_does_not_answer(settings, said, capsys):
 def test_figures_of_any_size():
   shown = [terminal.figure(value) for value in (0.0, 0.51234567, 2.5e-7, -3.25e9, 1234.5)]
   assert shown == ['0.0000', '0.5123', '2.5e-07', '-3.25e+09', '1234.5000']
+
+
+@pytest.mark.parametrize(
+  ('row', 'begins'),
+  [
+    ({'round': 3, 'eval/r2': 0.3}, ''),
+    ({'round': 3, 'eval/r2': None}, ''),
+    ({'round': 3, 'eval/loss': 0.3}, ''),
+    ({'round': 3, 'eval/r2': -0.1}, 'eval/r2 is -0.1000: always answering the mean'),
+    ({'round': 3, 'eval/r2': -0.1, 'personal/r2': 0.4}, ''),
+    ({'num_examples': 9, 'r2': -2.0}, 'r2 is -2.0000'),
+  ],
+)
+def test_numbers_worse_than_the_mean_are_said(row, begins):
+  line = summary.worse_than_the_mean(row)
+  assert line.startswith(begins) and bool(line) == bool(begins)
