@@ -41,7 +41,7 @@ def worse_than_the_mean(row: Mapping[str, Any]) -> str:
   """
   name = next((n for n in ('personal/r2', 'eval/r2', 'r2') if n in row), None)
   value = None if name is None else row[name]
-  if value in (None, '') or not float(value) <= 0:
+  if value is None or value == '' or not float(value) <= 0:
     return ''
   return (
     f'{name} is {float(value):.4f}: always answering the mean would be better; try more rounds '
