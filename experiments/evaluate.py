@@ -30,7 +30,7 @@ _OF_A_FILE = {
   'data_file': 'a file of your own to evaluate on',
   'client': 'whose own model is evaluated on it, of methods that give clients one',
 }
-_DIALECT = ('separator', 'decimal', 'encoding', 'header')
+_DIALECT = ('separator', 'decimal', 'encoding', 'header', 'missing')
 
 
 def main(argv: Sequence[str]) -> int:

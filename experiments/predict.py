@@ -28,7 +28,7 @@ _OWN = {
   'out': 'the CSV to write',
   'client': "whose own model answers, of methods that give clients one; needs the run's data",
 }
-_DIALECT = ('separator', 'decimal', 'encoding', 'header')
+_DIALECT = ('separator', 'decimal', 'encoding', 'header', 'missing')
 _CHANGEABLE = (*_DIALECT, 'data_dir', 'runtime', 'client_parallelism')
 
 

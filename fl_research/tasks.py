@@ -19,7 +19,7 @@ _PICTURES = (*_IMAGES, 'resnet18_gn')
 _CHARACTERS = ('char_lstm', 'word_lstm')
 _ANY = (*_PICTURES, 'cnn1d', 'logmel_cnn', *_CHARACTERS)
 _TEXT = ('tokens', 'vocabulary_size')
-_CSV = ('separator', 'decimal', 'encoding', 'header')
+_CSV = ('separator', 'decimal', 'encoding', 'header', 'missing')
 
 
 @dataclasses.dataclass(frozen=True)

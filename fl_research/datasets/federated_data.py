@@ -344,6 +344,7 @@ class DatasetOptions:
     client_column, label_column: columns of tables; several labels with commas between them.
     columns: roles of columns, `name:role,name:role`.
     separator, decimal, encoding, header: how CSVs are written; None is found out.
+    missing: texts in CSVs for missing values, with commas between them.
     partition: the scheme by which clients are made, None where the user names none.
     alpha, beta: parameters of the synthetic generators.
     num_clients: number of clients of the synthetic generators.
@@ -365,6 +366,7 @@ class DatasetOptions:
   decimal: Optional[str] = None
   encoding: Optional[str] = None
   header: Optional[str] = None
+  missing: Optional[str] = None
   partition: Optional[str] = None
   alpha: float = 0.0
   beta: float = 0.0

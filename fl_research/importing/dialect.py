@@ -46,12 +46,14 @@ class Given:
   Attributes:
     separator, decimal, encoding: as `pandas.read_csv` has them.
     header: whether the first row has the names of the columns.
+    missing: texts that stand for missing values, besides pandas' own.
   """
 
   separator: Optional[str] = None
   decimal: Optional[str] = None
   encoding: Optional[str] = None
   header: Optional[bool] = None
+  missing: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -98,6 +98,7 @@ class _Csv(TableFile):
   def __init__(self, path: str, given: dialect.Given):
     self.path = path
     self.dialect = dialect.find_out(path, given)
+    self._missing = [*_MISSING, *given.missing]
     self.names = self.dialect.names
     self.form = f'CSV ({self.dialect.words()})'
 
@@ -112,7 +113,7 @@ class _Csv(TableFile):
       names=list(self.names),
       usecols=list(columns),
       dtype={name: str for name in texts},
-      na_values=_MISSING,
+      na_values=self._missing,
       skipinitialspace=True,
       low_memory=False,  # a chunk is small, and its columns are to have one type each
       chunksize=self.chunk_rows,

@@ -202,7 +202,8 @@ def given(options: DatasetOptions) -> dialect.Given:
   if separator and len(separator) != 1:
     raise UsageError(f'--separator={separator}: accepted is one character, or tab')
   header = {'yes': True, 'no': False}.get(options.header or '')
-  return dialect.Given(separator or None, options.decimal, options.encoding, header)
+  missing = tuple(text.strip() for text in (options.missing or '').split(',') if text.strip())
+  return dialect.Given(separator or None, options.decimal, options.encoding, header, missing)
 
 
 def _in_file(error: UsageError, rows: Rows) -> UsageError:

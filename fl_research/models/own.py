@@ -89,6 +89,10 @@ def sources(model: str, initial_model: str) -> dict[str, str]:
   if initial_model:
     if not os.path.exists(initial_model):
       raise UsageError(f'--initial_model={initial_model}: there is no such file')
+    if os.path.isdir(initial_model) and 'saved_model.pb' not in os.listdir(initial_model):
+      raise UsageError(
+        f'--initial_model={initial_model}: is a folder; name the model.npz or model.keras in it'
+      )
     found['initial_model'] = _sha256(initial_model)
   return found
 

@@ -25,6 +25,11 @@ class OwnData:
   encoding: str = _setting(
     '', "tables: a CSV's encoding, as Python calls it: utf-8, latin-1; found out when empty"
   )
+  missing: str = _setting(
+    '',
+    "tabular: texts of a CSV that stand for a missing value besides pandas' own (empty, NA, NaN, ? "
+    'and the like), with commas between them: -999,unknown',
+  )
   header: str = _setting(
     '',
     "tables: whether a CSV's first row has the columns' names; found out when empty",

@@ -28,7 +28,7 @@ def validate(settings: Settings, data_are_there: bool = False) -> None:
   """
   check_fields(settings)
   if not settings.task and not data_are_there:
-    raise UsageError(f'--task: must be given; accepted are {", ".join(tasks.NAMES)}')
+    raise UsageError('--task: must be given, or --data_file for your own data; --help lists tasks')
   name = settings.experiment_name
   if not name.isprintable() or '/' in name or name in ('', '.', '..'):
     raise UsageError(f'--experiment_name={name}: must be given, and be the name of a folder')

@@ -112,7 +112,8 @@ def _of_table(how: Preprocessing, path: str, given: dialect.Given, labels: bool)
         x, y = how.transform(rows), how.labels(rows) if labels else None
       except UsageError as error:
         raise UsageError(f'--data_file={path}: {error}') from error
-      rows.insert(0, 'row', np.arange(before, before + len(rows)) + 1, allow_duplicates=True)
+      if 'row' not in rows:
+        rows.insert(0, 'row', np.arange(before, before + len(rows)) + 1)
       before += len(rows)
       yield Part(x, rows, y)
 

@@ -162,6 +162,7 @@ def options(settings: Settings) -> federated_data.DatasetOptions:
     decimal=settings.decimal or None,
     encoding=settings.encoding or None,
     header=settings.header or None,
+    missing=settings.missing or None,
     partition=settings.partition or None,
     alpha=settings.synthetic_alpha,
     beta=settings.synthetic_beta,

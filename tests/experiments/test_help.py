@@ -67,7 +67,7 @@ def test_where_to_start_is_shown_without_a_task(capsys):
   assert command_line.run(train.main, ['train.py']) == 2
   out, err = capsys.readouterr()
   assert out == helped(capsys, '--help=start') and out.startswith('Where to start')
-  assert err.startswith('train.py: --task: must be given; accepted are ') and err.count('\n') == 1
+  assert err.startswith('train.py: --task: must be given, or --data_file ') and err.count('\n') == 1
 
 
 def test_commands_of_the_first_hour_are_flags_that_there_are():

@@ -271,3 +271,17 @@ def test_a_column_that_one_file_has_no_values_of(farms):
   data = memory.read(source)
   (rain,) = [c.start for c in data.inputs if c.name == 'rain']
   assert not data.train.examples(1)['x'][:, rain].any()
+
+
+def test_texts_that_stand_for_missing_values(farms):
+  table = _farm('coast', 30)
+  marked = table.astype({'rain': str})
+  marked.loc[:2, 'rain'] = ['-999', 'unknown', 'n.d.']
+  marked.to_csv(farms / 'coast.csv', index=False)
+  source = _open(farms, label_column='yield', missing='-999, unknown,n.d.')
+  [rain] = [column for column in source.found.columns if column.name == 'rain']
+  assert (rain.role, rain.missing) == ('number', 3)
+  table.loc[:2, 'rain'] = np.nan
+  table.to_csv(farms / 'coast.csv', index=False)
+  plain = memory.read(_open(farms, label_column='yield'))
+  np.testing.assert_array_equal(memory.read(source).test['x'], plain.test['x'])

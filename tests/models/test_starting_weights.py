@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from fl_research.models import own
 from fl_research import models
 from fl_research.models import frozen, layers, stored_weights
 from fl_research.models import model as model_lib
@@ -125,3 +126,8 @@ def test_layers_are_frozen_by_pattern_or_block():
 def test_something_must_be_left_to_train():
   with pytest.raises(UsageError, match=r'--freeze=\*: leaves no weights to train'):
     mlp(freeze='*')
+
+
+def test_a_runs_folder_is_no_model(tmp_path):
+  with pytest.raises(UsageError, match='is a folder; name the model.npz or model.keras in it'):
+    own.sources('', str(tmp_path))
