@@ -129,5 +129,5 @@ def test_something_must_be_left_to_train():
 
 
 def test_a_runs_folder_is_no_model(tmp_path):
-  with pytest.raises(UsageError, match='is a folder; name the model.npz or model.keras in it'):
+  with pytest.raises(UsageError, match='is a folder; name the model'):
     own.sources('', str(tmp_path))
