@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import time
@@ -63,6 +64,17 @@ def test_a_foreign_program_is_timed_on_both_runtimes():
   result = foreign_programs.measure(foreign_programs.PROGRAMS['empty_client'](), 1)
   assert set(result) == {'native', 'fused'}
   assert all(own['seconds'] > 0 and own['first_seconds'] > 0 for own in result.values())
+  # Ours is the child of a shell that ends it; that of TFF's own default runtime is our own child.
+  workers = [pid for pid in processes.family(os.getpid()) if 'worker_binary' in _command(pid)]
+  assert workers and os.getpid() not in map(_parent, workers)
+
+
+def _parent(pid):
+  return int(pathlib.Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[1])
+
+
+def _command(pid):
+  return pathlib.Path(f'/proc/{pid}/cmdline').read_text().partition('\0')[0]
 
 
 def test_no_process_is_left_when_one_fails():
