@@ -159,10 +159,16 @@ def _since_1970(year: tf.Tensor, month: tf.Tensor, day: tf.Tensor) -> tf.Tensor:
   return 365 * year + leap_days + day_of_year - 719_468
 
 
+def _text(cells: tf.Tensor) -> tf.Tensor:
+  """Texts without spaces around them, and with one in the place of several."""
+  return tf.strings.strip(tf.strings.regex_replace(cells, r'\s+', ' '))
+
+
 def _category(column: encoders.Category, cells: tf.Tensor) -> tf.Tensor:
   names: Any = column.categories
   usual: Any = column.usual
   if cells.dtype == tf.string:
+    cells = _text(cells)
     cells = tf.where(cells == '', usual, cells)
   else:
     names, usual = np.array([float(name) for name in names]), float(usual or 'nan')
@@ -172,7 +178,7 @@ def _category(column: encoders.Category, cells: tf.Tensor) -> tf.Tensor:
 
 def _names(column: encoders.Names, cells: tf.Tensor) -> tf.Tensor:
   wrapped = tf.strings.split(cells, column.separator)
-  own = tf.strings.strip(wrapped.to_tensor(''))
+  own = _text(wrapped.to_tensor(''))
   same = own[:, :, tf.newaxis] == tf.constant(column.categories, tf.string)
   return tf.cast(tf.reduce_any(same, axis=1), tf.float32)
 
@@ -185,8 +191,11 @@ def _table(column: encoders.Identifier) -> tf.lookup.StaticHashTable:
 
 
 def _identifier(table: tf.lookup.StaticHashTable, cells: tf.Tensor) -> tf.Tensor:
-  if cells.dtype != tf.string:  # A whole number is found by what it looks like.
-    cells = tf.strings.as_string(tf.cast(cells, tf.int64))
+  if cells.dtype == tf.string:
+    cells = _text(cells)
+  else:  # A number is found by what it looks like.
+    whole = tf.strings.as_string(tf.cast(cells, tf.int64))
+    cells = tf.where(cells == tf.floor(cells), whole, tf.strings.as_string(cells, shortest=True))
   return tf.cast(table.lookup(cells), tf.float32)[:, tf.newaxis]
 
 

@@ -19,10 +19,11 @@ _TABLE = pd.DataFrame(
   {
     'dose': [1.5, np.nan, -3.0, 2.25],
     'written': ['2', '', '7.5', '1e2'],
-    'ward': ['east', 'west', '', 'elsewhere'],
+    'ward': ['east', ' far   west ', '', 'elsewhere'],
     'bed': [1.0, 7.0, np.nan, 12.0],
     'signs': ['fever| cough', '', 'cough', 'rash|fever'],
-    'drug': ['a7', 'zz', '', 'b1'],
+    'drug': ['a7', 'zz', '', ' b1'],
+    'room': [3.0, 1.5, np.nan, 12.0],
     'visit': ['2026-03-01', '1999-12-31 18:30:15', '', '2024-02-29T06:00'],
     'born': ['31.12.1999', '1.3.2000', '', '05.07.1961'],
     'seen': ['01-Jan-1970', '29-Feb-2024', '', '15-Nov-2025'],
@@ -43,7 +44,7 @@ _COLUMNS = [
     'name': 'ward',
     'role': 'category',
     'kind': 'text',
-    'categories': ['east', 'west'],
+    'categories': ['east', 'far west'],
     'usual': 'west',
   },
   {'name': 'bed', 'role': 'category', 'kind': 'number', 'categories': ['1', '7'], 'usual': '7'},
@@ -55,6 +56,7 @@ _COLUMNS = [
     'categories': ['cough', 'fever'],
   },
   {'name': 'drug', 'role': 'identifier', 'kind': 'text', 'ids': ['a7', 'b1']},
+  {'name': 'room', 'role': 'identifier', 'kind': 'number', 'ids': ['1', '3', '12']},
   *(
     {'name': name, 'role': 'date', 'kind': kind, 'form': form, 'mean': 9000.0, 'deviation': 800.0}
     for name, kind, form in (
