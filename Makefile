@@ -12,6 +12,7 @@ UV_VERSION := 0.13.8
 UV_HOME := .uv/$(UV_VERSION)
 UV := $(UV_HOME)/bin/uv
 ENVIRONMENT := .venv/.up-to-date
+RAY := .venv/.ray-up-to-date
 
 # Importing TensorFlow Federated takes 7 seconds when compiled and 17 when not.
 export UV_COMPILE_BYTECODE := 1
@@ -21,7 +22,7 @@ export UV_HTTP_TIMEOUT ?= 300
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help env quickstart demo test check lint requirements build-files generated wheel clean
+.PHONY: help env ray quickstart demo test check lint requirements build-files generated wheel clean
 
 help:
 	@echo 'make quickstart    the demo, and what to do next'
@@ -30,6 +31,7 @@ help:
 	@echo 'make check         linter, type checker, and the tests of what has changed'
 	@echo 'make lint          linter and type checker only'
 	@echo 'make env           only set up the environment in .venv/'
+	@echo 'make ray           and what --runtime=ray needs'
 	@echo 'make requirements  after a change of dependencies: uv.lock and requirements.txt'
 	@echo 'make build-files   after a change of imports: the BUILD files'
 	@echo 'make generated     all that is generated: BUILD files, pages of docs/, the ledger'
@@ -43,7 +45,7 @@ quickstart: demo
 	@echo
 	@.venv/bin/python -m experiments.train --help=start
 
-test: lint
+test: lint ray
 	@.venv/bin/python -m pytest -n auto
 
 check: lint
@@ -56,11 +58,19 @@ lint: env
 
 env: $(ENVIRONMENT)
 
+ray: $(RAY)
+
+# Of each file what stands above its packages stays.
+define EXPORT
+sed '/^[^#]/,$$d' $(1) > .uv/$(1) \
+  && $(UV) export --frozen --quiet $(2) --no-emit-project --no-header >> .uv/$(1) \
+  && mv .uv/$(1) $(1)
+endef
+
 requirements: $(UV)
 	@$(UV) lock
-	@sed '/^[^#]/,$$d' requirements.txt > .uv/requirements.txt
-	@$(UV) export --frozen --quiet --all-groups --no-emit-project --no-header >> .uv/requirements.txt
-	@mv .uv/requirements.txt requirements.txt
+	@$(call EXPORT,requirements.txt,)
+	@$(call EXPORT,requirements-ray.txt,--only-group ray)
 
 build-files: env
 	@.venv/bin/python -m tests.build_files
@@ -120,6 +130,12 @@ $$({ $(UV_HOME)/bin/python -m pip config list || "$(PYTHON)" -m pip config list;
   | sed -n "s/^[a-z:]*\.$(1)='\(.*\)'$$/\1/p" | head -n 1)
 endef
 
+define INDEX
+certificate=$${SSL_CERT_FILE:-$(call PIP_SETTING,cert)}; \
+if [ -n "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi; \
+index=$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call PIP_SETTING,index-url)}}
+endef
+
 # uv.lock names files of pypi.org. Where pip or uv is configured to use another index, the same
 # versions come from there, checked against the same hashes.
 $(ENVIRONMENT): pyproject.toml uv.lock requirements.txt | $(UV)
@@ -140,4 +156,12 @@ $(ENVIRONMENT): pyproject.toml uv.lock requirements.txt | $(UV)
 	else \
 	  $(UV) sync --frozen --python "$$python"; \
 	fi || $(call FAIL,$(NO_PACKAGES))
+	@touch $@
+
+$(RAY): $(ENVIRONMENT) requirements-ray.txt
+	@$(INDEX); \
+	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	echo 'Installing Ray into .venv/ (300 MB, once)'; \
+	$(UV) pip install --quiet --python .venv --require-hashes -r requirements-ray.txt \
+	  || $(call FAIL,$(NO_PACKAGES))
 	@touch $@

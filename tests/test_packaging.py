@@ -48,7 +48,11 @@ def name_of(requirement: str) -> str:
 
 
 def test_requirements_are_the_lock():
-  assert required((ROOT / 'requirements.txt').read_text()) == locked(LOCK), 'make requirements'
+  for_all, for_ray = (
+    required((ROOT / name).read_text()) for name in ('requirements.txt', 'requirements-ray.txt')
+  )
+  assert {**for_all, **for_ray} == locked(LOCK), 'make requirements'
+  assert ('ray', '2.52.1') in for_ray.keys() - for_all.keys()
   assert len(locked(LOCK)) > 50
   assert all(locked(LOCK).values())
 
@@ -80,7 +84,12 @@ def test_comparison_sees_a_version_a_hash_and_a_package():
 def test_lock_is_that_of_pyproject():
   (package,) = [package for package in LOCK['package'] if package['name'] == 'fl-research']
   metadata = package['metadata']
-  text = lambda requirement: requirement['name'] + requirement.get('specifier', '')
+  extras = lambda requirement: ','.join(requirement.get('extras', []))
+  text = lambda requirement: (
+    requirement['name']
+    + (f'[{extras(requirement)}]' if extras(requirement) else '')
+    + requirement.get('specifier', '')
+  )
   assert sorted(map(text, metadata['requires-dist'])) == sorted(PROJECT['project']['dependencies'])
   assert {
     group: sorted(map(text, members)) for group, members in metadata['requires-dev'].items()
@@ -95,7 +104,8 @@ def test_lock_names_the_public_registry_only():
   hosts = set(re.findall(r'https?://([^/"]+)', text))
   assert hosts == {'pypi.org', 'files.pythonhosted.org'}
   assert 'file:' not in text
-  assert 'http' not in (ROOT / 'requirements.txt').read_text()
+  for name in ('requirements.txt', 'requirements-ray.txt'):
+    assert 'http' not in (ROOT / name).read_text()
 
 
 def test_imports_are_dependencies():
@@ -112,7 +122,7 @@ def test_imports_are_dependencies():
       elif isinstance(node, ast.ImportFrom) and not node.level:
         modules.add(str(node.module).partition('.')[0])
   distributions = importlib.metadata.packages_distributions()
-  # Ray is used where it is installed.
+  # Ray is of a group of its own.
   own = {'fl_research', 'experiments', 'ray', *sys.stdlib_module_names}
   for module in sorted(modules - own):
     names = {name.lower().replace('_', '-') for name in distributions[module]}
