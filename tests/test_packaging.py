@@ -105,7 +105,7 @@ def test_lock_names_the_public_registry_only():
   assert hosts == {'pypi.org', 'files.pythonhosted.org'}
   assert 'file:' not in text
   for name in ('requirements.txt', 'requirements-ray.txt'):
-    assert 'http' not in (ROOT / name).read_text()
+    assert '://' not in (ROOT / name).read_text()
 
 
 def test_imports_are_dependencies():
@@ -169,7 +169,13 @@ class Clone:
 
   def __init__(self, folder: pathlib.Path):
     self.folder = folder
-    for name in ('Makefile', 'pyproject.toml', 'uv.lock', 'requirements.txt'):
+    for name in (
+      'Makefile',
+      'pyproject.toml',
+      'uv.lock',
+      'requirements.txt',
+      'requirements-ray.txt',
+    ):
       shutil.copy(ROOT / name, folder)
 
   def install_uv(self, refused: str = 'never') -> None:
@@ -211,14 +217,20 @@ def test_demo_and_tests_set_up_the_environment_once(clone):
   assert demo.stdout.endswith('ran -m experiments.train --flagfile=experiments/demo.flags\n')
   assert [call for call in clone.calls() if call.startswith('sync --frozen')]
   assert 'bytecode=1' in clone.calls()[-1]
+  assert not [call for call in clone.calls() if 'requirements-ray.txt' in call]
   before = clone.calls()
   test = clone.make('test')
   assert test.stdout.splitlines() == [
     'ran check .',
     'ran format --check .',
     'ran ',
+    'Installing Ray into .venv/ (300 MB, once)',
     'ran -m pytest -n auto',
   ]
+  (with_ray,) = clone.calls()[len(before) :]
+  assert with_ray.startswith('pip install') and 'requirements-ray.txt' in with_ray
+  before = clone.calls()
+  clone.make('test')
   assert clone.calls() == before
   os.utime(clone.folder / 'uv.lock', (4e9, 4e9))
   clone.make('env')
