@@ -69,21 +69,36 @@ class CohortSampler:
 
     A `fresh` one is another one whenever it is asked for.
     """
-    if self.fresh:
-      return np.sort(self._draw(random_streams.SystemGenerator(), round_num))
-    generator = random_streams.generator(self.seed, f'cohort {self.sampling}', round_num)
-    return np.sort(self._draw(generator, round_num))
+    drawer: Any = random_streams.SystemGenerator() if self.fresh else self._generator(round_num)
+    return np.sort(self._draw(drawer, round_num, self._with_examples, self.clients_per_round))
+
+  def among(self, free: np.ndarray, count: int, round_num: int, draw_num: int) -> np.ndarray:
+    """Positions of clients that are drawn in the course of a round, ascending.
+
+    The first draw of a round, of a whole cohort and among all, is `cohort`'s.
+
+    Args:
+      free: bool [clients], who can be drawn now.
+      count: how many are wanted; fewer are drawn where fewer can be.
+      round_num: the round.
+      draw_num: which draw of this round it is, from 0.
+    """
+    eligible = self._with_examples[free[self._with_examples]]
+    generator = self._generator(round_num, *([draw_num] if draw_num else []))
+    return np.sort(self._draw(generator, round_num, eligible, count))
+
+  def _generator(self, *keys: int) -> np.random.Generator:
+    return random_streams.generator(self.seed, f'cohort {self.sampling}', *keys)
 
   @functools.cached_property
   def _with_examples(self) -> np.ndarray:
     return np.flatnonzero(self.sizes)
 
-  def _draw(self, generator: Any, round_num: int) -> np.ndarray:
-    eligible = self._with_examples
+  def _draw(self, generator: Any, round_num: int, eligible: np.ndarray, count: int) -> np.ndarray:
     if self.availability is not None:
       eligible = eligible[self.availability.available(round_num)[eligible]]
     draw = getattr(SAMPLINGS[self.sampling].load(), self.sampling)
-    return draw(generator, eligible, self.sizes, self.clients_per_round)
+    return draw(generator, eligible, self.sizes, count)
 
 
 class AvailabilityTrace:

@@ -16,6 +16,7 @@ Differences from the paper:
 """
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -85,6 +86,21 @@ class Participation:
       stragglers=int(straggles.sum()),
       dropouts=int(fails.sum()),
     )
+
+  def luck(self, number: int) -> tuple[float, bool, bool]:
+    """What becomes of one client's work where there are no cohorts: epochs, straggles, fails.
+
+    Whether it straggles is drawn for each by itself, with probability `straggler_fraction`.
+
+    Args:
+      number: which work of the run it is.
+    """
+    fails, straggles, share = self._generator('assignment', number).random(3)
+    if straggles >= self.straggler_fraction:
+      return float(self.epochs), False, bool(fails < self.dropout_probability)
+    whole = math.ceil((1.0 - share) * int(self.epochs))
+    epochs = float(whole) if self.epochs >= 2 else self.epochs * (1.0 - share)
+    return epochs, True, bool(fails < self.dropout_probability)
 
   def _generator(self, purpose: str, round_num: int) -> np.random.Generator:
     return random_streams.generator(self.seed, purpose, round_num)

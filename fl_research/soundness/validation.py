@@ -13,7 +13,7 @@ from fl_research import settings as settings_lib
 from fl_research.population import attacks
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
-from fl_research.soundness import chains, privacy
+from fl_research.soundness import asynchronous, chains, privacy
 
 
 def validate(settings: Settings, data_are_there: bool = False) -> None:
@@ -36,6 +36,7 @@ def validate(settings: Settings, data_are_there: bool = False) -> None:
   chains.check(settings.compressor, settings.compressor_stages())
   _check_requirements(settings)
   _check_attackers(settings)
+  asynchronous.check(settings)
   privacy.check(settings)
   _check_secure_aggregation(settings)
   _check_together(settings)
@@ -80,6 +81,8 @@ def _choice_behind(settings: Settings, prefix: str) -> str:
   """The flag whose choice decides whether hyperparameters with this prefix are read."""
   tables = settings_lib.registries()
   flag = next(r.setting for r in tables if prefix in r.hyperparameters())
+  if flag == 'staleness_weighting' and not settings.is_asynchronous:
+    flag = 'aggregation_trigger'
   default = 'natural or iid' if flag == 'partition' else 'default'
   return f'--{flag}={getattr(settings, flag) or default}'
 
@@ -173,9 +176,10 @@ def _check_together(settings: Settings) -> None:
       'weights begin; leave it out'
     )
   _check_server_examples(settings)
-  if settings.clients_per_round is not None:
+  combined = settings.buffer_size or settings.clients_per_round
+  if combined is not None:
     own = settings.hyperparameters_of(settings.aggregator)
-    aggregation.check_cohort(settings.aggregator, own, settings.clients_per_round)
+    aggregation.check_cohort(settings.aggregator, own, combined)
   if settings.cohort_sampling == 'availability' and not settings.availability_trace:
     raise UsageError('--cohort_sampling=availability: needs --availability_trace, a CSV file')
   if settings.availability_trace and settings.cohort_sampling != 'availability':
