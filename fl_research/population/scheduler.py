@@ -17,6 +17,10 @@ as it then is. The server steps when its trigger says so:
 The *version* of a model is the number of steps that made it; a result is stale by the steps between
 the version that its client was given and the one that it changes. What is too stale is thrown away.
 
+Where clients are phones that are ready at times (`fl_research.population.readiness`), only those
+that are can be drawn, and one that stops being ready before its result has arrived falls silent
+then. A place for which nobody is ready is looked at again at the next event.
+
 A client is free when it is neither at work nor waiting for the step that uses its result. So nobody
 is at work twice, a step combines no two results of one client, and no client trains twice from one
 version: what it draws for its training is a function of (seed, version, client).
@@ -49,16 +53,12 @@ from fl_research import domains, registry
 from fl_research.population.participation import Participation
 
 _MODULE = 'fl_research.population.scheduler'
-_LOOK_AGAIN = 60.0
-_PATIENCE = 60 * 24 * 366
-"""How many times in a row one looks whether anybody has become available: a year, by the minute."""
-
 COHORT = 'cohort'
 
 # Only these draw clients one by one and never the same one twice.
 _DRAWS_AMONG_FREE = registry.Requirement(
   'cohort_sampling',
-  ('uniform', 'by_size', 'availability'),
+  ('uniform', 'by_size'),
   'draws clients one by one, among those that are free',
 )
 _ALL_WORK_COUNTS = (
@@ -91,13 +91,6 @@ TRIGGERS: Mapping[str, registry.Entry] = {
   ),
 }
 """What makes the server step."""
-
-
-class Availability(Protocol):
-  """Who can be given work when, by simulated time."""
-
-  def at(self, seconds: float) -> np.ndarray:
-    """bool [clients]: who is available so long after the start."""
 
 
 class Trigger(Protocol):
@@ -204,7 +197,6 @@ class Scheduler:
     concurrency: how many clients are at work at a time, if there are as many.
     trigger: what makes the server step.
     max_staleness: results staler than that are thrown away; None for none.
-    availability: who can be given work when; None for everybody always.
 
   Attributes:
     seconds: the time.
@@ -217,13 +209,11 @@ class Scheduler:
     concurrency: int,
     trigger: Trigger,
     max_staleness: Optional[int] = None,
-    availability: Optional[Availability] = None,
   ):
     self._plans = plans
     self._concurrency = concurrency
     self._trigger = trigger
     self._max_staleness = math.inf if max_staleness is None else max_staleness
-    self._availability = availability
     self.seconds = 0.0
     self.version = 0
     self._assigned = 0
@@ -279,8 +269,8 @@ class Scheduler:
     sampler = self._plans.sampler
     free = np.ones(len(sampler.sizes), bool)
     free[[each.client for each in (*self._at_work, *self._waiting)]] = False
-    if self._availability is not None:
-      free &= self._availability.at(self.seconds)
+    if self._plans.readiness is not None:
+      free &= self._plans.readiness.at(self.seconds)
     drawn = sampler.among(free, places, self.version + 1, self._draws)
     if not len(drawn):
       return []
@@ -306,8 +296,15 @@ class Scheduler:
       sent[[not each.fails for each in assignments]] = upload_bytes(sending)
     clients = np.array([each.client for each in assignments])
     visited = np.array([each.epochs for each in assignments]) * plans.sampler.sizes[clients]
-    seconds = self.seconds + plans.devices.seconds(clients, visited, plans.bytes_down, sent)
-    return [each._replace(arrives=float(end)) for each, end in zip(assignments, seconds)]
+    took = plans.devices.seconds(clients, visited, plans.bytes_down, sent, self.version + 1)
+    ends = self.seconds + took
+    until = np.full(len(ends), math.inf)
+    if plans.readiness is not None:
+      until = plans.readiness.until(clients, self.seconds)
+    return [
+      each._replace(arrives=float(min(end, last)), fails=each.fails or bool(last < end))
+      for each, end, last in zip(assignments, ends, until)
+    ]
 
   def _next_instant(self) -> float:
     """When something happens next."""
@@ -317,20 +314,17 @@ class Scheduler:
     return min(self._somebody_available(), latest)
 
   def _somebody_available(self) -> float:
-    """When somebody who is free will next be available, as nobody is now."""
+    """When somebody who is free will next be ready, as nobody is now."""
     if self._trigger.at_latest(self.version) < math.inf:
       return math.inf
     free = self._plans.sampler.sizes > 0
     free[[each.client for each in self._waiting]] = False
-    if self._availability is not None:
-      for look in range(1, _PATIENCE):
-        instant = self.seconds + look * _LOOK_AGAIN
-        if (self._availability.at(instant) & free).any():
-          return instant
+    if self._plans.readiness is not None:
+      return self._plans.readiness.earliest(self.seconds, 1, free)
     raise registry.UsageError(
-      f'--aggregation_trigger=buffer: nobody is at work after {self.version} steps, nobody is '
-      f'available any more, and only {len(self._waiting)} results wait; a smaller --buffer_size, '
-      'or a trace in which clients are available for longer'
+      f'--availability_trace: nobody is available for round {self.version + 1}, nobody is at work, '
+      f'and only {len(self._waiting)} results wait, too few for the buffer; let clients be '
+      'available for longer, or choose a smaller --buffer_size'
     )
 
   def _receive(self) -> list[Assignment]:

@@ -34,7 +34,7 @@ from fl_research.training.run_data import RunData
 _SENT = 'sent'
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class StepPlan(participation.RoundPlan):
   """Who did what for one step of the server.
 
@@ -106,9 +106,13 @@ class Asynchronous:
     yield
 
   def step(
-    self, number: int, state: Any, client_states: Optional[client_states_lib.ClientStates]
+    self,
+    number: int,
+    state: Any,
+    client_states: Optional[client_states_lib.ClientStates],
+    seconds: float,
   ) -> driver.Step:
-    del number  # The events count for themselves.
+    del number, seconds  # The events count for themselves.
 
     def train(assignments: Sequence[scheduler.Assignment]) -> None:
       self._train(assignments, state, client_states)
@@ -122,13 +126,9 @@ class Asynchronous:
 
     events = self._events.step(upload_bytes)
     train([each for each in events.started if not each.fails and each.number not in self._sent])
-    for each in events.discarded:
-      del self._sent[each.number]
+    for each in (*events.discarded, *events.failed):
+      self._sent.pop(each.number, None)
     return self._apply(self._plan(events), events.applied, state, client_states)
-
-  def simulated_seconds(self, trained: columns_lib.TrainedRound, before: float) -> float:
-    del trained, before
-    return self._events.seconds
 
   def _train(
     self,
@@ -182,7 +182,8 @@ class Asynchronous:
       [each.state for each in sent],
       client_states,
     )
-    return driver.Step(result.state, result.measured, plan)
+    seconds = self._events.seconds
+    return driver.Step(result.state, result.measured, plan, lambda _: seconds)
 
 
 def _plan_of(trained: columns_lib.TrainedRound) -> StepPlan:

@@ -26,11 +26,13 @@ class Step(NamedTuple):
     state: the new S.
     measured: M.
     plan: who took part, and how.
+    seconds: when it is made, on the virtual clock, given what its clients report.
   """
 
   state: Any
   measured: Any
   plan: RoundPlan
+  seconds: Callable[[columns_lib.TrainedRound], float]
 
 
 class Driver(Protocol):
@@ -49,7 +51,11 @@ class Driver(Protocol):
     """Within this it may be asked for steps."""
 
   def step(
-    self, number: int, state: Any, client_states: Optional[client_states_lib.ClientStates]
+    self,
+    number: int,
+    state: Any,
+    client_states: Optional[client_states_lib.ClientStates],
+    seconds: float,
   ) -> Step:
     """The step of a number, from 1, which follows on the one before or on `resume`.
 
@@ -57,14 +63,7 @@ class Driver(Protocol):
       number: of the step.
       state: S before it.
       client_states: where clients' states are read and written; None where they keep none.
-    """
-
-  def simulated_seconds(self, trained: columns_lib.TrainedRound, before: float) -> float:
-    """The time on the virtual clock after the last step.
-
-    Args:
-      trained: what its clients report.
-      before: the time before it.
+      seconds: when the step before was made, on the virtual clock.
     """
 
 

@@ -165,12 +165,15 @@ class Loop:
 
   def _round(self, progress: Progress, observers: Sequence[Observer]) -> None:
     begin = time.monotonic()
-    step = self._driver.step(progress.round_num + 1, progress.state, progress.client_states)
+    step = self._driver.step(
+      progress.round_num + 1, progress.state, progress.client_states, progress.simulated_seconds
+    )
     progress.state = step.state
     progress.round_num += 1
-    trained = columns_lib.TrainedRound(self._process, self._data, step.plan, step.measured)
-    before = progress.simulated_seconds
-    progress.simulated_seconds = self._driver.simulated_seconds(trained, before)
+    trained = columns_lib.TrainedRound(
+      self._process, self._data, step.plan, step.measured, progress.round_num
+    )
+    progress.simulated_seconds = step.seconds(trained)
     client_rows: Rows = []
     # That no update was finite is the clients' secret too, where theirs are kept.
     if not self._settings.withholds:

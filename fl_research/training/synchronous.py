@@ -56,24 +56,39 @@ class Synchronous:
     self._upcoming = {}
 
   def step(
-    self, number: int, state: Any, client_states: Optional[client_states_lib.ClientStates]
+    self,
+    number: int,
+    state: Any,
+    client_states: Optional[client_states_lib.ClientStates],
+    seconds: float,
   ) -> driver.Step:
+    plan, clients = self._cohort_of(number, seconds)
+    result = self._process.run_round(state, clients, client_states)
+
+    def ends(trained: columns_lib.TrainedRound) -> float:
+      return max(seconds, plan.begins) + trained.simulated_seconds(self._plans.devices)
+
+    return driver.Step(result.state, result.measured, plan, ends)
+
+  def _cohort_of(self, number: int, seconds: float) -> tuple[participation.RoundPlan, list]:
+    """A round's plan and data; those of the next are then under way.
+
+    But not where they depend on when this round ends.
+    """
+    if self._plans.readiness is not None:
+      return self._cohort(number, seconds)
     plan, clients = self._prepared(number).result()
     if number < self._last_round:
       self._prepared(number + 1)
     del self._upcoming[number]
-    result = self._process.run_round(state, clients, client_states)
-    return driver.Step(result.state, result.measured, plan)
-
-  def simulated_seconds(self, trained: columns_lib.TrainedRound, before: float) -> float:
-    return before + trained.simulated_seconds(self._plans.devices)
+    return plan, clients
 
   def _prepared(self, round_num: int) -> concurrent.futures.Future:
     if round_num not in self._upcoming:
-      self._upcoming[round_num] = self._preparing.submit(self._cohort, round_num)
+      self._upcoming[round_num] = self._preparing.submit(self._cohort, round_num, 0.0)
     return self._upcoming[round_num]
 
-  def _cohort(self, round_num: int) -> tuple[participation.RoundPlan, list]:
+  def _cohort(self, round_num: int, seconds: float) -> tuple[participation.RoundPlan, list]:
     """A round's plan and its clients' data."""
-    plan = self._plans.plan(round_num)
+    plan = self._plans.plan(round_num, seconds)
     return plan, self._data_of(round_num, plan.uploading, plan.epochs)

@@ -17,9 +17,8 @@ BYTES = 1000.0
 
 
 def plans(seed=3, sizes=SIZES, spread=1.0, concurrency=4, availability=None, **changes):
-  sampling = 'availability' if availability else 'uniform'
   settings = dict(
-    sampler=cohorts.CohortSampler(sampling, concurrency, sizes, seed, availability),
+    sampler=cohorts.CohortSampler('uniform', concurrency, sizes, seed, availability),
     wanted=0,
     epochs=2.0,
     straggler_fraction=0.0,
@@ -33,12 +32,10 @@ def plans(seed=3, sizes=SIZES, spread=1.0, concurrency=4, availability=None, **c
   return participation.Participation(**{**settings, **changes})
 
 
-def played(
-  trigger, steps=8, concurrency=4, max_staleness=None, present=None, upload=BYTES, **changes
-):
+def played(trigger, steps=8, concurrency=4, max_staleness=None, upload=BYTES, **changes):
   """A scheduler, and the events of its first steps with the times of these."""
   own = scheduler.Scheduler(
-    plans(concurrency=concurrency, **changes), concurrency, trigger, max_staleness, present
+    plans(concurrency=concurrency, **changes), concurrency, trigger, max_staleness
   )
   sent = lambda assignments: np.full(len(assignments), upload)
   return own, [(own.step(sent), own.seconds) for _ in range(steps)]
@@ -201,8 +198,8 @@ def test_who_fails_sends_nothing_and_is_asked_for_no_bytes():
   assert 0.25 < len(asked) / len(started) < 0.75
 
 
-class _Shifts:
-  """Clients with even positions in the first 10 s, none until 1000 s, then the others."""
+class Shifts:
+  """Clients with even positions are ready in the first 10 s, none until 1000 s, then the others."""
 
   def at(self, seconds):
     even = np.arange(len(SIZES)) % 2 == 0
@@ -210,24 +207,23 @@ class _Shifts:
       return ~even
     return even & (seconds < 10)
 
+  def until(self, clients, seconds):
+    assert np.all(self.at(seconds)[clients])
+    return np.full(len(clients), math.inf if seconds >= 1000 else 10.0)
 
-def test_only_who_is_available_is_given_work():
-  _, found = played(scheduler.Buffer(1), steps=400, present=_Shifts())
+  def earliest(self, seconds, wanted, among):
+    assert wanted == 1 and not (self.at(seconds) & among).any()
+    return 1000.0
+
+
+def test_only_who_is_ready_is_given_work_and_who_stops_being_so_falls_silent():
+  _, found = played(scheduler.Buffer(1), steps=400, readiness=Shifts())
   clients = lambda among: {each.client for events in among for each in events.started}
   early = [events for events, seconds in found if seconds < 10]
   late = [events for events, seconds in found if seconds >= 1000][1:]
   assert clients(early) == {0, 4, 6, 8} and clients(late) == {1, 3, 5, 7, 9}
-
-
-class _Nobody:
-  def at(self, seconds):
-    return np.zeros(len(SIZES), bool)
-
-
-def test_nobody_at_all_is_an_error(monkeypatch):
-  monkeypatch.setattr(scheduler, '_PATIENCE', 50)
-  with pytest.raises(UsageError, match='nobody is at work after 0 steps'):
-    played(scheduler.Buffer(1), present=_Nobody())
+  failed = [each for events, _ in found for each in events.failed]
+  assert 1 <= len(failed) <= 4 and {each.arrives for each in failed} == {10.0}
 
 
 def test_a_trace_by_rounds_is_one_by_versions(tmp_path):
@@ -238,3 +234,11 @@ def test_a_trace_by_rounds_is_one_by_versions(tmp_path):
   _, found = played(scheduler.Buffer(2), steps=10, availability=trace)
   for events, _ in found:
     assert all((each.version >= 4) == (each.client % 2 == 1) for each in events.started)
+
+
+def test_nobody_who_is_available_is_an_error(tmp_path):
+  path = tmp_path / 'trace.csv'
+  path.write_text('client_id,first_round,last_round\n0,1,9\n')
+  trace = cohorts.AvailabilityTrace(str(path), [str(client) for client in range(10)])
+  with pytest.raises(UsageError, match=r'nobody is available for round 1, .* only 1 results wait'):
+    played(scheduler.Buffer(2), availability=trace)
