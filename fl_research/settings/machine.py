@@ -38,3 +38,9 @@ class Machine:
     choices=lambda: runtime.JIT,
     identity=False,
   )
+  ray_address: str = _setting(
+    '',
+    'address of a Ray cluster that is there already, as host:port or auto; empty: Ray is started '
+    'on this machine and ended with the run',
+    identity=False,
+  )
