@@ -176,11 +176,32 @@ def _check_together(settings: Settings) -> None:
   if settings.clients_per_round is not None:
     own = settings.hyperparameters_of(settings.aggregator)
     aggregation.check_cohort(settings.aggregator, own, settings.clients_per_round)
-  if settings.cohort_sampling == 'availability' and not settings.availability_trace:
-    raise UsageError('--cohort_sampling=availability: needs --availability_trace, a CSV file')
-  if settings.availability_trace and settings.cohort_sampling != 'availability':
-    raise UsageError('--availability_trace: only read with --cohort_sampling=availability')
+  _check_availability(settings)
+  _check_devices(settings)
   check_own_data(settings)
+
+
+def _check_availability(settings: Settings) -> None:
+  """Who can be drawn when, and whether anybody is drawn at all."""
+  by_rounds = settings.availability == 'rounds'
+  if by_rounds and not settings.availability_trace:
+    raise UsageError('--availability=rounds: needs --availability_trace, a CSV file')
+  if settings.availability_trace and not by_rounds:
+    raise UsageError('--availability_trace: only read with --availability=rounds')
+  if settings.availability != 'always' and (settings.centralized or settings.local_only):
+    alone = 'centralized' if settings.centralized else 'local_only'
+    raise UsageError(
+      f'--availability={settings.availability}: not with --{alone}, which draws nobody'
+    )
+
+
+def _check_devices(settings: Settings) -> None:
+  """Measured connections leave nothing to say about their speed."""
+  default = Settings()
+  for flag in ('device_download_rate', 'device_upload_rate', 'device_spread'):
+    value = getattr(settings, flag)
+    if settings.devices == 'trace' and value != getattr(default, flag):
+      raise UsageError(f'--{flag}={value}: only read with --devices=model')
 
 
 def check_own_data(settings: Settings) -> None:

@@ -4,8 +4,9 @@ A table of columns maps their names, in the order of the file, to functions that
 So all names are known before the first round, and what is listed and what is written cannot part.
 
 Of the clients that do not count, `dropouts` are those that fell silent before they sent anything
-(`--dropout_probability`); `rejected` are those whose update or new state held an infinity or a NaN,
-which the server left out. `participants` are those that count.
+(`--dropout_probability`, or whose phone was no longer ready, `--availability=trace`); `rejected`
+are those whose update or new state held an infinity or a NaN, which the server left out.
+`participants` are those that count.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,7 @@ class TrainedRound:
     data: the run's data.
     plan: who took part, and how.
     measured: M.
+    round_num: its number.
 
   Attributes:
     plan: the plan.
@@ -45,8 +47,10 @@ class TrainedRound:
     data: RunData,
     plan: participation.RoundPlan,
     measured: Any,
+    round_num: int,
   ):
     self._process, self._data, self._measured = process, data, measured
+    self._round_num = round_num
     self.plan = plan
     positions = np.asarray(measured['report']['client'])
     order = np.argsort(positions, kind='stable')
@@ -89,15 +93,17 @@ class TrainedRound:
     ids = [client for client, counts in zip(self.ids, self.counts) if counts]
     return ids, self.counting('num_examples'), {**values, **own}
 
-  def simulated_seconds(self, devices: devices_lib.Devices) -> float:
-    """How long it takes on the virtual clock: as long as the slowest that uploads."""
-    uploading = self.plan.uploading
-    if not len(uploading):
-      return 0.0
+  def simulated_seconds(self, devices: devices_lib.Clock) -> float:
+    """How long it takes on the virtual clock: as long as the slowest that uploads.
+
+    Longer, where a client it waits for drops out after that.
+    """
+    uploading, round_num = self.plan.uploading, self._round_num
     visited = self.plan.epochs * self._data.train.sizes[uploading]
     down = self._process.bytes_down_per_client
     # Reports and plan both list the uploading clients by ascending position.
-    return float(devices.seconds(uploading, visited, down, self.report['bytes_up']).max())
+    seconds = devices.seconds(uploading, visited, down, self.report['bytes_up'], round_num)
+    return float(seconds.max(initial=self.plan.last_dropout))
 
 
 class Record(NamedTuple):

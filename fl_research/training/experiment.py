@@ -27,6 +27,7 @@ from fl_research.models.specification import ModelSpec
 from fl_research.optimizers import schedules
 from fl_research.population import attackers, attacks, cohorts, devices, participation
 from fl_research.population.attacks import attack as attack_lib
+from fl_research.population.traced_devices import TracedDevices
 from fl_research.registry import UsageError
 from fl_research.round import composition
 from fl_research.round import process as process_lib
@@ -262,16 +263,24 @@ def build_participation(
     straggler_fraction=settings.straggler_fraction,
     keep_stragglers=settings.stragglers == 'keep',
     dropout_probability=settings.dropout_probability,
-    devices=devices.Devices(
-      settings.device_seconds_per_example,
-      settings.device_download_rate,
-      settings.device_upload_rate,
-      settings.device_spread,
-      settings.seed,
-    ),
+    devices=build_devices(settings, data),
     bytes_down=process.bytes_down_per_client,
     bytes_up=process.bytes_up_per_client,
     seed=settings.seed,
+    readiness=data.readiness,
+  )
+
+
+def build_devices(settings: Settings, data: run_data.RunData) -> devices.Clock:
+  """The virtual clock that the settings name."""
+  if data.phones is not None:
+    return TracedDevices(settings.device_seconds_per_example, data.phones, settings.seed)
+  return devices.Devices(
+    settings.device_seconds_per_example,
+    settings.device_download_rate,
+    settings.device_upload_rate,
+    settings.device_spread,
+    settings.seed,
   )
 
 

@@ -7,7 +7,7 @@ until the last round, a target, convergence, or a signal. It knows no method, ag
 by name; all it knows is a `FederatedProcess`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import concurrent.futures
 import dataclasses
 import math
@@ -141,12 +141,12 @@ class Loop:
       self._tell(observers, columns_lib.Record(0, None, evaluation, None, seconds), client_rows)
     progress.interrupted = _reason_to_pause(observers)
     with concurrent.futures.ThreadPoolExecutor(1, 'next cohort') as preparing:
-      upcoming = preparing.submit(self._cohort_data, progress.round_num + 1)
+      upcoming = self._prepare(preparing, progress.round_num + 1, progress)
       while not (self.ended(progress) or progress.interrupted):
         begin = time.monotonic()
-        plan, clients = upcoming.result()
+        plan, clients = upcoming()
         if progress.round_num + 2 <= self._settings.total_rounds:
-          upcoming = preparing.submit(self._cohort_data, progress.round_num + 2)
+          upcoming = self._prepare(preparing, progress.round_num + 2, progress)
         self._round(progress, plan, clients, begin, observers)
     return progress
 
@@ -169,8 +169,11 @@ class Loop:
     result = self._process.run_round(progress.state, clients, progress.client_states)
     progress.state = result.state
     progress.round_num += 1
-    trained = columns_lib.TrainedRound(self._process, self._data, plan, result.measured)
-    progress.simulated_seconds += trained.simulated_seconds(self._plans.devices)
+    trained = columns_lib.TrainedRound(
+      self._process, self._data, plan, result.measured, progress.round_num
+    )
+    begins = max(progress.simulated_seconds, plan.begins)
+    progress.simulated_seconds = begins + trained.simulated_seconds(self._plans.devices)
     client_rows: Rows = []
     # That no update was finite is the clients' secret too, where theirs are kept.
     if not self._settings.withholds:
@@ -195,10 +198,18 @@ class Loop:
       for observer in observers:
         observer.checkpoint(progress)
 
-  def _cohort_data(self, round_num: int) -> tuple[participation.RoundPlan, list]:
+  def _prepare(
+    self, executor: concurrent.futures.Executor, round_num: int, progress: Progress
+  ) -> Callable[[], tuple[participation.RoundPlan, list]]:
+    """What gives `_cohort_data`: under way at once, unless it depends on when rounds before end."""
+    if self._plans.readiness is None:
+      return executor.submit(self._cohort_data, round_num, 0.0).result
+    return lambda: self._cohort_data(round_num, progress.simulated_seconds)
+
+  def _cohort_data(self, round_num: int, seconds: float) -> tuple[participation.RoundPlan, list]:
     """A round's plan and its clients' data, in the form their computation takes."""
     settings = self._settings
-    plan = self._plans.plan(round_num)
+    plan = self._plans.plan(round_num, seconds)
     clients = client_data.cohort_data(
       self._data.train.examples_of(plan.uploading),
       batch_size=settings.batch_size or client_data.FULL_BATCH,

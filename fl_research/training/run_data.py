@@ -1,5 +1,6 @@
 """The data of one run: who trains on what, who is evaluated on what."""
 
+import collections
 from collections.abc import Mapping
 import dataclasses
 from typing import Any, Optional
@@ -10,6 +11,7 @@ from fl_research import aggregation, metrics, models, random_streams, registry, 
 from fl_research import settings as settings_lib
 from fl_research.datasets import (
   class_weights,
+  device_traces,
   federated_data,
   files,
   partition,
@@ -27,6 +29,7 @@ from fl_research.datasets.federated_data import (
 from fl_research.models import own as own_models
 from fl_research.models.specification import ModelSpec
 from fl_research.population import cohorts
+from fl_research.population.readiness import Readiness
 from fl_research.registry import UsageError
 from fl_research.settings import own_files as own_files_lib
 from fl_research.settings import Settings
@@ -49,7 +52,9 @@ class RunData:
     held_out: clients kept from training, for validation; None without any.
     server: the server's own examples; None without any.
     cohort_size: clients that are wanted in a round.
-    availability: who can be drawn when; None where always everybody can.
+    availability: who can be drawn in which round; None where it does not depend on the round.
+    readiness: whose phones are ready when; None where all always are.
+    phones: how fast measured phones are; None without any.
     problem, num_classes: what is predicted.
     spec: what a model must accept.
     model: the model's name, which the data decide where the settings do not.
@@ -74,6 +79,8 @@ class RunData:
   model: str
   sources: dict[str, str]
   passport: passport.Passport
+  readiness: Optional[Readiness] = None
+  phones: Optional[device_traces.Phones] = None
   tests_clients: bool = False
   class_names: tuple[str, ...] = ()
   preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -116,6 +123,8 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
   own = settings.hyperparameters_of(settings.aggregator)
   aggregation.check_cohort(settings.aggregator, own, cohort_size)
   _check_returning(train, cohort_size, settings)
+  intervals, phones = _device_traces(settings)
+  traces = [dict(trace.sources) for trace in (intervals, phones) if trace is not None]
   return RunData(
     train=train,
     test=clients.test,
@@ -128,8 +137,10 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
     num_classes=data.num_classes,
     spec=spec,
     model=model,
-    sources={**data.sources, **model_sources},
+    sources={**data.sources, **model_sources, **collections.ChainMap(*traces)},
     passport=passport_of_split,
+    readiness=_readiness(intervals, train, cohort_size, settings),
+    phones=phones,
     tests_clients=bool(settings.own_test_fraction) or _keeps_clients(data, settings),
     class_names=tuple(data.class_names),
     preprocessing=data.preprocessing,
@@ -356,9 +367,34 @@ def _availability(
   clients: Clients, held_out: Optional[Clients], settings: Settings
 ) -> Optional[cohorts.AvailabilityTrace]:
   path = settings.availability_trace
-  if not path or settings.centralized or settings.local_only:
+  if not path:
     return None
   return cohorts.AvailabilityTrace(path, clients.ids, held_out.ids if held_out else ())
+
+
+def _device_traces(
+  settings: Settings,
+) -> tuple[Optional[device_traces.Intervals], Optional[device_traces.Phones]]:
+  """What was measured of real phones, as far as the settings ask for it."""
+  folder = files.data_dir(settings.data_dir)
+  return (
+    device_traces.load_intervals(folder) if settings.availability == 'trace' else None,
+    device_traces.load_phones(folder) if settings.devices == 'trace' else None,
+  )
+
+
+def _readiness(
+  intervals: Optional[device_traces.Intervals],
+  clients: Clients,
+  cohort_size: int,
+  settings: Settings,
+) -> Optional[Readiness]:
+  """Whose phones are ready when; refused where the first round would never begin."""
+  if intervals is None:
+    return None
+  readiness = Readiness(intervals, len(clients), settings.seed)
+  readiness.earliest(0.0, cohort_size, clients.sizes > 0)
+  return readiness
 
 
 def _few(clients: Optional[Clients], settings: Settings) -> Optional[Clients]:
