@@ -4,8 +4,8 @@
 
 Prints how many phones are ready at each hour, for how long, and how fast phones and connections
 are; then simulated hours until a model is right on 90 % of the examples of held-out clients (MNIST
-dealt out by Dirichlet(0.5), 2NN), with and without over-selection, on devices of a model and on traced
-ones. `--save` writes both tables and a picture to `benchmarks/results/`.
+dealt out by Dirichlet(0.5), 2NN), with and without over-selection, on identical devices and on
+traced ones. `--save` writes the tables and a picture to `benchmarks/results/`.
 """
 
 import argparse
@@ -112,7 +112,8 @@ def plot(by_hour: np.ndarray, spread: dict[str, np.ndarray], path: pathlib.Path)
   from matplotlib import pyplot
 
   figure, axes = pyplot.subplots(1, 4, figsize=(15, 3.4))
-  mean, low, high = by_hour.mean(axis=1), *np.percentile(by_hour, (10, 90), axis=1)
+  mean = by_hour.mean(axis=1)
+  low, high = np.percentile(by_hour, (10, 90), axis=1)
   axes[0].fill_between(
     range(24), 100 * low, 100 * high, alpha=0.25, label='10th to 90th percentile'
   )
