@@ -1,15 +1,23 @@
 """Runs experiments.train for many settings and finds the best, without looking at the test set."""
 
 from collections.abc import Sequence
+import functools
 import pathlib
-import sys
 
 from absl import flags
 
 from experiments import command_line, help_pages
 from fl_research import analysis
 from fl_research.registry import UsageError
-from fl_research.sweeps import execution, extension, grid, launching, planning, selection
+from fl_research.sweeps import (
+  execution,
+  extension,
+  grid,
+  launching,
+  local_slots,
+  planning,
+  selection,
+)
 
 INTRODUCTION = """
 Runs experiments.train for every cell of a grid, for listed cells, or for random draws, several
@@ -85,9 +93,10 @@ def main(argv: Sequence[str]) -> int:
   runs = _plan(values, values.grid, folder, measure)
   if values.launch != 'local':
     return launching.launch_runs(values.launch, runs, folder)
-  finished = execution.run(runs, measure, values.parallel, folder)
+  place = functools.partial(local_slots.local_slots, values.parallel)
+  finished = execution.run(runs, measure, place, folder)
   if finished and values.extend_grid:
-    finished = _extend(values, runs, folder, measure)
+    finished = _extend(values, runs, folder, measure, place)
   return 0 if finished else 1
 
 
@@ -112,7 +121,7 @@ def _plan(
     _cells(values, grids),
     command_line.given_settings(values),
     folder,
-    (sys.executable, '-m', TRAIN),
+    TRAIN,
     measure,
     values.allow_test_target,
   )
@@ -123,6 +132,7 @@ def _extend(
   runs: list[planning.Run],
   folder: pathlib.Path,
   measure: analysis.Measure,
+  place: execution.Place,
 ) -> bool:
   """Makes the grid longer while its best is at an edge; gives whether all runs have finished."""
   axes = [grid.grid_axis(text) for text in values.grid]
@@ -139,7 +149,7 @@ def _extend(
       print(f'The grid cannot be extended further: {error}')
       break
     print(f'\nExtended: --grid={" --grid=".join(grids)}', flush=True)
-    if not execution.run(runs, measure, values.parallel, folder):
+    if not execution.run(runs, measure, place, folder):
       return False
   return True
 

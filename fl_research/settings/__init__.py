@@ -12,7 +12,7 @@ import numbers
 import operator
 from typing import Any
 
-from fl_research import algorithms, models, registry, tasks
+from fl_research import algorithms, models, registry, runtime, tasks
 from fl_research.aggregation.compression import chain
 from fl_research.importing import forms
 from fl_research.registry import UsageError
@@ -92,6 +92,12 @@ class Settings(
   def server_rate(self) -> float:
     """`server_learning_rate`, or what its being left open means for the algorithm and the model."""
     return self._meaning('server_learning_rate')
+
+  @property
+  def kernel_threads(self) -> int:
+    """How many threads TensorFlow's kernels get: by the settings alone, as last digits depend."""
+    clients = 1 if self.centralized else self.clients_per_round or runtime.CHUNKS
+    return runtime.kernel_threads(clients)
 
   def _meaning(self, name: str) -> Any:
     """A setting, or what its being left open means for the algorithm and the model."""

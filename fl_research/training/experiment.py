@@ -286,14 +286,12 @@ def build_devices(settings: Settings, data: run_data.RunData) -> devices.Clock:
 
 def set_runtime(settings: Settings, jit: str):
   """Makes the runtime that the settings name the one of this thread; gives its context."""
-  # By the settings alone: the same flags are to give the same CSV.
-  clients = 1 if settings.centralized else settings.clients_per_round or runtime.CHUNKS
   return runtime.set_context(
     settings.runtime,
     settings.client_chunks,
     jit,
     settings.client_parallelism or None,
-    runtime.kernel_threads(clients),
+    settings.kernel_threads,
   )
 
 
