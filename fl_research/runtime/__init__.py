@@ -35,6 +35,7 @@ depends on that, and so results do; on whoever runs the chunks, and on how many 
 _MOST_KERNEL_THREADS = 4
 
 _chunks = CHUNKS
+_elsewhere = False  # Whether other processes make the clients' values.
 _warned = False
 
 
@@ -181,14 +182,21 @@ def stack_clients(clients):
   """Prepares a cohort's values for its round ahead of time, in any thread.
 
   Args:
-    clients: the list of clients' values, as given to the computation. Arrays that are parts of one
-      array, as of a population in memory, are not copied: they must not change before the round.
+    clients: the list of clients' values, as given to the computation, or their description. Arrays
+      that are parts of one array, as of a population in memory, are not copied: they must not
+      change before the round.
 
   Returns:
     A list of the same values that also carries the arrays of the current runtime's chunks. Other
-    runtimes take it as the plain list that it is.
+    runtimes take it as the plain list that it is. A description stays one where its values would
+    take much memory, or are made in other processes: every runtime takes it as well.
   """
-  from fl_research.runtime import chunks
+  from fl_research.runtime import chunks, described
+
+  if isinstance(clients, described.DescribedClients):
+    size = int(clients.bytes_of_clients().sum())
+    if _elsewhere or size > chunks.WHOLE_BYTES:
+      return clients
 
   return chunks.stack_clients(clients, _chunks)
 

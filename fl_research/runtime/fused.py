@@ -21,7 +21,6 @@ hand had none.
 """
 
 import collections
-import concurrent.futures
 import dataclasses
 import functools
 from typing import Any
@@ -72,7 +71,7 @@ class FusedContext(tff.framework.SyncContext):
     self.client_parallelism = client_parallelism
     self.jit = jit
     self._native = native.NativeContext()
-    self._pool = concurrent.futures.ThreadPoolExecutor(self.client_parallelism)
+    self._workers: Any = invocation.Threads(client_parallelism)
     self._by_identity: dict[int, tuple[weakref.ref, Any]] = {}
     self._by_content: collections.OrderedDict[bytes, Any] = collections.OrderedDict()
     self._fallbacks: list[str] = []
@@ -88,7 +87,7 @@ class FusedContext(tff.framework.SyncContext):
     if runnable is None:
       return self._native.invoke(comp, arg)
     result_type = comp.type_signature.result
-    result = runnable.run(arg, self._pool)
+    result = runnable.run(arg, self._workers)
     return tff.types.type_to_py_container(result, result_type)
 
   def _runnable(self, comp):
