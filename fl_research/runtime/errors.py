@@ -18,6 +18,10 @@ class ComputationError(RuntimeError):
     self.client = client
 
 
+class WorkersError(RuntimeError):
+  """There is nobody left who could compute; one line, with what the workers said last."""
+
+
 def message_of(error) -> str:
   """What a TensorFlow error says, in one line, without the names of generated functions."""
   text = getattr(error, 'message', None) or str(error)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 import dataclasses
+import functools
 import hashlib
 
 import numpy as np
@@ -74,7 +75,7 @@ class Exported:
   outputs: int
   captured: tuple[np.ndarray, ...]
 
-  @property
+  @functools.cached_property
   def hash(self) -> str:
     """What names it, by its content."""
     return hashlib.sha256(self.library).hexdigest()

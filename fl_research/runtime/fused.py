@@ -134,6 +134,10 @@ class FusedContext(tff.framework.SyncContext):
         logging.warning("Runs on TFF's own runtime, not the fused one: %s.", message)
       return None
 
+  def progress(self) -> str:
+    """Who is at work, in words for whoever is watching; nothing where it is this process."""
+    return ''
+
   def report(self) -> dict:
     """What to write into a run's manifest."""
     known = [*self._by_content.values(), *(runnable for _, runnable in self._by_identity.values())]

@@ -6,6 +6,7 @@ shares the clients among chunks, runs the functions and puts the result together
 
 from collections.abc import Iterator, Sequence
 import concurrent.futures
+import functools
 from typing import Any, Optional
 
 from absl import logging
@@ -83,6 +84,11 @@ class ClientWork:
         self.choice = trial.Choice(False, "XLA's gradient of a convolution is slower")
     except expressions.NotReducible as reason:
       self.choice = trial.Choice(False, f'XLA cannot pad it: {reason}')
+
+  @functools.cached_property
+  def exported(self) -> flat_function.Exported:
+    """The plain loop, for other processes."""
+    return self.function.exported()
 
   @property
   def compilations(self) -> int:

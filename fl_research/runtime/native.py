@@ -148,6 +148,10 @@ class NativeContext(tff.framework.SyncContext):
     except grpc.RpcError as error:
       raise errors.ComputationError(errors.message_of(error.details())) from error
 
+  def progress(self) -> str:
+    """Nothing: see `fused.FusedContext`."""
+    return ''
+
   def report(self) -> dict:
     """What to write into a run's manifest."""
     return {'runtime': 'native', 'worker_started': worker_started()}
