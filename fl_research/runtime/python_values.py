@@ -145,5 +145,11 @@ def as_tensor(leaf, leaf_type) -> tf.Tensor:
 def from_tensor(tensor: tf.Tensor, leaf_type):
   """A leaf of a result as TFF's own runtime returns it: NumPy, or a data set."""
   if isinstance(leaf_type, tff.SequenceType):
-    return layouts.to_dataset(tensor, leaf_type.element)
+    return to_dataset(tensor, leaf_type)
   return tensor.numpy()
+
+
+def to_dataset(variant: tf.Tensor, leaf_type: tff.SequenceType) -> tf.data.Dataset:
+  """A sequence's variant as the data set that it stands for."""
+  structure = tff.types.type_to_tf_tensor_specs(leaf_type.element)
+  return tf.data.experimental.from_variant(variant, structure)

@@ -5,7 +5,7 @@ There are two: synchronous rounds (`fl_research.training.synchronous`) and async
 and knows nothing of how it came about.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import contextlib
 from typing import Any, NamedTuple, Optional, Protocol
 
@@ -16,7 +16,7 @@ from fl_research.population.participation import RoundPlan
 from fl_research.settings import Settings
 from fl_research.training import client_states as client_states_lib
 from fl_research.training import columns as columns_lib
-from fl_research.training.run_data import RunData
+from fl_research.training import run_data
 
 
 class Step(NamedTuple):
@@ -67,24 +67,24 @@ class Driver(Protocol):
     """
 
 
-CohortData = Callable[[int, np.ndarray, np.ndarray], list]
+CohortData = Callable[[int, np.ndarray, np.ndarray], Sequence]
 """(round, clients, epochs of each) -> what a computation takes as their D."""
 
 
-def cohort_data(settings: Settings, data: RunData) -> CohortData:
+def cohort_data(settings: Settings, data: run_data.RunData) -> CohortData:
   """How the D of clients are made, in the form their computation takes."""
+  source = run_data.source(data)
 
-  def of(round_num: int, clients: np.ndarray, epochs: np.ndarray) -> list:
-    return runtime.stack_clients(
-      client_data.cohort_data(
-        data.train.examples_of(clients),
-        batch_size=settings.batch_size or client_data.FULL_BATCH,
-        epochs=[float(each) for each in epochs],
-        seed=settings.seed,
-        round_num=round_num,
-        clients=clients,
-        max_examples=settings.max_examples_per_client or None,
-      )
+  def of(round_num: int, clients: np.ndarray, epochs: np.ndarray) -> Sequence:
+    cohort = client_data.cohort(
+      source,
+      clients,
+      epochs,
+      batch_size=settings.batch_size or client_data.FULL_BATCH,
+      seed=settings.seed,
+      round_num=round_num,
+      max_examples=settings.max_examples_per_client or None,
     )
+    return runtime.stack_clients(cohort)
 
   return of

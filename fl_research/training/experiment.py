@@ -323,6 +323,7 @@ def set_runtime(settings: Settings, jit: str):
     jit,
     settings.client_parallelism or None,
     settings.kernel_threads,
+    settings.ray_address,
   )
 
 
@@ -422,7 +423,16 @@ def run(
       return final_answers.save(folder.path, settings, process, data, scored, *at_the_end)
 
     progress, answers = _train(
-      settings, folder, process, data, loop, interrupted, remember, describe, guarantee
+      settings,
+      folder,
+      process,
+      data,
+      loop,
+      interrupted,
+      remember,
+      describe,
+      guarantee,
+      context.progress,
     )
     for name, weights in process.models(progress.state).items():
       _save_model(folder, name, model, weights)
@@ -475,11 +485,12 @@ def _train(
   remember: Callable[[], None],
   describe: Callable[[loop_lib.Progress], final_answers.FinalAnswers],
   guarantee: Optional[guarantee_lib.Guarantee],
+  workers: Callable[[], str],
 ) -> tuple[loop_lib.Progress, final_answers.FinalAnswers]:
   """Runs the loop from where the folder stands, everything it tells going to the folder.
 
   `remember` is called before each checkpoint, `describe` at the end, when clients' states can still
-  be read; `guarantee` hears of rounds that are made again.
+  be read; `guarantee` hears of rounds that are made again; `workers` says who is at work.
   """
   states = client_states.build(process, folder.checkpoints)
   store = checkpoints.CheckpointStore(folder.checkpoints, settings.checkpoints_to_keep, states)
@@ -501,7 +512,10 @@ def _train(
       'and count twice in epsilon'
     )
   bar = terminal.ProgressBar(
-    settings.total_rounds, max(last_round, 0), metrics.primary(data.problem, data.num_classes)
+    settings.total_rounds,
+    max(last_round, 0),
+    metrics.primary(data.problem, data.num_classes),
+    workers,
   )
   observers: list[observer.Observer] = [_Tables(folder, last_round, settings.clients_csv)]
   with contextlib.ExitStack() as stack:

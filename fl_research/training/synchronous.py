@@ -1,6 +1,6 @@
 """Synchronous rounds: the server steps when its whole cohort has reported."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 import concurrent.futures
 import contextlib
 from typing import Any, Optional
@@ -70,7 +70,7 @@ class Synchronous:
 
     return driver.Step(result.state, result.measured, plan, ends)
 
-  def _cohort_of(self, number: int, seconds: float) -> tuple[participation.RoundPlan, list]:
+  def _cohort_of(self, number: int, seconds: float) -> tuple[participation.RoundPlan, Sequence]:
     """A round's plan and data; those of the next are then under way.
 
     But not where they depend on when this round ends.
@@ -88,7 +88,7 @@ class Synchronous:
       self._upcoming[round_num] = self._preparing.submit(self._cohort, round_num, 0.0)
     return self._upcoming[round_num]
 
-  def _cohort(self, round_num: int, seconds: float) -> tuple[participation.RoundPlan, list]:
+  def _cohort(self, round_num: int, seconds: float) -> tuple[participation.RoundPlan, Sequence]:
     """A round's plan and its clients' data."""
     plan = self._plans.plan(round_num, seconds)
     return plan, self._data_of(round_num, plan.uploading, plan.epochs)
