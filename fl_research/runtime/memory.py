@@ -1,6 +1,20 @@
 """Memory that is free and still the process's."""
 
 import ctypes
+import os
+
+LARGE_MODEL = 50_000_000
+"""Parameters."""
+
+
+def prepare(parameters: int) -> None:
+  """Makes TensorFlow return the memory of large tensors to the system, where a model has many.
+
+  Its own allocator, which is the faster one for small models, keeps whatever it has had once. It
+  is chosen when the first tensor is made: later calls change nothing.
+  """
+  if parameters >= LARGE_MODEL:
+    os.environ.setdefault('TF_ONEDNN_USE_SYSTEM_ALLOCATOR', '1')
 
 
 def trim() -> None:
