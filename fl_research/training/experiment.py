@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 import contextlib
 import dataclasses
-import io
 import math
 import time
 from typing import Any, Optional
@@ -304,6 +303,8 @@ def build_driver(
   plans = build_participation(settings, data, process)
   if not isinstance(process, split.SplitProcess):
     return synchronous.Synchronous(settings, process, data, plans)
+  if process.sent_bytes_per_client is not None:
+    plans = dataclasses.replace(plans, bytes_up=process.sent_bytes_per_client)
   events = scheduler.Scheduler(plans, data.cohort_size, _trigger(settings), settings.max_staleness)
   return asynchronous.Asynchronous(settings, process, data, events)
 
@@ -359,6 +360,7 @@ def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Bui
   data = data or run_data.load(settings)
   settings = data.decide(settings)
   model = build_model(settings, data.spec)
+  runtime.memory.prepare(model.num_parameters)
   process = build_process(settings, model, data)
   steps = build_driver(settings, data, process)
   scored = build_evaluation(settings, process, data)
@@ -569,9 +571,8 @@ class _Pauses(observer.Observer):
 
 def _save_model(folder: run_folder.RunFolder, name: str, model, weights) -> None:
   """Saves a final model as arrays by name, and as a Keras file."""
-  buffer = io.BytesIO()
-  np.savez(buffer, **model.named_weights(weights))
-  atomic_files.write_atomically(folder.path / f'{name}.npz', buffer.getvalue())
+  arrays = model.named_weights(weights)
+  atomic_files.stream_atomically(folder.path / f'{name}.npz', lambda file: np.savez(file, **arrays))
   temporary = folder.path / f'{name}.tmp.keras'
   try:
     model.keras_model((weights, ())).save(temporary)
