@@ -10,7 +10,15 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import competitors, foreign_programs, processes, round_time, scaling, works
+from benchmarks import (
+  competitors,
+  foreign_programs,
+  processes,
+  round_time,
+  scaling,
+  split_rounds,
+  works,
+)
 from fl_research import client_data, registry
 
 # The loss of `tiny` before training.
@@ -111,3 +119,11 @@ def test_scaling_measures_memory_and_draws(tmp_path):
   assert (table['resident_mib'] > 100).all()
   scaling.plot({'memory': table}, tmp_path / 'plot.png')
   assert (tmp_path / 'plot.png').stat().st_size > 1000
+
+
+def test_rounds_cut_in_two_end_as_whole_ones(tmp_path):
+  works.save(works.WORKS['tiny'], tmp_path / 'work.npz')
+  taken = split_rounds.measure(works.Job.load('tiny', tmp_path / 'work.npz'), rounds=1)
+  assert [len(seconds) for seconds, _ in taken.values()] == [1, 1, 1]
+  head, *lines = split_rounds.rows('tiny', taken)
+  assert head.split()[:2] == ['tiny', 'next'] and head.split()[-1] == '1.00' and len(lines) == 2
