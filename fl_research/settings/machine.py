@@ -21,7 +21,8 @@ class Machine:
   )
   client_parallelism: int = _setting(
     0,
-    'chunks of clients at work at the same time; 0: one per core. Changes no result',
+    'chunks of clients at work at the same time, with --runtime=ray the actors; 0: one per core. '
+    'Changes no result',
     identity=False,
     **domains.COUNT_OR_0,
   )
@@ -40,7 +41,7 @@ class Machine:
   )
   ray_address: str = _setting(
     '',
-    'address of a Ray cluster that is there already, as host:port or auto; empty: Ray is started '
-    'on this machine and ended with the run',
+    'with --runtime=ray, or --launch=ray of a sweep, the cluster to join: host:port of its head, '
+    'or auto for the one that this machine is part of; empty: one is started here',
     identity=False,
   )

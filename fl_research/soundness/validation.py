@@ -12,6 +12,7 @@ from fl_research import aggregation, models, registry, tasks
 from fl_research import settings as settings_lib
 from fl_research.population import attacks
 from fl_research.registry import UsageError
+from fl_research.runtime import ray_cluster
 from fl_research.settings import Settings
 from fl_research.soundness import chains, privacy
 
@@ -140,6 +141,19 @@ def _check_secure_aggregation(settings: Settings) -> None:
     )
 
 
+def _check_machine(settings: Settings) -> None:
+  """What a Ray cluster is for, and what it cannot do."""
+  if settings.runtime != 'ray':
+    if settings.ray_address:
+      raise UsageError(f'--ray_address={settings.ray_address}: only read with --runtime=ray')
+    return
+  if settings.jit != 'off':
+    raise UsageError(
+      f'--jit={settings.jit}: not with --runtime=ray, whose actors run plain kernels; leave it out'
+    )
+  ray_cluster.check_installed()
+
+
 def _check_server_examples(settings: Settings) -> None:
   """Whether the server has examples of its own exactly where something looks at them."""
   table = aggregation.AGGREGATORS
@@ -178,6 +192,7 @@ def _check_together(settings: Settings) -> None:
     aggregation.check_cohort(settings.aggregator, own, settings.clients_per_round)
   _check_availability(settings)
   _check_devices(settings)
+  _check_machine(settings)
   check_own_data(settings)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 import contextlib
 import dataclasses
-import io
 import math
 import time
 from typing import Any, Optional
@@ -292,6 +291,7 @@ def set_runtime(settings: Settings, jit: str):
     jit,
     settings.client_parallelism or None,
     settings.kernel_threads,
+    settings.ray_address,
   )
 
 
@@ -327,6 +327,7 @@ def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Bui
   data = data or run_data.load(settings)
   settings = data.decide(settings)
   model = build_model(settings, data.spec)
+  runtime.memory.prepare(model.num_parameters)
   process = build_process(settings, model, data)
   plans = build_participation(settings, data, process)
   scored = build_evaluation(settings, process, data)
@@ -391,7 +392,16 @@ def run(
       return final_answers.save(folder.path, settings, process, data, scored, *at_the_end)
 
     progress, answers = _train(
-      settings, folder, process, data, loop, interrupted, remember, describe, guarantee
+      settings,
+      folder,
+      process,
+      data,
+      loop,
+      interrupted,
+      remember,
+      describe,
+      guarantee,
+      context.progress,
     )
     for name, weights in process.models(progress.state).items():
       _save_model(folder, name, model, weights)
@@ -444,11 +454,12 @@ def _train(
   remember: Callable[[], None],
   describe: Callable[[loop_lib.Progress], final_answers.FinalAnswers],
   guarantee: Optional[guarantee_lib.Guarantee],
+  workers: Callable[[], str],
 ) -> tuple[loop_lib.Progress, final_answers.FinalAnswers]:
   """Runs the loop from where the folder stands, everything it tells going to the folder.
 
   `remember` is called before each checkpoint, `describe` at the end, when clients' states can still
-  be read; `guarantee` hears of rounds that are made again.
+  be read; `guarantee` hears of rounds that are made again; `workers` says who is at work.
   """
   states = client_states.build(process, folder.checkpoints)
   store = checkpoints.CheckpointStore(folder.checkpoints, settings.checkpoints_to_keep, states)
@@ -470,7 +481,10 @@ def _train(
       'and count twice in epsilon'
     )
   bar = terminal.ProgressBar(
-    settings.total_rounds, max(last_round, 0), metrics.primary(data.problem, data.num_classes)
+    settings.total_rounds,
+    max(last_round, 0),
+    metrics.primary(data.problem, data.num_classes),
+    workers,
   )
   observers: list[observer.Observer] = [_Tables(folder, last_round, settings.clients_csv)]
   with contextlib.ExitStack() as stack:
@@ -524,9 +538,8 @@ class _Pauses(observer.Observer):
 
 def _save_model(folder: run_folder.RunFolder, name: str, model, weights) -> None:
   """Saves a final model as arrays by name, and as a Keras file."""
-  buffer = io.BytesIO()
-  np.savez(buffer, **model.named_weights(weights))
-  atomic_files.write_atomically(folder.path / f'{name}.npz', buffer.getvalue())
+  arrays = model.named_weights(weights)
+  atomic_files.stream_atomically(folder.path / f'{name}.npz', lambda file: np.savez(file, **arrays))
   temporary = folder.path / f'{name}.tmp.keras'
   try:
     model.keras_model((weights, ())).save(temporary)

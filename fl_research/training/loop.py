@@ -21,7 +21,7 @@ from fl_research import client_data, metrics, runtime
 from fl_research.population import participation
 from fl_research.round import process as process_lib
 from fl_research.settings import Settings
-from fl_research.training import checkpoints, model_evaluation, stability
+from fl_research.training import checkpoints, model_evaluation, run_data, stability
 from fl_research.training import client_states as client_states_lib
 from fl_research.training import columns as columns_lib
 from fl_research.training import evaluation as evaluation_lib
@@ -121,6 +121,7 @@ class Loop:
     self._settings = settings
     self._process = process
     self._data = data
+    self._source = run_data.source(data)
     self._plans = plans
     self._evaluation = evaluation
     self._loss = f'{evaluation.headline}/loss'
@@ -162,7 +163,7 @@ class Loop:
     self,
     progress: Progress,
     plan: participation.RoundPlan,
-    clients: list,
+    clients: Sequence,
     begin: float,
     observers: Sequence[Observer],
   ) -> None:
@@ -200,26 +201,28 @@ class Loop:
 
   def _prepare(
     self, executor: concurrent.futures.Executor, round_num: int, progress: Progress
-  ) -> Callable[[], tuple[participation.RoundPlan, list]]:
+  ) -> Callable[[], tuple[participation.RoundPlan, Sequence]]:
     """What gives `_cohort_data`: under way at once, unless it depends on when rounds before end."""
     if self._plans.readiness is None:
       return executor.submit(self._cohort_data, round_num, 0.0).result
     return lambda: self._cohort_data(round_num, progress.simulated_seconds)
 
-  def _cohort_data(self, round_num: int, seconds: float) -> tuple[participation.RoundPlan, list]:
+  def _cohort_data(
+    self, round_num: int, seconds: float
+  ) -> tuple[participation.RoundPlan, Sequence]:
     """A round's plan and its clients' data, in the form their computation takes."""
     settings = self._settings
     plan = self._plans.plan(round_num, seconds)
-    clients = client_data.cohort_data(
-      self._data.train.examples_of(plan.uploading),
+    cohort = client_data.cohort(
+      self._source,
+      plan.uploading,
+      plan.epochs,
       batch_size=settings.batch_size or client_data.FULL_BATCH,
-      epochs=[float(epochs) for epochs in plan.epochs],
       seed=settings.seed,
       round_num=round_num,
-      clients=plan.uploading,
       max_examples=settings.max_examples_per_client or None,
     )
-    return plan, runtime.stack_clients(clients)
+    return plan, runtime.stack_clients(cohort)
 
   def _evaluate(self, progress: Progress) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     weights = self._process.model_weights(progress.state)

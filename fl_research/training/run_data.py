@@ -3,11 +3,20 @@
 import collections
 from collections.abc import Mapping
 import dataclasses
+import socket
 from typing import Any, Optional
 
 import numpy as np
 
-from fl_research import aggregation, metrics, models, random_streams, registry, tasks
+from fl_research import (
+  aggregation,
+  client_data,
+  metrics,
+  models,
+  random_streams,
+  registry,
+  tasks,
+)
 from fl_research import settings as settings_lib
 from fl_research.datasets import (
   class_weights,
@@ -64,6 +73,7 @@ class RunData:
       them.
     class_names: names of the classes or tags; empty without names.
     preprocessing: what was done to the values of the user's own files.
+    origin: the settings that all of it can be loaded from once more; None where it cannot.
   """
 
   train: Clients
@@ -84,6 +94,7 @@ class RunData:
   tests_clients: bool = False
   class_names: tuple[str, ...] = ()
   preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  origin: Optional[Settings] = None
 
   def decide(self, settings: Settings) -> Settings:
     """The settings, with what the data decide where they leave it open."""
@@ -98,7 +109,36 @@ def load(settings: Settings) -> RunData:
   Raises:
     UsageError: one line naming the flag or file.
   """
-  return of(tasks.load(settings.task, options(settings)), settings)
+  data = of(tasks.load(settings.task, options(settings)), settings)
+  return dataclasses.replace(data, origin=settings)
+
+
+class _Reopened(client_data.Source):
+  """A population that other processes open for themselves, from the settings."""
+
+  def __init__(self, data: RunData):
+    super().__init__(data.train)
+    self._how = (data.origin, data.sources, data.passport)
+
+  def __reduce__(self):
+    return _reopen, self._how
+
+
+def _reopen(
+  settings: Settings, sources: Mapping[str, str], expected: passport.Passport
+) -> _Reopened:
+  data = load(settings)
+  if data.sources != sources or data.passport != expected:
+    raise UsageError(
+      f'--task={settings.task}: {socket.gethostname()} finds other data than the driver; the same '
+      'files must be on every node'
+    )
+  return _Reopened(data)
+
+
+def source(data: RunData) -> client_data.Source:
+  """The clients that train, as cohorts are drawn from them."""
+  return client_data.Source(data.train) if data.origin is None else _Reopened(data)
 
 
 def of(data: tasks.Data, settings: Settings) -> RunData:

@@ -56,6 +56,8 @@ def test_draws_depend_on_seed_client_and_event_only():
   np.testing.assert_array_equal(clock().seconds(CLIENTS[3:], np.ones(3), 1000, 1000, 4), one[3:])
   by_client = clock().seconds(CLIENTS, np.ones(6), 1000, 1000, np.array([4, 5, 4, 4, 4, 4]))
   assert (by_client == one).tolist() == [True, False, True, True, True, True]
+  first = clock().seconds(CLIENTS, np.ones(6), 1000, 1000, 0)
+  np.testing.assert_array_equal(clock().seconds(CLIENTS, np.ones(6), 1000, 1000), first)
   assert not np.any(clock(seed=8).seconds(CLIENTS, np.ones(6), 1000, 1000, 4) == one)
   np.testing.assert_array_equal(clock().slowness(CLIENTS), clock().slowness(CLIENTS))
 
