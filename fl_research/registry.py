@@ -72,6 +72,13 @@ ONE_STATE_PER_CLIENT = Requirement(
 )
 """With replacement a client may work twice in a round, and but one of its two states could stay."""
 
+TRAINS_FROM_ONE_MODEL = Requirement(
+  'aggregation_trigger',
+  ('cohort',),
+  'presumes that all whose updates are combined were given the same model',
+)
+"""What clients know of each other, or keep of the last round, would be of another round each."""
+
 
 def _word(value: Any) -> str:
   """A setting's value as it is written in a message."""

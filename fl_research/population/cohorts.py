@@ -71,11 +71,26 @@ class CohortSampler:
       round_num: the round.
       ready: bool [clients]: whose phones are ready; None for all.
     """
+    drawer: Any = random_streams.SystemGenerator() if self.fresh else self._generator(round_num)
     eligible = self._eligible(round_num, ready)
-    if self.fresh:
-      return np.sort(self._draw(random_streams.SystemGenerator(), eligible))
-    generator = random_streams.generator(self.seed, f'cohort {self.sampling}', round_num)
-    return np.sort(self._draw(generator, eligible))
+    return np.sort(self._draw(drawer, eligible, self.clients_per_round))
+
+  def among(self, free: np.ndarray, count: int, round_num: int, draw_num: int) -> np.ndarray:
+    """Positions of clients that are drawn in the course of a round, ascending.
+
+    The first draw of a round, of a whole cohort and among all, is `cohort`'s.
+
+    Args:
+      free: bool [clients], who can be drawn now.
+      count: how many are wanted; fewer are drawn where fewer can be.
+      round_num: the round.
+      draw_num: which draw of this round it is, from 0.
+    """
+    generator = self._generator(round_num, *([draw_num] if draw_num else []))
+    return np.sort(self._draw(generator, self._eligible(round_num, free), count))
+
+  def _generator(self, *keys: int) -> np.random.Generator:
+    return random_streams.generator(self.seed, f'cohort {self.sampling}', *keys)
 
   @functools.cached_property
   def _with_examples(self) -> np.ndarray:
@@ -87,11 +102,11 @@ class CohortSampler:
       eligible = eligible[self.availability.available(round_num)[eligible]]
     return eligible if ready is None else eligible[ready[eligible]]
 
-  def _draw(self, generator: Any, eligible: np.ndarray) -> np.ndarray:
+  def _draw(self, generator: Any, eligible: np.ndarray, count: int) -> np.ndarray:
     if not len(eligible):
       return eligible
     draw = getattr(SAMPLINGS[self.sampling].load(), self.sampling)
-    return draw(generator, eligible, self.sizes, self.clients_per_round)
+    return draw(generator, eligible, self.sizes, count)
 
 
 class AvailabilityTrace:

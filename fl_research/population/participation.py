@@ -20,6 +20,7 @@ Differences from the paper:
 """
 
 import dataclasses
+import math
 from typing import Optional
 
 import numpy as np
@@ -113,6 +114,21 @@ class Participation:
       begins=begins,
       last_dropout=0.0 if sufficient else float(left[late].max(initial=0.0)),
     )
+
+  def luck(self, number: int) -> tuple[float, bool, bool]:
+    """What becomes of one client's work where there are no cohorts: epochs, straggles, fails.
+
+    Whether it straggles is drawn for each by itself, with probability `straggler_fraction`.
+
+    Args:
+      number: which work of the run it is.
+    """
+    fails, straggles, share = self._generator('assignment', number).random(3)
+    if straggles >= self.straggler_fraction:
+      return float(self.epochs), False, bool(fails < self.dropout_probability)
+    whole = math.ceil((1.0 - share) * int(self.epochs))
+    epochs = float(whole) if self.epochs >= 2 else self.epochs * (1.0 - share)
+    return epochs, True, bool(fails < self.dropout_probability)
 
   def _begin(self, seconds: float) -> tuple[float, Optional[np.ndarray]]:
     """When the round begins, and who is ready then; (0, None) where all always are."""

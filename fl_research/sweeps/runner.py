@@ -72,7 +72,7 @@ class Slot(Protocol):
 
   @property
   def ready(self) -> bool:
-    """Whether it can begin with a job, having none."""
+    """Whether it, having no job, can begin with one; to ask is to say that there are some."""
 
   @property
   def process(self) -> Optional[str]:
@@ -140,11 +140,12 @@ class _Turns:
   def begin(self) -> None:
     """Gives each slot that is free a job, or its rest."""
     for slot in self._slots:
-      if slot not in self._working and slot.ready:
-        if self._waiting:
-          self._start(slot)
-        else:
-          slot.kill()
+      if slot in self._working:
+        continue
+      if not self._waiting:
+        slot.kill()
+      elif slot.ready:
+        self._start(slot)
 
   def _start(self, slot: Slot) -> None:
     process, own = slot.process, self._graphs[slot]

@@ -11,6 +11,7 @@ are those whose update or new state held an infinity or a NaN, which the server 
 
 from collections.abc import Callable, Mapping, Sequence
 import functools
+import types
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -136,6 +137,7 @@ def contributors(
   evaluation: Sequence[str],
   by_round_number: ByRoundNumber,
   withholds: bool = False,
+  of_driver: ByTrainedRound = types.MappingProxyType({}),
 ) -> list[Columns]:
   """The tables of all columns after `round`, in the order of the file.
 
@@ -145,6 +147,7 @@ def contributors(
     evaluation: names of the columns that evaluation fills.
     by_round_number: further columns.
     withholds: whether to leave out what differential privacy does not cover.
+    of_driver: columns that the driver has of its own.
   """
   evaluated = lambda name: lambda record: record.evaluation.get(name)
   by_number = lambda value: lambda record: value(record.round_num)
@@ -160,6 +163,7 @@ def contributors(
     _once_trained(measurements),
     of_number,
     _once_trained(_costs(process)),
+    _once_trained(of_driver),
     {
       'simulated_hours': lambda record: record.simulated_hours,
       'seconds': lambda record: record.seconds,

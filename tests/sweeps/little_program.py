@@ -1,19 +1,22 @@
-"""Stands in for a program that trains: does what its only argument says.
+"""Stands in for a program that trains: does what its first argument says.
 
 `cores` prints those it may use; `process` its number; `fail` ends as a user's mistake does, `raise`
 in an exception, `signal` and `exit` without a chance to say more than it has; `native` writes as
-C++ code does; `leave` leaves a process behind, prints its number, and dies; `sleep` sleeps.
+C++ code does; `leave` leaves a process behind, prints its number, and dies; `sleep` sleeps;
+`orphan` ends the process that has started this one, unless the file that is its second argument is
+there.
 """
 
 import ctypes
 import os
+import pathlib
 import signal
 import subprocess
 import sys
 import time
 
 
-def main(what: str) -> int:
+def main(what: str, *files: str) -> int:
   if what == 'cores':
     time.sleep(0.3)
     print(sorted(os.sched_getaffinity(0)))
@@ -29,9 +32,20 @@ def main(what: str) -> int:
   elif what == 'sleep':
     print(os.getpid(), flush=True)
     time.sleep(600)
+  elif what == 'orphan':
+    _orphan(*map(pathlib.Path, files))
   else:
     return _bad_end(what)
   return 0
+
+
+def _orphan(*files: pathlib.Path) -> None:
+  if not any(file.exists() for file in files):
+    for file in files:
+      file.touch()
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(600)
+  print('again')
 
 
 def _bad_end(what: str) -> int:
@@ -44,4 +58,4 @@ def _bad_end(what: str) -> int:
 
 
 if __name__ == '__main__':
-  sys.exit(main(sys.argv[1]))
+  sys.exit(main(*sys.argv[1:]))
