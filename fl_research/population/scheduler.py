@@ -295,7 +295,7 @@ class Scheduler:
     if sending:
       sent[[not each.fails for each in assignments]] = upload_bytes(sending)
     clients = np.array([each.client for each in assignments])
-    visited = np.array([each.epochs for each in assignments]) * plans.sampler.sizes[clients]
+    visited = plans.visited(clients, np.array([each.epochs for each in assignments]))
     took = plans.devices.seconds(clients, visited, plans.bytes_down, sent, self.version + 1)
     ends = self.seconds + took
     until = np.full(len(ends), math.inf)

@@ -280,6 +280,7 @@ def build_participation(
     bytes_up=process.bytes_up_per_client,
     seed=settings.seed,
     readiness=data.readiness,
+    max_examples=settings.max_examples_per_client or None,
   )
 
 
