@@ -213,7 +213,8 @@ def _until(condition, seconds=60):
 
 def test_a_node_that_is_lost_in_the_middle_of_a_round(cluster, tmp_path):
   node = cluster.add_node(num_cpus=1, object_store_memory=100 << 20)
-  with runtime.use_context('ray', 4, 'off', 2, ray_address=cluster.address) as context:
+  # One core is free at the head, one here: the third actor waits for ever, and nobody for it.
+  with runtime.use_context('ray', 4, 'off', 3, ray_address=cluster.address) as context:
     _until(lambda: on(context, rounds.next_round, *_nothing()) and _there(context, 2))
 
     def lose():
