@@ -1,5 +1,7 @@
 """Arrays whose memory TensorFlow can use without copying it."""
 
+import ctypes
+
 import numpy as np
 
 ALIGNMENT = 64
@@ -28,3 +30,15 @@ def align(array: np.ndarray) -> np.ndarray:
   copy = empty(array.size, array.dtype).reshape(array.shape)
   copy[...] = array
   return copy
+
+
+def unlocked(array: np.ndarray) -> np.ndarray:
+  """The memory of a contiguous array as one that may be written to, which DLPack insists on.
+
+  For readers only: TensorFlow never writes to memory that it has borrowed.
+  """
+  if array.flags.writeable or not array.size:
+    return array
+  memory = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
+  memory.owner = array  # type: ignore[attr-defined]  # Lives as long as what is made of it.
+  return np.ndarray(array.shape, array.dtype, memoryview(memory))

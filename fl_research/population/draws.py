@@ -18,10 +18,6 @@ def uniform(
   return eligible[generator.choice(len(eligible), count, replace=False, shuffle=False)]
 
 
-availability = uniform
-"""Who is available is a matter of who is eligible."""
-
-
 def by_size(
   generator: np.random.Generator, eligible: np.ndarray, sizes: np.ndarray, clients_per_round: int
 ) -> np.ndarray:
@@ -42,4 +38,4 @@ def poisson(
 ) -> np.ndarray:
   del sizes
   count = min(clients_per_round, len(eligible))
-  return eligible[generator.random(len(eligible)) < count / max(len(eligible), 1)]
+  return eligible[generator.random(len(eligible)) < count / len(eligible)]

@@ -30,10 +30,13 @@ from absl import logging
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from fl_research import tff_private
 from fl_research.runtime import content, errors, expressions, invocation, native
 
 _CACHE_SIZE = 32
 """How many computations stay compiled, the last ones called, when the program has dropped them."""
+
+tff_private.read_types_once()
 
 _compiled_before: collections.OrderedDict[tuple[bytes, int], Any] = collections.OrderedDict()
 """By content and number of chunks: what any runtime of this process has compiled not long ago."""

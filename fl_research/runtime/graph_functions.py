@@ -16,6 +16,7 @@ import contextvars
 import functools
 import hashlib
 import itertools
+import math
 import weakref
 
 import numpy as np
@@ -29,6 +30,9 @@ from fl_research.runtime import content, dataset_loops
 # handle is made.
 _ANONYMOUS = b'cd2c89b7-88b7-44c8-ad83-06c2a9158347'
 
+_INT64 = tf.compat.v1.AttrValue(type=tf.int64.as_datatype_enum)
+_LARGE_CONSTANT = 1 << 18
+"""Numbers."""
 
 _numbers = itertools.count()
 
@@ -98,6 +102,60 @@ def _make_resources_private(graph: tf.compat.v1.GraphDef) -> None:
         node.attr['use_node_name_sharing'].b = False
 
 
+def _fill_when_needed(graph: tf.compat.v1.GraphDef) -> None:
+  """Makes large tensors of one number, as zeros are, anew whenever they are needed.
+
+  As constants, which TensorFlow's optimiser would make of them too, they would stay in memory as
+  long as their function.
+  """
+  _fill_in(graph.node, '')
+  for function in graph.library.function:
+    _fill_in(function.node_def, ':output:0')
+
+
+def _fill_in(nodes, output: str) -> None:
+  """Does so among the nodes of one body, in which a node's value is called `<name><output>`."""
+  constants = {node.name: node for node in nodes if node.op == 'Const'}
+  for node in list(nodes):
+    if node.op == 'Const':
+      _to_fill(nodes, node, output)
+    elif node.op == 'Fill' and {_node_of(name) for name in node.input[:2]} <= constants.keys():
+      dims = tf.make_ndarray(constants[_node_of(node.input[0])].attr['value'].tensor)
+      if math.prod(dims.tolist()) >= _LARGE_CONSTANT:
+        _hide_number(nodes, node, output)
+
+
+def _to_fill(nodes, node, output: str) -> None:
+  """Makes a constant that holds one number many times an operation that fills."""
+  proto = node.attr['value'].tensor
+  shape = [dimension.size for dimension in proto.tensor_shape.dim]
+  stored = [values for field, values in proto.ListFields() if field.name.endswith('_val')]
+  if math.prod(shape) < _LARGE_CONSTANT or [len(values) for values in stored] != [1]:
+    return
+  dims = tf.compat.v1.AttrValue(tensor=tf.make_tensor_proto(shape, tf.int64))
+  number = tf.compat.v1.AttrValue(tensor=proto)
+  number.tensor.ClearField('tensor_shape')
+  dtype = node.attr['dtype']
+  nodes.add(name=f'{node.name}/dims', op='Const', attr={'value': dims, 'dtype': _INT64})
+  nodes.add(name=f'{node.name}/number', op='Const', attr={'value': number, 'dtype': dtype})
+  node.op = 'Fill'
+  node.input[:] = [f'{node.name}/dims{output}', f'{node.name}/number{output}', *node.input]
+  node.attr['T'].CopyFrom(dtype)
+  node.attr['index_type'].CopyFrom(_INT64)
+  for name in ('value', 'dtype'):
+    del node.attr[name]
+  _hide_number(nodes, node, output)
+
+
+def _hide_number(nodes, fill, output: str) -> None:
+  """Hides from TensorFlow's optimiser that it knows what is filled in."""
+  hidden = nodes.add(name=f'{fill.name}/hidden', op='PlaceholderWithDefault')
+  hidden.input.append(fill.input[1])
+  hidden.attr['dtype'].CopyFrom(fill.attr['T'])
+  hidden.attr['shape'].shape.SetInParent()
+  fill.input[1] = f'{hidden.name}{output}'
+
+
 def _rename_functions(graph: tf.compat.v1.GraphDef) -> None:
   """Appends a number of its own to the name of each function of the library."""
   number = next(_numbers)
@@ -121,6 +179,7 @@ class Piece:
     if proto.initialize_op:
       _initialise_first(graph, _node_of(proto.initialize_op))
     dataset_loops.unroll_reductions(graph)
+    _fill_when_needed(graph)
     _make_resources_private(graph)
     _rename_functions(graph)
     needed = _needed_for(graph, [_node_of(name) for name in self._outputs])

@@ -25,16 +25,14 @@ from fl_research import aligned
 
 def to_tensor(array: np.ndarray, dtype: tf.DType) -> tf.Tensor:
   """The array as a tensor, sharing its memory where TensorFlow allows it."""
-  flags = array.flags
   if (
     array.size
     and array.dtype == dtype.as_numpy_dtype
     and array.dtype.kind in 'iuf'
-    and flags.c_contiguous
-    and flags.writeable
+    and array.flags.c_contiguous
     and aligned.is_aligned(array)
   ):
-    return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    return tf.experimental.dlpack.from_dlpack(aligned.unlocked(array).__dlpack__())
   return tf.constant(array, dtype)
 
 

@@ -139,14 +139,20 @@ def as_tensor(leaf, leaf_type) -> tf.Tensor:
   spec = graph_functions.leaf_spec(leaf_type)
   if isinstance(leaf, tf.Tensor) and spec.is_compatible_with(leaf):
     return leaf
-  return layouts.to_tensor(as_array(leaf, leaf_type), spec.dtype)
+  array = as_array(leaf, leaf_type)
+  # What may be written to could change under a result that shares its memory.
+  share_or_copy = tf.constant if array.flags.writeable else layouts.to_tensor
+  return share_or_copy(array, spec.dtype)
 
 
 def from_tensor(tensor: tf.Tensor, leaf_type):
-  """A leaf of a result as TFF's own runtime returns it: NumPy, or a data set."""
+  """A leaf of a result as TFF's own runtime returns it: NumPy, or a data set.
+
+  Arrays are read-only, as TFF's are: they are the tensors' own memory.
+  """
   if isinstance(leaf_type, tff.SequenceType):
     return to_dataset(tensor, leaf_type)
-  return tensor.numpy()
+  return np.asarray(tensor) if tensor.shape.rank else tensor.numpy()
 
 
 def to_dataset(variant: tf.Tensor, leaf_type: tff.SequenceType) -> tf.data.Dataset:

@@ -41,7 +41,7 @@ class Machine:
   )
   ray_address: str = _setting(
     '',
-    'with --runtime=ray, the cluster to join: host:port of its head, or auto for the one that this '
-    'machine is part of; empty: one is started here',
+    'with --runtime=ray, or --launch=ray of a sweep, the cluster to join: host:port of its head, '
+    'or auto for the one that this machine is part of; empty: one is started here',
     identity=False,
   )

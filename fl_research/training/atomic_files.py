@@ -1,8 +1,10 @@
 """Files that are whole or not there, whenever the process is killed."""
 
+from collections.abc import Callable
 import contextlib
 import os
 import pathlib
+from typing import BinaryIO, Optional
 import uuid
 
 TEMPORARY = '.tmp'
@@ -18,16 +20,36 @@ def write_atomically(target: pathlib.Path, content: bytes) -> None:
   Raises:
     OSError: it cannot be written (disk full, …); what was there is untouched.
   """
+  stream_atomically(target, lambda file: file.write(content))
+
+
+def stream_atomically(
+  target: pathlib.Path,
+  write: Callable[[BinaryIO], object],
+  name: Optional[Callable[[pathlib.Path], str]] = None,
+) -> pathlib.Path:
+  """As `write_atomically`, of content that need not be in memory.
+
+  Args:
+    target: the file.
+    write: writes the content into the open file that it is given.
+    name: from the file that has been written to the name that it gets; the target's when None.
+
+  Returns:
+    The file.
+  """
   temporary = target.with_name(f'{target.name}.{uuid.uuid4().hex}{TEMPORARY}')
   try:
     with open(temporary, 'wb') as file:
-      file.write(content)
-    rename(temporary, target)
+      write(file)
+    named = target.with_name(name(temporary)) if name else target
+    rename(temporary, named)
   except OSError as error:
     with contextlib.suppress(OSError):
       temporary.unlink()
     error.filename = str(target)
     raise
+  return named
 
 
 def rename(temporary: pathlib.Path, target: pathlib.Path) -> None:

@@ -9,21 +9,22 @@ states, of which a checkpoint changes a few only, are in a file of their own (se
 
 from collections.abc import Mapping
 import hashlib
-import io
 import json
 import pathlib
 import re
-from typing import Any, NamedTuple, Optional, Union
+import types
+from typing import Any, BinaryIO, NamedTuple, Optional, Union
 import zipfile
 
 from absl import logging
 import numpy as np
 
+from fl_research import aligned
 from fl_research.training import atomic_files
 from fl_research.training import client_states as client_states_lib
 
 _NAME = re.compile(r'round_(\d{8})-([0-9a-f]{64})\.npz')
-_STATE, _CLIENT, _PROGRESS = 'state/', 'client/', 'progress'
+_STATE, _CLIENT, _DRIVER, _PROGRESS = 'state/', 'client/', 'driver/', 'progress'
 _CLIENT_STATES = 'client_states'
 
 
@@ -34,11 +35,13 @@ class Checkpoint(NamedTuple):
     round_num: the last finished round.
     state: the server state's tensors, flattened.
     progress: small facts of the training loop, as JSON can hold them.
+    driver: arrays by name: what is in flight, where results arrive by themselves.
   """
 
   round_num: int
   state: list[np.ndarray]
   progress: Mapping[str, Any]
+  driver: Mapping[str, np.ndarray] = types.MappingProxyType({})
 
 
 class CheckpointStore:
@@ -68,19 +71,21 @@ class CheckpointStore:
     """
     # First the states: a crash in between leaves states that the checkpoint before does not have.
     states = self._client_states.commit() if self._client_states else None
-    content = _encode(checkpoint, states)
-    digest = hashlib.sha256(content).hexdigest()
     self._folder.mkdir(parents=True, exist_ok=True)
-    target = self._folder / f'round_{checkpoint.round_num:08d}-{digest}.npz'
-    atomic_files.write_atomically(target, content)
+    name = f'round_{checkpoint.round_num:08d}'
+    target = atomic_files.stream_atomically(
+      self._folder / f'{name}.npz',
+      lambda file: _write(checkpoint, states, file),
+      lambda written: f'{name}-{_sha256(written)}.npz',
+    )
     for round_num, _, passed_over in self._files():
       if round_num >= checkpoint.round_num and passed_over != target:
         passed_over.unlink()
-    files = self._files()
-    for _, _, old in files[self._keep :]:
+    found = self._files()
+    for _, _, old in found[self._keep :]:
       old.unlink()
     if self._client_states is not None:
-      oldest, _, _ = files[: self._keep][-1]
+      oldest, _, _ = found[: self._keep][-1]
       self._client_states.advance(checkpoint.round_num, oldest)
 
   def restore(self, last_round: Optional[int] = None) -> Optional[Checkpoint]:
@@ -92,13 +97,12 @@ class CheckpointStore:
       last_round: if given, checkpoints of later rounds are passed over too.
     """
     for round_num, digest, path in self._files():
-      content = path.read_bytes()
-      if hashlib.sha256(content).hexdigest() != digest:
+      if _sha256(path) != digest:
         problem = 'is damaged'
       elif last_round is not None and round_num > last_round:
         problem = f'is of a round beyond the last whole row of the tables ({last_round})'
       else:
-        checkpoint, states = _decode(content)
+        checkpoint, states = _read(path)
         if self._restore_client_states(round_num, states):
           return checkpoint
         problem = f'has no states of clients, as {client_states_lib.FILE} is damaged or missing'
@@ -140,31 +144,38 @@ _States = Union[str, Mapping[int, list[np.ndarray]]]
 long as they had no file of their own, the states themselves, flattened, by position."""
 
 
-def _encode(checkpoint: Checkpoint, states: Optional[str]) -> bytes:
+def _sha256(path: pathlib.Path) -> str:
+  with open(path, 'rb') as file:
+    return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def _write(checkpoint: Checkpoint, states: Optional[str], file: BinaryIO) -> None:
   arrays = {f'{_STATE}{i:05d}': array for i, array in enumerate(checkpoint.state)}
+  arrays.update((f'{_DRIVER}{name}', array) for name, array in checkpoint.driver.items())
   facts = {'round_num': checkpoint.round_num, **checkpoint.progress}
   if states is not None:
     facts[_CLIENT_STATES] = states
   arrays[_PROGRESS] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
-  buffer = io.BytesIO()
-  np.savez(buffer, **arrays)
-  return buffer.getvalue()
+  np.savez(file, **arrays)
 
 
-def _decode(content: bytes) -> tuple[Checkpoint, _States]:
+def _read(path: pathlib.Path) -> tuple[Checkpoint, _States]:
   # `np.load` looks for each name among all: quadratic where clients' states are in it.
-  with zipfile.ZipFile(io.BytesIO(content)) as archive:
+  with zipfile.ZipFile(path) as archive:
     arrays = {name.removesuffix('.npy'): _array(archive, name) for name in archive.namelist()}
   facts = json.loads(arrays[_PROGRESS].tobytes())
   state = [arrays[name] for name in sorted(arrays) if name.startswith(_STATE)]
+  driver = {n.removeprefix(_DRIVER): a for n, a in arrays.items() if n.startswith(_DRIVER)}
   clients: dict[int, list[np.ndarray]] = {}
   for name in sorted(arrays):
     if name.startswith(_CLIENT):
       clients.setdefault(int(name.split('/')[1]), []).append(arrays[name])
   states = facts.pop(_CLIENT_STATES, clients)
-  return Checkpoint(facts.pop('round_num'), state, facts), states
+  return Checkpoint(facts.pop('round_num'), state, facts, driver), states
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
   with archive.open(name) as file:
-    return np.lib.format.read_array(file, allow_pickle=False)
+    array = aligned.align(np.lib.format.read_array(file, allow_pickle=False))
+  array.flags.writeable = False  # So that no runtime has to copy it.
+  return array

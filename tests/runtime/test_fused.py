@@ -11,8 +11,18 @@ import tensorflow as tf
 from tensorflow.python.eager import context as eager_context
 import tensorflow_federated as tff
 
-from fl_research import runtime  # before TensorFlow
-from fl_research.runtime import chunk_runs, client_loop, expressions, fused, python_values
+from fl_research import (
+  aligned,
+  runtime,  # before TensorFlow
+)
+from fl_research.runtime import (
+  chunk_runs,
+  client_loop,
+  expressions,
+  fused,
+  graph_functions,
+  python_values,
+)
 from fl_research.runtime import program as programs
 from tests.runtime import rounds
 
@@ -347,12 +357,42 @@ def test_arguments_are_left_as_they_were():
   np.testing.assert_array_equal(data[1]['examples']['x'], rounds.client(1, 4)['examples']['x'])
 
 
-def test_a_result_does_not_share_its_argument():
+@pytest.mark.parametrize('context', ['fused', 'native'])
+def test_a_result_is_read_only_and_does_not_share_an_argument_that_may_change(context):
   identity = tensorflow(lambda x: x, VECTOR)
-  argument = np.zeros(3, FLOAT)
-  result, _ = run('fused', 1, identity, [argument])
-  result[0] = 1
-  assert argument[0] == 0
+  argument = aligned.align(np.zeros(3, FLOAT))
+  result, _ = run(context, 1, identity, [argument])
+  argument[0] = 1
+  assert result[0] == 0
+  with pytest.raises(ValueError, match='read-only'):
+    result[0] = 1
+
+
+def test_a_model_goes_from_round_to_round_without_being_copied():
+  doubled, identity = tensorflow(lambda x: 2 * x, VECTOR), tensorflow(lambda x: x, VECTOR)
+  first, _ = run('fused', 1, doubled, [np.ones(3, FLOAT)])
+  second, _ = run('fused', 1, identity, [first])
+  assert np.shares_memory(first, second)
+  third, _ = run('fused', 1, doubled, [second])
+  assert (second.tolist(), third.tolist()) == ([2] * 3, [4] * 3)
+
+
+def test_large_constants_of_one_number_are_made_when_needed():
+  """Zeros of aggregations are as large as models, and TensorFlow keeps whatever is constant."""
+  size = 300_000
+
+  @tff.tensorflow.computation(FLOAT)
+  def constants(x):
+    both = lambda: (tf.constant(x.dtype.max, shape=[size]), tf.fill([size // 2, 2], 7))
+    return tf.cond(x > 0, both, lambda: (tf.zeros([size]), tf.zeros([size // 2, 2], tf.int32)))
+
+  results = {c: [run(c, 1, constants, [FLOAT(x)])[0] for x in (1, -1)] for c in ('fused', 'native')}
+  assert repr(results['fused']) == repr(results['native'])
+  graph = graph_functions.Piece(tff.framework.ConcreteComputation.get_proto(constants))._graph
+  bodies = [graph.node, *(function.node_def for function in graph.library.function)]
+  held = [tf.make_ndarray(n.attr['value'].tensor) for b in bodies for n in b if n.op == 'Const']
+  assert max(array.size for array in held) < 10
+  assert sum(n.op == 'PlaceholderWithDefault' for body in bodies for n in body) == 4
 
 
 def test_ragged_clients_never_recompile():
