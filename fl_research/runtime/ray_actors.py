@@ -178,6 +178,8 @@ class Actors:
     import ray
 
     if id(source) not in self._sources:
+      while len(self._sources) >= ray_actor.MOST_SOURCES:
+        self._sources.pop(next(iter(self._sources)))
       self._sources[id(source)] = source, ray.put(source)
     return self._sources[id(source)][1]
 

@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from typing import Any, Optional
@@ -21,6 +22,7 @@ from fl_research.registry import UsageError
 ACTOR_BYTES = 1 << 30
 """What an actor reserves: TensorFlow's 0.6 GB, and a chunk's slice, model and accumulators."""
 
+_ANSWER_SECONDS = 10.0
 _STORE_SHARE, _MOST_STORE_BYTES = 0.2, 4 << 30  # Of the free memory, for objects.
 # Signals that a terminal or a supervisor sends to the whole group do not count.
 _KEEPER = """trap "" INT TERM HUP; read _
@@ -45,6 +47,8 @@ def check_installed() -> None:
 class Cluster:
   """A connection to a cluster; or, without an address, to one of this process's own.
 
+  Where this process is connected to a cluster already, that is it.
+
   Args:
     address: `host:port` of a cluster's head, or `auto` for the one that this machine is part of;
       empty to start one here.
@@ -61,8 +65,9 @@ class Cluster:
     self.address = address
     self._keeper: Optional[subprocess.Popen] = None
     self._folder = ''
-    if ray.is_initialized():
-      raise UsageError('--runtime=ray: this process is connected to a Ray cluster already')
+    self._joined_before = ray.is_initialized()
+    if self._joined_before:
+      return
     with _own_signal_handlers():
       if address:
         self._join(ray, address)
@@ -76,8 +81,9 @@ class Cluster:
         "node of the cluster, which Ray's client does not"
       )
     try:
+      _knock(address)
       ray.init(address=address, **_arguments())
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
       raise UsageError(
         f'--ray_address={address}: no cluster answers there ({one_line(error)}); '
         '`ray start --head` starts one'
@@ -126,13 +132,25 @@ class Cluster:
     """Leaves the cluster; ends it, where this process has started it."""
     import ray
 
-    with contextlib.suppress(Exception):
-      ray.shutdown()
+    if not self._joined_before:
+      with contextlib.suppress(Exception):
+        ray.shutdown()
     keeper, self._keeper = self._keeper, None
     if keeper is not None and keeper.stdin is not None:
       keeper.stdin.close()
       keeper.wait()
       shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _knock(address: str) -> None:
+  """Whether anybody is at the address: Ray itself would ask for minutes.
+
+  Raises:
+    OSError, ValueError: nobody is, or it is none.
+  """
+  host, _, port = address.rpartition(':')
+  if address != 'auto':
+    socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
 
 
 def _arguments() -> dict[str, Any]:

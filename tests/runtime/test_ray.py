@@ -32,6 +32,7 @@ METHODS = {
   'stateful': ('--algorithm=scaffold',),
   'compressed': ('--compressor=top_k:0.1', '--max_examples_per_client=40'),
   'private': ('--dp_noise_multiplier=0.5', '--dp_clip_norm=1'),
+  'asynchronous': ('--aggregation_trigger=buffer', '--buffer_size=2'),
   'robust': ('--aggregator=median', '--client_epochs_per_round=2'),
 }
 """What is run on both runtimes, by what it is an example of."""
@@ -49,6 +50,8 @@ def test_a_missing_ray_is_one_line(monkeypatch):
     (['--ray_address=auto'], 'only read with --runtime=ray'),
     (['--runtime=ray', '--jit=auto'], 'not with --runtime=ray'),
     (['--runtime=ray', '--ray_address=ray://a:1'], 'host:port'),
+    (['--runtime=ray', '--ray_address=127.0.0.1:9'], 'no cluster answers there'),
+    (['--runtime=ray', '--ray_address=here'], 'no cluster answers there'),
   ],
 )
 def test_flags_that_do_not_fit(tmp_path, capsys, flags, complaint):
@@ -155,7 +158,7 @@ class Eventful(described_clients.Seeded):
       return
     if self.event == 'die':
       os.kill(os.getpid(), signal.SIGKILL)
-    time.sleep(60)
+    time.sleep(900)
 
 
 def eventful(event, folder):
@@ -196,7 +199,7 @@ def test_a_chunk_that_hangs_is_given_to_another_actor(two, tmp_path):
   begin = time.monotonic()
   state, _ = on(two, rounds.next_round, rounds.first_weights(), eventful('hang', tmp_path))
   assert repr(state) == expected_rounds(1)
-  assert time.monotonic() - begin < 30
+  assert time.monotonic() - begin < 450
   assert two.report()['chunks_doubled'] == before + 1
 
 
@@ -204,7 +207,7 @@ def _nothing():
   return rounds.first_weights(), described_clients.described_clients((3, 4))
 
 
-def _until(condition, seconds=60):
+def _until(condition, seconds=180):
   end = time.monotonic() + seconds
   while not condition():
     assert time.monotonic() < end
@@ -254,7 +257,7 @@ def test_nothing_is_left_of_a_driver_that_is_killed():
   assert processes_of(folder)
   driver.kill()
   driver.wait()
-  _until(lambda: not processes_of(folder) and not os.path.exists(folder), 20)
+  _until(lambda: not processes_of(folder) and not os.path.exists(folder))
 
 
 def processes_of(folder):
