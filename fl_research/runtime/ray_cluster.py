@@ -25,7 +25,7 @@ RUNTIME = '--runtime=ray'
 ACTOR_BYTES = 1 << 30
 """What an actor reserves: TensorFlow's 0.6 GB, and a chunk's slice, model and accumulators."""
 
-_CONNECT_SECONDS = 5.0
+_ANSWER_SECONDS = 10.0
 _STORE_SHARE, _MOST_STORE_BYTES = 0.2, 4 << 30  # Of the free memory, for objects.
 # Signals that a terminal or a supervisor sends to the whole group do not count.
 _KEEPER = """trap "" INT TERM HUP; read _
@@ -50,6 +50,8 @@ def check_installed(flag: str = RUNTIME) -> None:
 class Cluster:
   """A connection to a cluster; or, without an address, to one of this process's own.
 
+  Where this process is connected to a cluster already, that is it.
+
   Args:
     address: `host:port` of a cluster's head, or `auto` for the one that this machine is part of;
       empty to start one here.
@@ -69,8 +71,9 @@ class Cluster:
     self.address, self._flag = address, flag
     self._keeper: Optional[subprocess.Popen] = None
     self._folder = ''
-    if ray.is_initialized():
-      raise UsageError(f'{flag}: this process is connected to a Ray cluster already')
+    self._joined_before = ray.is_initialized()
+    if self._joined_before:
+      return
     with _own_signal_handlers():
       if address:
         self._join(ray, address)
@@ -83,10 +86,10 @@ class Cluster:
         f'--ray_address={address}: accepted is host:port, or auto; the driver itself must run on a '
         "node of the cluster, which Ray's client does not"
       )
-    _check_listener(address)
     try:
+      _knock(address)
       ray.init(address=address, **_arguments())
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
       raise UsageError(
         f'--ray_address={address}: no cluster answers there ({one_line(error)}); '
         '`ray start --head` starts one'
@@ -135,8 +138,9 @@ class Cluster:
     """Leaves the cluster; ends it, where this process has started it."""
     import ray
 
-    with contextlib.suppress(Exception):
-      ray.shutdown()
+    if not self._joined_before:
+      with contextlib.suppress(Exception):
+        ray.shutdown()
     keeper, self._keeper = self._keeper, None
     if keeper is not None and keeper.stdin is not None:
       keeper.stdin.close()
@@ -144,17 +148,15 @@ class Cluster:
       shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _check_listener(address: str) -> None:
-  """Sees that somebody listens at `host:port`, for whom Ray would wait for minutes."""
+def _knock(address: str) -> None:
+  """Whether anybody is at the address: Ray itself would ask for minutes.
+
+  Raises:
+    OSError, ValueError: nobody is, or it is none.
+  """
   host, _, port = address.rpartition(':')
-  if port.isdigit():
-    try:
-      socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
-    except OSError as error:
-      raise UsageError(
-        f'--ray_address={address}: nobody listens there ({error}); `ray start --head` starts a '
-        'cluster'
-      ) from error
+  if address != 'auto':
+    socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
 
 
 def _arguments() -> dict[str, Any]:

@@ -25,7 +25,7 @@ def test_an_address_at_which_nobody_listens():
   with socket.socket() as taken:
     taken.bind(('localhost', 0))
     address = f'localhost:{taken.getsockname()[1]}'
-    expected = pytest.raises(UsageError, match=f'--ray_address={address}: nobody listens there')
+    expected = pytest.raises(UsageError, match=f'--ray_address={address}: no cluster answers there')
     with expected, ray_slots.cluster(address):
       pass
 
