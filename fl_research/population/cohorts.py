@@ -7,7 +7,7 @@ Differences from the paper:
 from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -38,8 +38,9 @@ SAMPLINGS: Mapping[str, registry.Entry] = {
 """Every way of drawing a cohort: the name users type, its module.
 
 The module has a function of that name, `(generator, eligible, sizes, clients_per_round)`, which
-returns the cohort: some of the positions that are eligible. `sizes` has the number of examples of
-every client, eligible or not; above 0 for those that are.
+returns the cohort: some of the positions that are eligible. `eligible` is an array of them, or
+`Everybody`, which can be indexed like one. `sizes` has the number of examples of every client,
+eligible or not; above 0 for those that are.
 """
 
 
@@ -55,6 +56,7 @@ class CohortSampler:
     availability: for `availability`: the trace.
     fresh: whether the system's generator draws in place of the seed, for runs whose privacy counts
       on it that nobody knows who took part.
+    all_filled: whether it is known that no size is 0, so that nobody need look at all of them.
   """
 
   sampling: str
@@ -63,6 +65,7 @@ class CohortSampler:
   seed: int
   availability: Optional['AvailabilityTrace'] = None
   fresh: bool = False
+  all_filled: bool = False
 
   def cohort(self, round_num: int) -> np.ndarray:
     """Positions of the clients of a round, ascending; the same for the same seed and round.
@@ -75,15 +78,32 @@ class CohortSampler:
     return np.sort(self._draw(generator, round_num))
 
   @functools.cached_property
-  def _with_examples(self) -> np.ndarray:
-    return np.flatnonzero(self.sizes)
+  def _with_examples(self) -> Union[np.ndarray, 'Everybody']:
+    everybody = self.all_filled or self.sizes.all()
+    return Everybody(len(self.sizes)) if everybody else np.flatnonzero(self.sizes)
 
   def _draw(self, generator: Any, round_num: int) -> np.ndarray:
     eligible = self._with_examples
     if self.availability is not None:
-      eligible = eligible[self.availability.available(round_num)[eligible]]
+      eligible = np.flatnonzero(self.availability.available(round_num) & (self.sizes > 0))
     draw = getattr(SAMPLINGS[self.sampling].load(), self.sampling)
     return draw(generator, eligible, self.sizes, self.clients_per_round)
+
+
+class Everybody:
+  """All positions of a population, as an array of them would be, but for its memory."""
+
+  def __init__(self, count: int):
+    self._count = count
+
+  def __len__(self) -> int:
+    return self._count
+
+  def __array__(self, dtype: Any = None) -> np.ndarray:
+    return np.arange(self._count, dtype=dtype)
+
+  def __getitem__(self, chosen: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(chosen) if chosen.dtype == bool else chosen
 
 
 class AvailabilityTrace:
