@@ -2,6 +2,7 @@
 
 import collections
 import errno
+import itertools
 import os
 import pathlib
 import shutil
@@ -164,15 +165,19 @@ def test_a_checkpoint_looks_at_what_changed():
   """The steps of SQLite's machine in a round and its checkpoint, by how many clients there are."""
 
   def steps(clients):
-    states, counted = ClientStates(INITIAL), collections.Counter()
+    states, counted = ClientStates(INITIAL), itertools.count()
     states.put(range(clients), stacked(np.arange(1, clients + 1)))
     for round_num in range(1, 4):
       states.commit()
       states.advance(round_num, round_num)
-      states._connection.set_progress_handler(lambda: counted.update([round_num]), 10)
       states.get([7, 8])
       states.put([5, 6], stacked([round_num] * 2))
-    return counted[2]
+    states._connection.set_progress_handler(lambda: next(counted) and 0, 10)
+    states.commit()
+    states.advance(4, 4)
+    states.get([7, 8])
+    states.put([5, 6], stacked([4] * 2))
+    return next(counted)
 
   assert 0 < steps(3000) < 1.5 * steps(30)
 
