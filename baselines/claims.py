@@ -160,11 +160,13 @@ class Claim:
 
   @property
   def relative(self) -> bool:
-    """Whether only factors have a meaning: ratios, and rounds to a target."""
+    """Whether only factors have a meaning: ratios, and rounds or hours to a target."""
     if self.computed:
       return self.expected in ('< 1', '> 1')
     joined = set(self.arms[1])
-    return joined == {'/'} or (not joined and ' rounds to ' in self.measure)
+    return joined == {'/'} or (
+      not joined and (' rounds to ' in self.measure or ' hours to ' in self.measure)
+    )
 
 
 COLUMNS = tuple(field.name for field in dataclasses.fields(Claim))

@@ -43,7 +43,7 @@ def axes(claim: Claim) -> list[str]:
 def columns(claim: Claim) -> list[str]:
   """The columns of metrics.csv that a claim reads."""
   texts = [claim.measure, claim.select] if claim.grid else [claim.measure]
-  return [analysis.parse_measure(text).column for text in texts]
+  return [column for text in texts for column in analysis.parse_measure(text).columns]
 
 
 def measure(folder: pathlib.Path, claim: Claim) -> Claim:

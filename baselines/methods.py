@@ -195,15 +195,16 @@ _POPULATION = (
     'cohort sampling',
     'fl_research.population.cohorts',
     'who is drawn, and who is available',
-    ('cohort_sampling', 'availability_trace'),
+    ('cohort_sampling', 'availability'),
     ('cohort_size', 'cohort_examples'),
   ),
   _of_settings(
     'virtual clock',
     'fl_research.population.devices',
     'how long rounds would take on real devices',
-    ('device_',),
+    ('device',),
     ('simulated_hours',),
+    ('Measured phones and connections, and when they are ready: [devices](devices.md).',),
   ),
 )
 _TASKS = {

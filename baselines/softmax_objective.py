@@ -96,7 +96,7 @@ def path(settings: Settings) -> tuple[Objective, list[np.ndarray]]:
       settings,
       process,
       data,
-      experiment.build_participation(settings, data, process),
+      experiment.build_driver(settings, data, process),
       experiment.build_evaluation(settings, process, data),
     )
     loop.run(loop_lib.start(process, client_states.build(process)), [_Points(process, points)])

@@ -7,9 +7,9 @@ paper's folder: `results/<study>.csv`, the measured columns by cell, seed and ro
 
 from collections.abc import Iterable, Mapping, Sequence
 import dataclasses
+import functools
 import json
 import pathlib
-import sys
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ import pandas as pd
 from experiments import command_line, sweep
 from fl_research import analysis
 from fl_research.registry import UsageError
-from fl_research.sweeps import execution, grid, planning, selection
+from fl_research.sweeps import execution, grid, local_slots, planning, selection
 
 RESULTS = 'results'
 RUNS = 'runs.csv'
@@ -106,9 +106,8 @@ def train(
   arguments = [f'--flagfile={study.flag_file}', '--tensorboard=false', *more]
   given = command_line.read_flags([*arguments, *([f'--data_dir={data_dir}'] if data_dir else [])])
   measure = analysis.parse_measure(select)
-  command = (sys.executable, '-m', sweep.TRAIN)
-  runs = planning.plan(cells(axes), given, folder, command, measure, allow_test_target=True)
-  return execution.run(runs, measure, parallel=0, folder=folder)
+  runs = planning.plan(cells(axes), given, folder, sweep.TRAIN, measure, allow_test_target=True)
+  return execution.run(runs, measure, functools.partial(local_slots.local_slots, 0), folder)
 
 
 def cells(axes: Sequence[str]) -> list[dict[str, str]]:

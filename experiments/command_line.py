@@ -16,6 +16,7 @@ from absl import flags
 from fl_research import registry
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
+from fl_research.runtime import errors
 from fl_research.settings import elsewhere, Settings
 
 EXIT_USAGE = 2
@@ -190,6 +191,8 @@ def run(main: Main, argv: Sequence[str]) -> int:
     sys.stdout.flush()
   except UsageError as error:
     code = _complain(argv[0], str(error), EXIT_USAGE)
+  except errors.WorkersError as error:
+    code = _complain(argv[0], f'{error}; the same command goes on from the last checkpoint', 1)
   except KeyboardInterrupt:
     code = 128 + signal.SIGINT
   except BrokenPipeError:

@@ -1,15 +1,24 @@
 """Runs experiments.train for many settings and finds the best, without looking at the test set."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+import contextlib
+import functools
 import pathlib
-import sys
 
 from absl import flags
 
 from experiments import command_line, help_pages
 from fl_research import analysis
 from fl_research.registry import UsageError
-from fl_research.sweeps import execution, extension, grid, launching, planning, selection
+from fl_research.sweeps import (
+  execution,
+  extension,
+  grid,
+  launching,
+  local_slots,
+  planning,
+  selection,
+)
 
 INTRODUCTION = """
 Runs experiments.train for every cell of a grid, for listed cells, or for random draws, several
@@ -39,11 +48,12 @@ HELP = {
   'extend_grid': 'at most so many times, and while the best value of a --grid is its smallest or '
   'largest, add the next value beyond it and run that too',
   'parallel': 'runs at a time, each on cores of its own; 0: one per core',
-  'launch': 'local runs them here; print only prints the commands; slurm and ray submit a job per '
-  'run, or print the lines where there is no cluster. Once the jobs are done, the same command '
-  'with local makes the table',
+  'launch': 'local runs them here; ray on the Ray cluster at --ray_address, whose nodes share the '
+  'disk with the project, data and results; print only prints the commands; slurm submits a job '
+  'per run, or prints the lines where there is no cluster. Once the jobs are done, the same '
+  'command with local makes the table',
 }
-LAUNCHERS = ('local', *launching.LAUNCHERS)
+LAUNCHERS = ('local', *launching.LAUNCHERS, 'ray')
 TRAIN = 'experiments.train'
 
 
@@ -83,12 +93,29 @@ def main(argv: Sequence[str]) -> int:
     _cells(values, values.grid), command_line.given_settings(values)
   )
   runs = _plan(values, values.grid, folder, measure)
-  if values.launch != 'local':
+  if values.launch in launching.LAUNCHERS:
     return launching.launch_runs(values.launch, runs, folder)
-  finished = execution.run(runs, measure, values.parallel, folder)
-  if finished and values.extend_grid:
-    finished = _extend(values, runs, folder, measure)
+  with _place(values) as place:
+    finished = execution.run(runs, measure, place, folder)
+    if finished and values.extend_grid:
+      finished = _extend(values, runs, folder, measure, place)
   return 0 if finished else 1
+
+
+@contextlib.contextmanager
+def _place(values: flags.FlagValues) -> Iterator[execution.Place]:
+  """Where the runs are made."""
+  if values.launch == 'local':
+    yield functools.partial(local_slots.local_slots, values.parallel)
+    return
+  try:
+    from fl_research.sweeps import ray_slots
+  except ModuleNotFoundError as error:
+    if error.name != 'ray':
+      raise
+    raise UsageError('--launch=ray: Ray is not installed; `make ray` installs it') from error
+  with ray_slots.cluster(values.ray_address) as cluster:
+    yield functools.partial(cluster.slots, values.parallel)
 
 
 def _check_extension(values: flags.FlagValues) -> None:
@@ -97,8 +124,8 @@ def _check_extension(values: flags.FlagValues) -> None:
     raise UsageError(f'{given}: accepted is an integer of at least 0')
   if values.extend_grid and not values.grid:
     raise UsageError(f'{given}: there is no --grid that could be extended')
-  if values.extend_grid and values.launch != 'local':
-    raise UsageError(f'{given}: needs results to go by, so only --launch=local; give it then')
+  if values.extend_grid and values.launch in launching.LAUNCHERS:
+    raise UsageError(f'{given}: needs results to go by; give it with --launch=local or ray')
 
 
 def _cells(values: flags.FlagValues, grids: Sequence[str]) -> list[grid.Cell]:
@@ -112,7 +139,7 @@ def _plan(
     _cells(values, grids),
     command_line.given_settings(values),
     folder,
-    (sys.executable, '-m', TRAIN),
+    TRAIN,
     measure,
     values.allow_test_target,
   )
@@ -123,6 +150,7 @@ def _extend(
   runs: list[planning.Run],
   folder: pathlib.Path,
   measure: analysis.Measure,
+  place: execution.Place,
 ) -> bool:
   """Makes the grid longer while its best is at an edge; gives whether all runs have finished."""
   axes = [grid.grid_axis(text) for text in values.grid]
@@ -139,7 +167,7 @@ def _extend(
       print(f'The grid cannot be extended further: {error}')
       break
     print(f'\nExtended: --grid={" --grid=".join(grids)}', flush=True)
-    if not execution.run(runs, measure, values.parallel, folder):
+    if not execution.run(runs, measure, place, folder):
       return False
   return True
 

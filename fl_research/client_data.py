@@ -13,7 +13,9 @@ come last and change nothing.
 """
 
 import collections
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+import dataclasses
+import functools
 import itertools
 import math
 from typing import Any, Optional
@@ -22,6 +24,7 @@ import numpy as np
 
 from fl_research import random_streams
 from fl_research.datasets import federated_data
+from fl_research.runtime import described
 
 ClientData = Mapping[str, object]
 """One client's D, as nested OrderedDicts of NumPy arrays."""
@@ -115,6 +118,118 @@ def cohort_data(
     )
     for own, count, own_epochs, size, client in zip(examples, counts, epochs, sizes, clients)
   ]
+
+
+class Source:
+  """A population that cohorts are drawn from; what is pickled is all of its examples.
+
+  Args:
+    clients: the population.
+  """
+
+  def __init__(self, clients: federated_data.Clients):
+    self.clients = clients
+
+  @functools.cached_property
+  def bytes_of_example(self) -> int:
+    """What an example takes."""
+    arrays = self.clients.examples(0).values() if len(self.clients) else ()
+    return sum(array.itemsize * math.prod(array.shape[1:]) for array in arrays)
+
+
+_BYTES_OF_STRUCTURE = 4096  # What the objects around a client's arrays take.
+
+
+@dataclasses.dataclass(frozen=True)
+class Cohort(described.DescribedClients):
+  """The D of each client of a round, as `cohort_data` makes it, made when it is asked for.
+
+  Attributes:
+    source: the population; None where it was left out on the way to another process.
+    clients: each client's position in it.
+    sizes: how many examples each client has, int64 [n].
+    bytes_of_example: what an example takes.
+    batch_size, epochs, seed, round_num, max_examples: as of `cohort_data`.
+  """
+
+  source: Optional[Source]
+  clients: np.ndarray
+  sizes: np.ndarray
+  bytes_of_example: int
+  epochs: np.ndarray
+  batch_size: int
+  seed: int
+  round_num: int
+  max_examples: Optional[int] = None
+
+  def __len__(self) -> int:
+    return len(self.clients)
+
+  def _steps_per_epoch(self) -> np.ndarray:
+    sizes = self.sizes
+    if self.max_examples is not None:
+      sizes = np.minimum(sizes, self.max_examples)
+    return -(-sizes // (self.batch_size or np.maximum(sizes, 1)))
+
+  def weights(self) -> np.ndarray:
+    per_epoch = self._steps_per_epoch()
+    # As `batch_order` has it: Python's round and NumPy's both take halves to the even number.
+    steps = np.maximum(1, np.round(self.epochs * per_epoch))
+    return 1.0 + np.minimum(steps, np.ceil(self.epochs) * per_epoch)
+
+  def bytes_of_clients(self) -> np.ndarray:
+    orders = 4 * np.ceil(self.epochs).astype(np.int64) * self.sizes
+    return self.sizes * self.bytes_of_example + orders + _BYTES_OF_STRUCTURE
+
+  def part(self, places: Sequence[int], source: Any) -> 'Cohort':
+    rows = np.asarray(places, np.int64)
+    chosen = {name: getattr(self, name)[rows] for name in ('clients', 'sizes', 'epochs')}
+    return dataclasses.replace(self, source=source, **chosen)
+
+  def make(self) -> list[ClientData]:
+    if self.source is None:
+      raise ValueError('this description lacks its source')
+    return cohort_data(
+      self.source.clients.examples_of(self.clients),
+      batch_size=self.batch_size,
+      epochs=self.epochs.tolist(),
+      seed=self.seed,
+      round_num=self.round_num,
+      clients=self.clients,
+      max_examples=self.max_examples,
+    )
+
+
+def cohort(
+  source: Source,
+  clients: Sequence[int] | np.ndarray,
+  epochs: Sequence[float] | np.ndarray,
+  **others: Any,
+) -> Cohort:
+  """Describes a cohort of a population.
+
+  Args:
+    source: the population.
+    clients: positions of the cohort's clients in it.
+    epochs: each client's E.
+    **others: `batch_size`, `seed`, `round_num` and `max_examples`, as of `cohort_data`.
+  """
+  clients = np.asarray(clients, np.int64)
+  return Cohort(
+    source=source,
+    clients=clients,
+    sizes=np.asarray(source.clients.sizes)[clients],
+    bytes_of_example=source.bytes_of_example,
+    epochs=np.asarray(epochs, np.float64),
+    **others,
+  )
+
+
+def positions(clients: Iterable[ClientData]) -> list[int]:
+  """Where the clients that are described, or that these D are of, stand in their population."""
+  if isinstance(clients, Cohort):
+    return clients.clients.tolist()
+  return [int(data['client']) for data in clients]  # type: ignore[call-overload]
 
 
 def _some(

@@ -67,10 +67,17 @@ class Requirement:
 
 ONE_STATE_PER_CLIENT = Requirement(
   'cohort_sampling',
-  ('uniform', 'by_size', 'poisson', 'availability'),
+  ('uniform', 'by_size', 'poisson'),
   'keeps a state for each client, who must not be drawn twice in a round',
 )
 """With replacement a client may work twice in a round, and but one of its two states could stay."""
+
+TRAINS_FROM_ONE_MODEL = Requirement(
+  'aggregation_trigger',
+  ('cohort',),
+  'presumes that all whose updates are combined were given the same model',
+)
+"""What clients know of each other, or keep of the last round, would be of another round each."""
 
 
 def _word(value: Any) -> str:

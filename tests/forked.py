@@ -120,6 +120,16 @@ def _run(streams, environment: dict[str, str], target: Callable[..., Any], argum
   sys.exit(code)
 
 
+def check(function: Callable[..., Any], *arguments: Any) -> None:
+  """Calls a function that asserts something in a process of its own.
+
+  For what takes much memory, which TensorFlow keeps until its process ends.
+  """
+  program = Program(function, *arguments, stderr=PIPE)
+  _, complaint = program.communicate()
+  assert program.returncode == 0, complaint
+
+
 def execute(code: str) -> None:
   """Runs Python code as a module of its own."""
   exec(compile(code, 'code', 'exec'), {'__name__': '__main__'})

@@ -11,12 +11,11 @@ from experiments import command_line, sweep, train
 from fl_research.sweeps import runner
 
 
-def run_jobs(jobs, parallel, environment):
+def run_jobs(jobs, slots):
   """Stands in for `runner.run_jobs`: one job after the other, their output in their logs."""
-  del parallel, environment
+  del slots
   for job in jobs:
-    _, _, module, *arguments = job.command
-    assert module == sweep.TRAIN == 'experiments.train'
+    assert job.program == sweep.TRAIN == 'experiments.train'
     job.log.parent.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
     with (
@@ -24,5 +23,5 @@ def run_jobs(jobs, parallel, environment):
       contextlib.redirect_stdout(log),
       contextlib.redirect_stderr(log),
     ):
-      code = command_line.run(train.main, ['train.py', *arguments])
+      code = command_line.run(train.main, ['train.py', *job.arguments])
     yield runner.Ended(job, code, time.monotonic() - begin)

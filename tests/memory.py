@@ -1,16 +1,11 @@
 """How much memory the suite's process takes, and giving back what it need not."""
 
 import gc
-import os
-import pathlib
 import sys
 
 from fl_research.runtime import memory
 
-
-def resident_bytes() -> int:
-  """What this process takes."""
-  return int(pathlib.Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+resident_bytes = memory.resident_bytes
 
 
 def forget_results(module) -> None:

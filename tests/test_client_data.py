@@ -1,5 +1,7 @@
 """A client's D: which examples each minibatch reads."""
 
+import pickle
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 import numpy as np
@@ -7,6 +9,8 @@ import pytest
 
 from fl_research import client_data, random_streams
 from fl_research.client_data import FULL_BATCH
+from fl_research.datasets import federated_data
+from fl_research.runtime.described import named_leaves
 
 
 def order(num_examples, batch_size, epochs, seed=0):
@@ -113,3 +117,30 @@ def test_at_most_so_many_examples_drawn_each_round():
   np.testing.assert_array_equal(made['examples']['x'][:, 0], 2 * made['examples']['y'])
   assert made['num_examples'] == 4 and made['batches'].max() == 3
   assert data(max_examples=10)['num_examples'] == data(max_examples=None)['num_examples'] == 10
+
+
+@pytest.mark.parametrize('batch_size', [3, FULL_BATCH])
+@pytest.mark.parametrize('max_examples', [None, 8])
+def test_a_described_cohort_is_what_is_made_of_it(batch_size, max_examples):
+  sizes = np.array([4, 0, 13, 9, 1, 25])
+  offsets = np.concatenate([[0], np.cumsum(sizes)])
+  rows = np.arange(float(sizes.sum()))
+  population = federated_data.ContiguousClients({'x': rows, 'y': rows}, offsets)
+  clients, epochs = [5, 1, 2, 3, 0], [2.0, 1.0, 0.5, 3.0, 1.25]
+  common = {'batch_size': batch_size, 'seed': 1, 'round_num': 4, 'max_examples': max_examples}
+  source = client_data.Source(population)
+  described = client_data.cohort(source, clients, epochs, **common)
+  expected = client_data.cohort_data(
+    population.examples_of(clients), epochs=epochs, clients=clients, **common
+  )
+  assert client_data.positions(described) == client_data.positions(expected) == clients
+  assert described.weights().tolist() == [1.0 + len(data['batches']) for data in expected]
+  sent = pickle.loads(pickle.dumps(described.part([3, 1, 2], None)))
+  with pytest.raises(ValueError, match='lacks its source'):
+    sent.make()
+  arrived = sent.part(range(3), pickle.loads(pickle.dumps(source)))
+  found = {**dict(enumerate(described)), **dict(zip([3, 1, 2], arrived.make()))}
+  for place, data in enumerate(expected):
+    for made in (found[place], described[place]):
+      for (name, one), (_, other) in zip(named_leaves(made), named_leaves(data)):
+        np.testing.assert_array_equal(one, other, err_msg=name)

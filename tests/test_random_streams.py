@@ -64,6 +64,10 @@ def test_orders_are_splitmix64s():
   # Its first outputs, as published.
   numbers = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
   assert [_splitmix(1234567, place) for place in range(4)] == numbers
+  with np.errstate(over='ignore'):
+    states = np.uint64(1234567) + np.arange(1, 5, dtype=np.uint64) * random_streams._GOLDEN
+  # Their lowest bits too, which an order hardly shows.
+  assert random_streams._mix(states).tolist() == numbers
   [order] = random_streams.orders([1234567], [500])
   assert order.tolist() == np.argsort([_splitmix(1234567, p) for p in range(500)]).tolist()
 

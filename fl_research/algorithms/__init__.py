@@ -69,6 +69,7 @@ ALGORITHMS = {
       registry.Requirement('compressor', ('',), 'sends nothing'),
       registry.Requirement('secure_aggregation', (False,), 'sends nothing'),
       registry.Requirement('attack', ('',), 'has no federation to attack'),
+      registry.Requirement('aggregation_trigger', ('cohort',), 'has no server whose steps count'),
     ),
     not_private='sends no updates that noise could hide',
   ),
@@ -128,6 +129,7 @@ ALGORITHMS = {
     },
     requires=(
       registry.ONE_STATE_PER_CLIENT,
+      registry.TRAINS_FROM_ONE_MODEL,
       registry.Requirement('client_optimizer', ('sgd',), 'presumes plain steps on the clients'),
     ),
     defaults=_UNIFORM,
@@ -145,7 +147,7 @@ ALGORITHMS = {
     'fl_research.algorithms.mime',
     'MimeLite with control variates of the same round (Karimireddy et al. 2021)',
     _MIME_BASE,
-    requires=(_MIMICS,),
+    requires=(_MIMICS, registry.TRAINS_FROM_ONE_MODEL),
     defaults=_UNIFORM,
     not_private='also sends a gradient, in a trip of its own',
   ),
@@ -153,7 +155,11 @@ ALGORITHMS = {
     'fl_research.algorithms.fed_dyn',
     'dynamic regularisation (Acar et al. 2021)',
     {'alpha': Hyperparameter(0.01, 'alpha, strength of the regulariser', **domains.FROM_0)},
-    requires=(_DEFINES_SERVER_STEP, registry.ONE_STATE_PER_CLIENT),
+    requires=(
+      _DEFINES_SERVER_STEP,
+      registry.ONE_STATE_PER_CLIENT,
+      registry.TRAINS_FROM_ONE_MODEL,
+    ),
     defaults=_UNIFORM,
   ),
   'fedper': registry.Entry(

@@ -5,6 +5,7 @@ A measure has a text form, which binaries and sweeps share:
     train/accuracy last 100          mean of its values in the last 100 rounds
     eval/accuracy final              its last value
     eval/accuracy rounds to 0.97     rounds until it has been reached
+    eval/accuracy hours to 0.97      hours on the virtual clock until then
 """
 
 from collections.abc import Mapping
@@ -18,11 +19,12 @@ from fl_research import metrics as metrics_lib
 from fl_research.analysis.runs import Runs
 from fl_research.registry import UsageError
 
-LAST, FINAL, ROUNDS_TO = 'last', 'final', 'rounds to'
+LAST, FINAL, ROUNDS_TO, HOURS_TO = 'last', 'final', 'rounds to', 'hours to'
+_REACHED = {ROUNDS_TO: 'rounds', HOURS_TO: 'simulated_hours'}
 MOST_ROUNDS = 100
 """Of longer runs no more are averaged unless asked for, as in Reddi et al. 2021."""
 
-_FORMS = re.compile(r'(\S+)\s+(?:(last)\s+(\S+)|(final)|(rounds\s+to)\s+(\S+))')
+_FORMS = re.compile(r'(\S+)\s+(?:(last)\s+(\S+)|(final)|(rounds|hours)\s+to\s+(\S+))')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Measure:
 
   Attributes:
     column: column of metrics.csv.
-    kind: LAST, FINAL or ROUNDS_TO.
+    kind: LAST, FINAL, ROUNDS_TO or HOURS_TO.
     number: how many rounds, or which target; 0 for FINAL.
   """
 
@@ -43,17 +45,27 @@ class Measure:
     return f'{self.column} {self.kind}' + ('' if self.kind == FINAL else f' {self.number:g}')
 
   @property
+  def reaches(self) -> bool:
+    """Whether it is what it costs to reach a target."""
+    return self.kind in _REACHED
+
+  @property
+  def columns(self) -> list[str]:
+    """The columns that it reads."""
+    return [self.column, *(['simulated_hours'] if self.kind == HOURS_TO else [])]
+
+  @property
   def falls(self) -> bool:
     """Whether low values are better."""
-    return self.kind == ROUNDS_TO or lower_is_better(self.column)
+    return self.reaches or lower_is_better(self.column)
 
   def of(self, runs: Runs) -> pd.Series:
     """The measure of every run; NaN where it was not measured, or the target not reached.
 
     A run that diverged has none either, but for a target that it had reached before.
     """
-    if self.kind == ROUNDS_TO:
-      return rounds_to_target(runs, self.column, self.number)['rounds']
+    if self.reaches:
+      return rounds_to_target(runs, self.column, self.number)[_REACHED[self.kind]]
     if self.kind == LAST:
       values = last_n_mean(runs, self.column, int(self.number))['value']
     else:
@@ -68,10 +80,13 @@ def parse_measure(text: str) -> Measure:
     UsageError: it stands for none.
   """
   match = _FORMS.fullmatch(text.strip())
-  accepted = 'accepted are "COLUMN last N", "COLUMN final" and "COLUMN rounds to TARGET"'
+  accepted = (
+    'accepted are "COLUMN last N", "COLUMN final", "COLUMN rounds to TARGET" and "COLUMN hours to '
+    'TARGET"'
+  )
   if not match:
     raise UsageError(f'{text!r}: is not a measure; {accepted}')
-  column, last, count, final_word, _, target = match.groups()
+  column, last, count, final_word, unit, target = match.groups()
   if final_word:
     return Measure(column, FINAL)
   try:
@@ -80,7 +95,7 @@ def parse_measure(text: str) -> Measure:
     raise UsageError(f'{text!r}: {count or target} is not a number; {accepted}') from error
   if (last and number < 1) or not np.isfinite(number):
     raise UsageError(f'{text!r}: {number} is not accepted; {accepted}')
-  return Measure(column, LAST if last else ROUNDS_TO, number)
+  return Measure(column, LAST if last else f'{unit} to', number)
 
 
 def window(rounds: int) -> int:

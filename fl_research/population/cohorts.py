@@ -31,63 +31,14 @@ SAMPLINGS: Mapping[str, registry.Entry] = {
   'poisson': registry.Entry(
     _MODULE, 'every client on its own with probability clients_per_round / clients'
   ),
-  'availability': registry.Entry(
-    _MODULE, 'uniform among those the trace says are available (all of them if too few)'
-  ),
 }
 """Every way of drawing a cohort: the name users type, its module.
 
 The module has a function of that name, `(generator, eligible, sizes, clients_per_round)`, which
-returns the cohort: some of the positions that are eligible. `eligible` is an array of them, or
-`Everybody`, which can be indexed like one. `sizes` has the number of examples of every client,
-eligible or not; above 0 for those that are.
+returns the cohort: some of the positions that are eligible, of which there is one at least.
+`eligible` is an array of them, or `Everybody`, which can be indexed like one. `sizes` has the number
+of examples of every client, eligible or not; above 0 for those that are.
 """
-
-
-@dataclasses.dataclass(frozen=True)
-class CohortSampler:
-  """Draws the cohort of each round.
-
-  Attributes:
-    sampling: one of `SAMPLINGS`.
-    clients_per_round: C; for `poisson` the expected size.
-    sizes: number of examples of every client. Clients without examples are never drawn.
-    seed: the run's seed.
-    availability: for `availability`: the trace.
-    fresh: whether the system's generator draws in place of the seed, for runs whose privacy counts
-      on it that nobody knows who took part.
-    all_filled: whether it is known that no size is 0, so that nobody need look at all of them.
-  """
-
-  sampling: str
-  clients_per_round: int
-  sizes: np.ndarray
-  seed: int
-  availability: Optional['AvailabilityTrace'] = None
-  fresh: bool = False
-  all_filled: bool = False
-
-  def cohort(self, round_num: int) -> np.ndarray:
-    """Positions of the clients of a round, ascending; the same for the same seed and round.
-
-    A `fresh` one is another one whenever it is asked for.
-    """
-    if self.fresh:
-      return np.sort(self._draw(random_streams.SystemGenerator(), round_num))
-    generator = random_streams.generator(self.seed, f'cohort {self.sampling}', round_num)
-    return np.sort(self._draw(generator, round_num))
-
-  @functools.cached_property
-  def _with_examples(self) -> Union[np.ndarray, 'Everybody']:
-    everybody = self.all_filled or self.sizes.all()
-    return Everybody(len(self.sizes)) if everybody else np.flatnonzero(self.sizes)
-
-  def _draw(self, generator: Any, round_num: int) -> np.ndarray:
-    eligible = self._with_examples
-    if self.availability is not None:
-      eligible = np.flatnonzero(self.availability.available(round_num) & (self.sizes > 0))
-    draw = getattr(SAMPLINGS[self.sampling].load(), self.sampling)
-    return draw(generator, eligible, self.sizes, self.clients_per_round)
 
 
 class Everybody:
@@ -104,6 +55,81 @@ class Everybody:
 
   def __getitem__(self, chosen: np.ndarray) -> np.ndarray:
     return np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+
+
+Eligible = Union[np.ndarray, Everybody]
+
+
+@dataclasses.dataclass(frozen=True)
+class CohortSampler:
+  """Draws the cohort of each round.
+
+  Attributes:
+    sampling: one of `SAMPLINGS`.
+    clients_per_round: C; for `poisson` the expected size.
+    sizes: number of examples of every client. Clients without examples are never drawn.
+    seed: the run's seed.
+    availability: who can be drawn in which round; None where all always can.
+    fresh: whether the system's generator draws in place of the seed, for runs whose privacy counts
+      on it that nobody knows who took part.
+    all_filled: whether it is known that no size is 0, so that nobody need look at all of them.
+  """
+
+  sampling: str
+  clients_per_round: int
+  sizes: np.ndarray
+  seed: int
+  availability: Optional['AvailabilityTrace'] = None
+  fresh: bool = False
+  all_filled: bool = False
+
+  def cohort(self, round_num: int, ready: Optional[np.ndarray] = None) -> np.ndarray:
+    """Positions of the clients of a round, ascending; the same for the same arguments and seed.
+
+    A `fresh` one is another one whenever it is asked for. All that can be drawn are, where they are
+    too few.
+
+    Args:
+      round_num: the round.
+      ready: bool [clients]: whose phones are ready; None for all.
+    """
+    drawer: Any = random_streams.SystemGenerator() if self.fresh else self._generator(round_num)
+    eligible = self._eligible(round_num, ready)
+    return np.sort(self._draw(drawer, eligible, self.clients_per_round))
+
+  def among(self, free: np.ndarray, count: int, round_num: int, draw_num: int) -> np.ndarray:
+    """Positions of clients that are drawn in the course of a round, ascending.
+
+    The first draw of a round, of a whole cohort and among all, is `cohort`'s.
+
+    Args:
+      free: bool [clients], who can be drawn now.
+      count: how many are wanted; fewer are drawn where fewer can be.
+      round_num: the round.
+      draw_num: which draw of this round it is, from 0.
+    """
+    generator = self._generator(round_num, *([draw_num] if draw_num else []))
+    return np.sort(self._draw(generator, self._eligible(round_num, free), count))
+
+  def _generator(self, *keys: int) -> np.random.Generator:
+    return random_streams.generator(self.seed, f'cohort {self.sampling}', *keys)
+
+  @functools.cached_property
+  def _with_examples(self) -> Eligible:
+    everybody = self.all_filled or self.sizes.all()
+    return Everybody(len(self.sizes)) if everybody else np.flatnonzero(self.sizes)
+
+  def _eligible(self, round_num: int, ready: Optional[np.ndarray]) -> Eligible:
+    eligible = self._with_examples
+    if self.availability is not None:
+      eligible = eligible[self.availability.available(round_num)[eligible]]
+    return eligible if ready is None else eligible[ready[eligible]]
+
+  def _draw(self, generator: Any, eligible: Eligible, count: int) -> np.ndarray:
+    if not len(eligible):
+      return np.asarray(eligible)
+    draw = getattr(SAMPLINGS[self.sampling].load(), self.sampling)
+    return draw(generator, eligible, self.sizes, count)
 
 
 class AvailabilityTrace:

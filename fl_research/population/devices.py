@@ -15,13 +15,34 @@ Differences from the paper:
 """
 
 import dataclasses
-from typing import Union
+from typing import Protocol, Union
 
 import numpy as np
 
 from fl_research import random_streams
 
 Numbers = Union[float, np.ndarray]
+
+
+class Clock(Protocol):
+  """What tells how long clients take."""
+
+  def seconds(
+    self,
+    clients: np.ndarray,
+    examples: np.ndarray,
+    bytes_down: Numbers,
+    bytes_up: Numbers,
+    event: Union[int, np.ndarray] = 0,
+  ) -> np.ndarray:
+    """Time each of some clients takes for its part, in seconds: float64 [clients].
+
+    Args:
+      clients: positions.
+      examples: examples each visits in training, epochs counted.
+      bytes_down, bytes_up: what each receives and sends.
+      event: tells apart what one client does several times: the round.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,15 +63,15 @@ class Devices:
   seed: int
 
   def seconds(
-    self, clients: np.ndarray, examples: np.ndarray, bytes_down: Numbers, bytes_up: Numbers
+    self,
+    clients: np.ndarray,
+    examples: np.ndarray,
+    bytes_down: Numbers,
+    bytes_up: Numbers,
+    event: Union[int, np.ndarray] = 0,
   ) -> np.ndarray:
-    """Time each of some clients takes for a round, in seconds.
-
-    Args:
-      clients: positions.
-      examples: examples each visits in training, epochs counted.
-      bytes_down, bytes_up: what each receives and sends.
-    """
+    """Time each of some clients takes, whatever the event; see `Clock`."""
+    del event
     factors = np.ones((len(clients), 2))
     if self.spread:
       draws = [

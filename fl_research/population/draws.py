@@ -5,10 +5,9 @@ from typing import Union
 import numpy as np
 
 from fl_research import random_streams
-from fl_research.population.cohorts import Everybody
+from fl_research.population.cohorts import Eligible
 
 Generator = Union[np.random.Generator, random_streams.SystemGenerator]
-Eligible = Union[np.ndarray, Everybody]
 
 
 def uniform(
@@ -18,10 +17,6 @@ def uniform(
   count = min(clients_per_round, len(eligible))
   # Without shuffling, the time depends on `count` alone.
   return eligible[generator.choice(len(eligible), count, replace=False, shuffle=False)]
-
-
-availability = uniform
-"""Who is available is a matter of who is eligible."""
 
 
 def by_size(
@@ -44,4 +39,4 @@ def poisson(
 ) -> np.ndarray:
   del sizes
   count = min(clients_per_round, len(eligible))
-  return eligible[generator.random(len(eligible)) < count / max(len(eligible), 1)]
+  return eligible[generator.random(len(eligible)) < count / len(eligible)]

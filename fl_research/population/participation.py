@@ -4,6 +4,9 @@
   fixed share of the cohort, drawn each round, manages only x epochs, x uniform on 1, …, E (for
   E < 2 uniform on (0, E)). Their partial work is kept, or they are dropped.
 - Dropouts: every client fails, independently, after receiving the model and before sending.
+- Phones that stop being ready (`fl_research.population.readiness`): a round begins when as many
+  clients are ready as are wanted, and a client whose phone stops being ready before its time is up
+  drops out. The server hears of it then; where it needs that client, it has waited so long.
 - Over-selection (Bonawitz et al. 2019, "Towards Federated Learning at Scale", section 2.2): more
   clients are selected than are wanted, and the server goes on when the wanted number has reported.
 
@@ -12,16 +15,20 @@ A client that does not upload leaves no trace: neither update nor a new client s
 Differences from the paper:
 1. Stragglers: for E < 2 the share of the epoch is uniform on (0, E), which the paper leaves out;
    the paper's text draws from 1..E, as here, the authors' code from 1..E-1.
-2. Over-selection: who reports first is the virtual clock's say, uploads counted uncompressed.
+2. Over-selection: who reports first is the virtual clock's say, uploads counted uncompressed. So is
+   which phones stop being ready too early, also those that the server would not have waited for.
 """
 
 import dataclasses
+import math
+from typing import Optional
 
 import numpy as np
 
 from fl_research import random_streams
 from fl_research.population.cohorts import CohortSampler
-from fl_research.population.devices import Devices
+from fl_research.population.devices import Clock
+from fl_research.population.readiness import Readiness
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +41,9 @@ class RoundPlan:
     epochs: epochs each uploading client trains.
     stragglers: number of selected clients that were stragglers.
     dropouts: number of selected clients that failed before sending.
+    begins: the round does not begin before this second of the virtual clock.
+    last_dropout: the round does not end before so many seconds, at which it is known that the last
+      client whose phone stopped being ready will not report.
   """
 
   selected: np.ndarray
@@ -41,6 +51,8 @@ class RoundPlan:
   epochs: np.ndarray
   stragglers: int
   dropouts: int
+  begins: float = 0.0
+  last_dropout: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +69,7 @@ class Participation:
     devices: the virtual clock.
     bytes_down, bytes_up: what each client receives and sends, for the clock.
     seed: the run's seed.
+    readiness: whose phones are ready when; None where all always are.
   """
 
   sampler: CohortSampler
@@ -65,26 +78,78 @@ class Participation:
   straggler_fraction: float
   keep_stragglers: bool
   dropout_probability: float
-  devices: Devices
+  devices: Clock
   bytes_down: int
   bytes_up: int
   seed: int
+  readiness: Optional[Readiness] = None
 
-  def plan(self, round_num: int) -> RoundPlan:
-    """The plan of a round; the same for the same seed and round."""
-    selected = self.sampler.cohort(round_num)
+  def plan(self, round_num: int, seconds: float = 0.0) -> RoundPlan:
+    """The plan of a round; the same for the same seed, round and time.
+
+    Args:
+      round_num: the round.
+      seconds: when the round before has ended, on the virtual clock; read with `readiness` only.
+
+    Raises:
+      UsageError: enough clients are never ready.
+    """
+    begins, ready = self._begin(seconds)
+    selected = self.sampler.cohort(round_num, ready)
     epochs, straggles = self._straggle(len(selected), round_num)
     luck = self._generator('dropouts', round_num).random(len(selected))
-    fails = luck < self.dropout_probability
-    uploads = ~fails & (self.keep_stragglers | ~straggles)
-    uploads &= self._first_to_report(selected, epochs, uploads)
+    takes = self._seconds(selected, epochs, round_num)
+    left = self._left(selected, begins)
+    late = takes > left
+    fails = (luck < self.dropout_probability) | late
+    able = ~fails & (self.keep_stragglers | ~straggles)
+    uploads = self._first_to_report(takes, able)
+    sufficient = self.wanted and uploads.sum() == self.wanted
     return RoundPlan(
       selected=selected,
       uploading=selected[uploads],
       epochs=epochs[uploads],
       stragglers=int(straggles.sum()),
       dropouts=int(fails.sum()),
+      begins=begins,
+      last_dropout=0.0 if sufficient else float(left[late].max(initial=0.0)),
     )
+
+  def luck(self, number: int) -> tuple[float, bool, bool]:
+    """What becomes of one client's work where there are no cohorts: epochs, straggles, fails.
+
+    Whether it straggles is drawn for each by itself, with probability `straggler_fraction`.
+
+    Args:
+      number: which work of the run it is.
+    """
+    fails, straggles, share = self._generator('assignment', number).random(3)
+    if straggles >= self.straggler_fraction:
+      return float(self.epochs), False, bool(fails < self.dropout_probability)
+    whole = math.ceil((1.0 - share) * int(self.epochs))
+    epochs = float(whole) if self.epochs >= 2 else self.epochs * (1.0 - share)
+    return epochs, True, bool(fails < self.dropout_probability)
+
+  def _begin(self, seconds: float) -> tuple[float, Optional[np.ndarray]]:
+    """When the round begins, and who is ready then; (0, None) where all always are."""
+    if self.readiness is None:
+      return 0.0, None
+    enough = self.wanted or self.sampler.clients_per_round
+    begins = self.readiness.earliest(seconds, enough, self.sampler.sizes > 0)
+    return begins, self.readiness.at(begins)
+
+  def _seconds(self, selected: np.ndarray, epochs: np.ndarray, round_num: int) -> np.ndarray:
+    """Time each selected client takes; zeros where nobody asks for it."""
+    if not self.wanted and self.readiness is None:
+      return np.zeros(len(selected))
+    visited = epochs * self.sampler.sizes[selected]
+    return self.devices.seconds(selected, visited, self.bytes_down, self.bytes_up, round_num)
+
+  def _left(self, selected: np.ndarray, begins: float) -> np.ndarray:
+    """Seconds that each selected client's phone stays ready."""
+    if self.readiness is None:
+      return np.full(len(selected), np.inf)
+    return self.readiness.until(selected, begins) - begins
 
   def _generator(self, purpose: str, round_num: int) -> np.random.Generator:
     return random_streams.generator(self.seed, purpose, round_num)
@@ -104,14 +169,10 @@ class Participation:
         epochs[straggles] *= 1.0 - generator.random(number)
     return epochs, straggles
 
-  def _first_to_report(
-    self, selected: np.ndarray, epochs: np.ndarray, uploads: np.ndarray
-  ) -> np.ndarray:
+  def _first_to_report(self, takes: np.ndarray, uploads: np.ndarray) -> np.ndarray:
     """bool: the `wanted` clients, among those that upload, that are done first."""
     if not self.wanted or uploads.sum() <= self.wanted:
       return uploads
-    visited = epochs * self.sampler.sizes[selected]
-    seconds = self.devices.seconds(selected, visited, self.bytes_down, self.bytes_up)
-    seconds = np.where(uploads, seconds, np.inf)
+    seconds = np.where(uploads, takes, np.inf)
     first = np.argsort(seconds, kind='stable')[: self.wanted]
-    return np.isin(np.arange(len(selected)), first)
+    return np.isin(np.arange(len(uploads)), first)

@@ -59,10 +59,10 @@ def build_process(parts: Parts) -> FederatedProcess:
       or the method does not fit the aggregator.
     ValueError: the method needs the size of the population and `parts` does not give it.
   """
-  return _Composition(parts).process()
+  return Composition(parts).process()
 
 
-class _Trip(NamedTuple):
+class Trip(NamedTuple):
   """One exchange with all that is put around it.
 
   Attributes:
@@ -90,29 +90,53 @@ class _Trip(NamedTuple):
   bytes_up: int
 
 
-class _Composition:
-  """Puts one process together."""
+class Step(NamedTuple):
+  """What the server makes of one exchange.
+
+  Attributes:
+    server: its part of S.
+    aggregator: the combiner's.
+    measurements: what the combiner measures.
+    participants: how many clients' updates were used.
+  """
+
+  server: tff.Value
+  aggregator: tff.Value
+  measurements: tff.Value
+  participants: tff.Value
+
+
+class Composition:
+  """Puts one process together.
+
+  Attributes:
+    parts: what it is made of.
+    trips: its exchanges.
+    data_type, client_type, server_type: D, T, and the server's part of S.
+    keeps: whether clients keep a state.
+  """
 
   def __init__(self, parts: Parts):
-    self._parts = parts
+    self.parts = parts
     self._method = parts.method.bind(parts.federation())
     self._server = server_half.ServerHalf(parts, self._method)
     self._exchanges = self._method.exchanges
     self._combiners = [self._combiner(exchange) for exchange in self._exchanges]
-    self._data_type = types.client_data_type(parts.model, parts.batch_size)
+    self.data_type = types.client_data_type(parts.model, parts.batch_size)
     self._weights = parts.model.initial_weights[0]
     self._weights_type = tff.to_type(tuple(tff.TensorType(w.dtype, w.shape) for w in self._weights))
     self._initial_server = tff.tensorflow.computation(self._server_state, self._weights_type)
-    self._server_type = self._initial_server.type_signature.result
+    self.server_type = self._initial_server.type_signature.result
     initial_client = tff.tensorflow.computation(self._client_state, self._weights_type)
-    self._client_type = initial_client.type_signature.result
+    self.client_type = initial_client.type_signature.result
     self._new_client = initial_client(self._weights)
-    self._trips = [self._trip(number) for number in range(len(self._exchanges))]
+    self.trips = [self._trip(number) for number in range(len(self._exchanges))]
+    self.keeps = bool(tf.nest.flatten(tff.types.type_to_tf_tensor_specs(self.client_type)))
     self._check_private()
 
   def _combiner(self, exchange: method_lib.Exchange) -> combiner_lib.Combiner:
     """The exchange's own combiner, or the run's."""
-    parts = self._parts
+    parts = self.parts
     if exchange.combiner is not None:
       if parts.sums.are_secure:
         raise registry.UsageError(
@@ -125,8 +149,8 @@ class _Composition:
 
   def _server_state(self, weights: method_lib.Weights) -> collections.OrderedDict:
     """The server's part of S before round 1."""
-    method = self._parts.method.bind(self._parts.federation(tuple(weights)))
-    return server_half.ServerHalf(self._parts, method).initial()
+    method = self.parts.method.bind(self.parts.federation(tuple(weights)))
+    return server_half.ServerHalf(self.parts, method).initial()
 
   def _client_state(self, weights: method_lib.Weights) -> collections.OrderedDict:
     """T of a client that has never taken part."""
@@ -153,7 +177,7 @@ class _Composition:
       half.update_of,
       [
         self._broadcast(number).type_signature.result,
-        self._data_type,
+        self.data_type,
         state.type_signature.result,
       ],
     )
@@ -161,19 +185,19 @@ class _Composition:
 
   def _client_half(self, number: int) -> client_half.ClientHalf:
     exchange, encoder = self._exchanges[number], self._combiners[number].encoder
-    return client_half.ClientHalf(self._parts, self._method, exchange, encoder, number)
+    return client_half.ClientHalf(self.parts, self._method, exchange, encoder, number)
 
   def _broadcast(self, number: int) -> tff.Computation:
     return tff.tensorflow.computation(
-      functools.partial(self._server.broadcast, self._exchanges[number]), self._server_type
+      functools.partial(self._server.broadcast, self._exchanges[number]), self.server_type
     )
 
-  def _trip(self, number: int) -> _Trip:
+  def _trip(self, number: int) -> Trip:
     exchange, combiner = self._exchanges[number], self._combiners[number]
     half = self._client_half(number)
     broadcast = self._broadcast(number)
     work = tff.tensorflow.computation(
-      half.work, [broadcast.type_signature.result, self._data_type, self._client_type]
+      half.work, [broadcast.type_signature.result, self.data_type, self.client_type]
     )
     reply = work.type_signature.result
     arrive = tff.tensorflow.computation(
@@ -181,7 +205,7 @@ class _Composition:
       [reply['message'], np.float32, np.bool_],
     )
     update_type = arrive.type_signature.result['update']
-    combining = _combining(self._parts, combiner, update_type)
+    combining = _combining(self.parts, combiner, update_type)
 
     def finish(server, update, auxiliary, participants):
       update = tf.nest.pack_sequence_as(half.update, tf.nest.flatten(update))
@@ -191,7 +215,7 @@ class _Composition:
 
     up = types.num_bytes(update_type) + types.num_bytes(reply['auxiliary'])
     down = types.num_bytes(broadcast.type_signature.result['message'])
-    return _Trip(
+    return Trip(
       exchange,
       combiner,
       half,
@@ -199,26 +223,26 @@ class _Composition:
       work,
       arrive,
       tff.tensorflow.computation(
-        finish, [self._server_type, update_type, reply['auxiliary'], np.float32]
+        finish, [self.server_type, update_type, reply['auxiliary'], np.float32]
       ),
       combining,
       combiner.draw(update_type),
-      _mean_auxiliary(self._parts, exchange, reply['auxiliary']),
+      _mean_auxiliary(self.parts, exchange, reply['auxiliary']),
       bytes_down=down + 4 if down else 0,  # The rate's factor goes along.
       bytes_up=up + 4 if up else 0,  # The weight goes along.
     )
 
   def _check_private(self) -> None:
     """Under a private combiner nothing but one update may leave a client."""
-    private = [trip for trip in self._trips if trip.combiner.kind == combiner_lib.PRIVATE]
+    private = [trip for trip in self.trips if trip.combiner.kind == combiner_lib.PRIVATE]
     if not private:
       return
     if any(not trip.half.shapes for trip in private):
       raise registry.UsageError(
         '--algorithm: differential privacy needs a method that shares weights; this one shares none'
       )
-    more = any(types.num_bytes(t.work.type_signature.result['auxiliary']) for t in self._trips)
-    if more or len(self._trips) > 1:
+    more = any(types.num_bytes(t.work.type_signature.result['auxiliary']) for t in self.trips)
+    if more or len(self.trips) > 1:
       raise registry.UsageError(
         '--algorithm: clients of this method send more than their update, which the clipping and '
         'the noise of differential privacy would not cover; accepted are methods that send updates '
@@ -227,45 +251,48 @@ class _Composition:
 
   def process(self) -> FederatedProcess:
     """The whole of it."""
-    keeps = bool(tf.nest.flatten(tff.types.type_to_tf_tensor_specs(self._client_type)))
     start = self._start()
     at_clients = functools.partial(tff.FederatedType, placement=tff.CLIENTS)
     given = collections.OrderedDict(
-      state=start.type_signature.result, data=at_clients(self._data_type)
+      state=start.type_signature.result, data=at_clients(self.data_type)
     )
-    if keeps:
-      given['client_states'] = at_clients(self._client_type)
-    draw = _draw_of_all([trip.draw for trip in self._trips])
+    if self.keeps:
+      given['client_states'] = at_clients(self.client_type)
+    draw = _draw_of_all([trip.draw for trip in self.trips])
     if draw is not None:
       given['drawn'] = tff.FederatedType(draw.type, tff.SERVER)
 
     @tff.federated_computation(tff.to_type(given))
     def next_round(given):
-      states = given.client_states if keeps else tff.federated_value(self._new_client, tff.CLIENTS)
+      states = given.client_states if self.keeps else self.nothing_kept()
       drawn = given.drawn if draw is not None else None
       state, measured, last = self._round(given.state, given.data, states, drawn)
-      if not keeps:
+      if not self.keeps:
         return state, measured
       kept = tff.federated_map(self._keep(), (last, states))
       return state, measured, stacking.stack_at_server(kept)
 
     measured_type = next_round.type_signature.result[1].member
-    reported = [name for trip in self._trips for name in trip.half.measure_names]
+    reported = [name for trip in self.trips for name in trip.half.measure_names]
     return FederatedProcess(
       start=start,
       next=next_round,
-      client_data_type=self._data_type,
-      report_columns=client_half.report_columns(self._parts, tuple(reported)),
-      client_state_type=self._client_type,
-      initial_client_state=self._new_client if keeps else None,
+      client_data_type=self.data_type,
+      report_columns=client_half.report_columns(self.parts, tuple(reported)),
+      client_state_type=self.client_type,
+      initial_client_state=self._new_client if self.keeps else None,
       draw=draw.sample if draw is not None else None,
-      parts=self._parts,
+      parts=self.parts,
       method=self._method,
       aggregation_columns=_scalar_names(measured_type['aggregation']),
       method_columns=(*reported, *_scalar_names(measured_type['method'])),
-      bytes_down_per_client=sum(trip.bytes_down for trip in self._trips),
-      bytes_up_per_client=sum(trip.bytes_up for trip in self._trips),
+      bytes_down_per_client=sum(trip.bytes_down for trip in self.trips),
+      bytes_up_per_client=sum(trip.bytes_up for trip in self.trips),
     )
+
+  def nothing_kept(self) -> tff.Value:
+    """{T}@CLIENTS where clients keep nothing."""
+    return tff.federated_value(self._new_client, tff.CLIENTS)
 
   def _start(self) -> tff.Computation:
     """(W@SERVER -> S@SERVER)"""
@@ -273,7 +300,7 @@ class _Composition:
     @tff.federated_computation(tff.FederatedType(self._weights_type, tff.SERVER))
     def start(weights):
       server = tff.federated_map(self._initial_server, weights)
-      states = tuple(trip.combining.initialize() for trip in self._trips)
+      states = tuple(trip.combining.initialize() for trip in self.trips)
       return tff.federated_zip(collections.OrderedDict(server=server, aggregator=states))
 
     return start
@@ -286,75 +313,119 @@ class _Composition:
     drawn: Any,
   ):
     """The body of `next`: the new S, M, and <client, finite, state> of every client."""
-    server, aggregators, measurements = state['server'], [], []
+    server, steps = state['server'], []
     arrivals: list[Any] = []
     facts = []
-    for number, trip in enumerate(self._trips):
-      broadcast = tff.federated_map(trip.broadcast, server)
-      received = tff.federated_broadcast(broadcast)
-      reply = tff.federated_map(trip.work, (received, data, client_states))
+    for number, trip in enumerate(self.trips):
+      broadcast, reply = self.ask(number, server, data, client_states)
       finite = reply['finite']
       if arrivals:
         # Who was left out of an exchange is left out of those that build on it.
         finite = tff.federated_map(_both, (finite, arrivals[-1]['finite']))
       arrived = tff.federated_map(trip.arrive, (reply['message'], reply['weight'], finite))
-      sent = collections.OrderedDict(
-        update=arrived['update'], weight=arrived['weight'], client=data['client']
+      further = drawn[number] if trip.draw else self.reference(trip, broadcast)
+      step = self.combine(
+        number, state, server, arrived, reply['auxiliary'], data['client'], further
       )
-      further = drawn[number] if trip.draw else self._reference(trip, broadcast)
-      combined = trip.combining.next(state['aggregator'][number], sent, further)
-      participants = tff.federated_sum(arrived['finite'])
-      auxiliary = trip.mean_auxiliary(reply['auxiliary'], arrived)
-      server = tff.federated_map(trip.finish, (server, combined.result, auxiliary, participants))
-      aggregators.append(combined.state)
-      measurements.append(combined.measurements)
+      server = step.server
+      steps.append(step)
       client_states = reply['state']
       arrivals.append(collections.OrderedDict(weight=arrived['weight'], finite=arrived['finite']))
       facts.append(reply['facts'])
-    report = tff.federated_map(self._report(), _zip(data, tuple(arrivals), tuple(facts)))
+    report = tff.federated_map(
+      self.report(self.data_type), _zip(data, tuple(arrivals), tuple(facts))
+    )
+    last = collections.OrderedDict(
+      client=data['client'], finite=arrivals[-1]['finite'], state=client_states
+    )
+    return *self.outcome(steps, report), tff.federated_zip(last)
+
+  def ask(
+    self, number: int, server: tff.Value, data: tff.Value, client_states: tff.Value
+  ) -> tuple[tff.Value, tff.Value]:
+    """What an exchange broadcasts, at the server, and the clients' replies."""
+    trip = self.trips[number]
+    broadcast = tff.federated_map(trip.broadcast, server)
+    received = tff.federated_broadcast(broadcast)
+    return broadcast, tff.federated_map(trip.work, (received, data, client_states))
+
+  def combine(
+    self,
+    number: int,
+    state: tff.Value,
+    server: tff.Value,
+    arrived: Any,
+    auxiliary: tff.Value,
+    client: tff.Value,
+    further: tff.Value,
+  ) -> 'Step':
+    """The server's step with what has arrived in an exchange.
+
+    Args:
+      number: of the exchange.
+      state: S before the round.
+      server: the server's part of it as it is now.
+      arrived: <update, weight, finite> at the clients.
+      auxiliary: at the clients.
+      client: their positions.
+      further: what the combiner is given besides.
+    """
+    trip = self.trips[number]
+    sent = collections.OrderedDict(
+      update=arrived['update'], weight=arrived['weight'], client=client
+    )
+    combined = trip.combining.next(state['aggregator'][number], sent, further)
+    participants = tff.federated_sum(arrived['finite'])
+    mean = trip.mean_auxiliary(auxiliary, arrived)
+    server = tff.federated_map(trip.finish, (server, combined.result, mean, participants))
+    return Step(server, combined.state, combined.measurements, participants)
+
+  def outcome(self, steps: Sequence['Step'], report: tff.Value) -> tuple[tff.Value, tff.Value]:
+    """The new S and M, from the steps of all exchanges and the clients' rows of the report."""
+    server, participants = steps[-1].server, steps[-1].participants
+    measurements = [step.measurements for step in steps]
     measured = collections.OrderedDict(
       participants=participants,
       report=stacking.stack_at_server(report),
       aggregation=measurements[0] if len(measurements) == 1 else tuple(measurements),
       method=tff.federated_map(self._measures(), server),
     )
-    state = collections.OrderedDict(server=server, aggregator=tuple(aggregators))
-    last = collections.OrderedDict(
-      client=data['client'], finite=arrivals[-1]['finite'], state=client_states
-    )
-    return tff.federated_zip(state), tff.federated_zip(measured), tff.federated_zip(last)
+    aggregators = tuple(step.aggregator for step in steps)
+    state = collections.OrderedDict(server=server, aggregator=aggregators)
+    return tff.federated_zip(state), tff.federated_zip(measured)
 
-  def _reference(self, trip: _Trip, broadcast: tff.Value) -> tff.Value:
+  def reference(self, trip: Trip, broadcast: tff.Value) -> tff.Value:
     """What a client with the server's own examples would send; empty where nobody asks."""
     if not trip.combiner.needs_reference:
       return tff.federated_value((), tff.SERVER)
     own = tff.tensorflow.computation(
       lambda broadcast: trip.half.update_of(
         broadcast,
-        tf.nest.map_structure(tf.constant, self._parts.server_data),
+        tf.nest.map_structure(tf.constant, self.parts.server_data),
         tf.nest.map_structure(tf.constant, self._new_client['method']),
       ),
       broadcast.type_signature.member,
     )
     return tff.federated_map(own, broadcast)
 
-  def _report(self) -> tff.Computation:
-    """(D, <weight, finite> and facts of each exchange) -> a client's row of the report."""
+  def report(self, whose: tff.Type) -> tff.Computation:
+    """(`whose`, <weight, finite> and facts of each exchange) -> a client's row of the report.
+
+    Of whose it is, `client` and `num_examples` are read.
+    """
     arrived = tff.to_type(collections.OrderedDict(weight=np.float32, finite=np.float32))
-    facts = tuple(trip.work.type_signature.result['facts'] for trip in self._trips)
-    return tff.tensorflow.computation(
-      client_half.report, [self._data_type, (arrived,) * len(facts), facts]
-    )
+    facts = tuple(trip.work.type_signature.result['facts'] for trip in self.trips)
+    return tff.tensorflow.computation(client_half.report, [whose, (arrived,) * len(facts), facts])
 
   def _measures(self) -> tff.Computation:
     """The method's own numbers, from the server's state."""
-    return tff.tensorflow.computation(self._server.measures, self._server_type)
+    return tff.tensorflow.computation(self._server.measures, self.server_type)
 
   def _keep(self) -> tff.Computation:
     """(<client, finite, state>, T before the round) -> <client, state> to be stored."""
-    last = collections.OrderedDict(client=np.int32, finite=np.float32, state=self._client_type)
+    last = collections.OrderedDict(client=np.int32, finite=np.float32, state=self.client_type)
 
-    @tff.tensorflow.computation(tff.to_type(last), self._client_type)
+    @tff.tensorflow.computation(tff.to_type(last), self.client_type)
     def keep(last, before):
       state = choose(last['finite'] > 0.0, last['state'], before)
       return collections.OrderedDict(client=last['client'], state=state)

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from fl_research import client_data
 from fl_research.round import method as method_lib
 from fl_research.round.client_half import METHOD
 from fl_research.round.parts import Parts
@@ -104,7 +105,7 @@ class FederatedProcess:
     if client_states is None:
       nothing = [self.initial_client_state] * len(cohort)
       return RoundResult(*self.next(state, cohort, nothing, *drawn))
-    states = client_states.get([data['client'] for data in cohort])
+    states = client_states.get(client_data.positions(cohort))
     state, measured, kept = self.next(state, cohort, states, *drawn)
     client_states.put(kept['client'], kept['state'])
     return RoundResult(state, measured, kept)

@@ -1,4 +1,4 @@
-"""Where TFF computations run: `native` (TFF's own C++ runtime), `fused` (this process) or `auto`.
+"""Where TFF computations run: `native`, TFF's own C++ runtime, `fused`, this process, or `ray`.
 
 A runtime is a TFF execution context. After
 
@@ -6,7 +6,8 @@ A runtime is a TFF execution context. After
 
 every `tff.tensorflow.computation` and `tff.federated_computation` called from the same thread runs
 on it. `fused` and `auto` run whatever they can in this process and leave the rest to the native
-one, with a line in the log that says why; `native` is TFF's own runtime for everything.
+one, with a line in the log that says why; `native` is TFF's own runtime for everything. `ray` is
+`fused` with the clients' work on a cluster: it needs Ray, which `make ray` installs.
 
 Importing this package imports neither TensorFlow nor TFF.
 """
@@ -19,7 +20,7 @@ from fl_research import environment  # noqa: F401  before TensorFlow
 from fl_research.runtime import memory
 from fl_research.runtime.errors import ComputationError  # noqa: F401  raised by every runtime
 
-NAMES = ('auto', 'fused', 'native')
+NAMES = ('auto', 'fused', 'native', 'ray')
 """The runtimes by name."""
 
 JIT = ('off', 'on', 'auto')
@@ -35,6 +36,7 @@ depends on that, and so results do; on whoever runs the chunks, and on how many 
 _MOST_KERNEL_THREADS = 4
 
 _chunks = CHUNKS
+_elsewhere = False  # Whether other processes make the clients' values.
 _warned = False
 
 
@@ -55,8 +57,9 @@ def _create(
   jit: str,
   client_parallelism: Optional[int],
   threads: int,
+  ray_address: str,
 ):
-  global _chunks
+  global _chunks, _elsewhere
   if name not in NAMES:
     raise ValueError(f'Unknown runtime {name!r}; there are {", ".join(NAMES)}.')
   if jit not in JIT:
@@ -73,11 +76,17 @@ def _create(
 
     return native.NativeContext()
   _set_kernel_threads(threads)
+  _chunks, _elsewhere = chunks or CHUNKS, name == 'ray'
+  cores = len(os.sched_getaffinity(0))
+  if name == 'ray':
+    if jit != 'off':
+      raise ValueError(f'jit={jit!r}: the actors of the Ray runtime run plain kernels.')
+    from fl_research.runtime import ray_context
+
+    return ray_context.RayContext(_chunks, client_parallelism, ray_address, cores)
   from fl_research.runtime import fused
 
-  _chunks = chunks or CHUNKS
-  parallelism = client_parallelism or len(os.sched_getaffinity(0))
-  return fused.FusedContext(name, _chunks, parallelism, jit)
+  return fused.FusedContext(name, _chunks, client_parallelism or cores, jit)
 
 
 def _set_kernel_threads(threads: int) -> None:
@@ -107,6 +116,7 @@ def set_context(
   jit: str = 'off',
   client_parallelism: Optional[int] = None,
   kernel_threads: int = 1,
+  ray_address: str = '',
 ):
   """Makes a runtime the default of TFF in this thread.
 
@@ -115,9 +125,10 @@ def set_context(
     chunks: into how many chunks a cohort is cut; None for `CHUNKS`. One adds clients up in the
       order of the native runtime.
     jit: one of `JIT`.
-    client_parallelism: how many chunks run at the same time; None for one per core. It changes no
-      result.
+    client_parallelism: how many chunks run at the same time (with `ray`: how many actors); None for
+      one per core. It changes no result.
     kernel_threads: how many threads each TensorFlow kernel gets, see the function of that name.
+    ray_address: of the cluster that `ray` is to join, or 'auto'; empty to start one here.
 
   Only `name` matters to `native`.
 
@@ -126,10 +137,11 @@ def set_context(
 
   Raises:
     ValueError: an argument is none of those named.
+    UsageError: `ray`, which is not installed, or whose cluster does not answer or has no room.
   """
   import tensorflow_federated as tff
 
-  context = _create(name, chunks, jit, client_parallelism, kernel_threads)
+  context = _create(name, chunks, jit, client_parallelism, kernel_threads, ray_address)
   tff.framework.set_default_context(context)
   memory.trim()
   return context
@@ -142,11 +154,12 @@ def use_context(
   jit: str = 'off',
   client_parallelism: Optional[int] = None,
   kernel_threads: int = 1,
+  ray_address: str = '',
 ):
   """`set_context` for the length of a `with` block; gives the context."""
   import tensorflow_federated as tff
 
-  context = _create(name, chunks, jit, client_parallelism, kernel_threads)
+  context = _create(name, chunks, jit, client_parallelism, kernel_threads, ray_address)
   try:
     with tff.framework.get_context_stack().install(context):
       yield context
@@ -160,6 +173,7 @@ def async_context(
   jit: str = 'off',
   client_parallelism: Optional[int] = None,
   kernel_threads: int = 1,
+  ray_address: str = '',
 ):
   """A runtime for callers that await, as `tff.program.NativeFederatedContext` does.
 
@@ -169,7 +183,9 @@ def async_context(
   """
   from fl_research.runtime import awaited
 
-  return awaited.AwaitedContext(_create(name, chunks, jit, client_parallelism, kernel_threads))
+  return awaited.AwaitedContext(
+    _create(name, chunks, jit, client_parallelism, kernel_threads, ray_address)
+  )
 
 
 def set_fused_execution_context():
@@ -181,25 +197,33 @@ def stack_clients(clients):
   """Prepares a cohort's values for its round ahead of time, in any thread.
 
   Args:
-    clients: the list of clients' values, as given to the computation. Arrays that are parts of one
-      array, as of a population in memory, are not copied: they must not change before the round.
+    clients: the list of clients' values, as given to the computation, or their description. Arrays
+      that are parts of one array, as of a population in memory, are not copied: they must not
+      change before the round.
 
   Returns:
     A list of the same values that also carries the arrays of the current runtime's chunks. Other
-    runtimes take it as the plain list that it is.
+    runtimes take it as the plain list that it is. A description stays one where its values would
+    take much memory, or are made in other processes: every runtime takes it as well.
   """
-  from fl_research.runtime import chunks
+  from fl_research.runtime import chunks, described
+
+  if isinstance(clients, described.DescribedClients):
+    size = int(clients.bytes_of_clients().sum())
+    if _elsewhere or size > chunks.WHOLE_BYTES:
+      return clients
 
   return chunks.stack_clients(clients, _chunks)
 
 
 def shutdown() -> None:
-  """Ends TFF's worker process, if this process has started one. May be called at any time."""
+  """Ends TFF's worker process and the Ray that this process has started, if it has; at any time."""
   import sys
 
-  native = sys.modules.get('fl_research.runtime.native')
-  if native is not None:
-    native.shutdown()
+  for name in ('native', 'ray_context'):
+    module = sys.modules.get(f'{__name__}.{name}')
+    if module is not None:
+      module.shutdown()
 
 
 def stop_workers_on_exit() -> None:

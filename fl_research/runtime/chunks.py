@@ -1,6 +1,7 @@
 """Which client runs in which chunk, and the clients' arrays."""
 
 from collections.abc import Iterable, Sequence
+import heapq
 from typing import Optional
 
 import attrs
@@ -8,7 +9,13 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.runtime import graph_functions, layouts, python_values
+from fl_research.runtime import chunk_runs, described, graph_functions, layouts, python_values
+
+WHOLE_BYTES = 256 << 20
+"""A described cohort of at most so many bytes is made at once, ahead of its round."""
+
+SLICE_BYTES = 32 << 20
+"""What the clients of a slice take together, where a cohort is made slice by slice."""
 
 
 def assign(weights: Sequence[float], chunks: int) -> list[list[int]]:
@@ -21,11 +28,11 @@ def assign(weights: Sequence[float], chunks: int) -> list[list[int]]:
     For each chunk that gets any client, their positions, ascending.
   """
   shares: list[list[int]] = [[] for _ in range(chunks)]
-  loads = [0.0] * chunks
+  loads = [(0.0, chunk) for chunk in range(chunks)]
   for position in sorted(range(len(weights)), key=lambda i: -weights[i]):
-    lightest = loads.index(min(loads))
+    load, lightest = loads[0]
     shares[lightest].append(position)
-    loads[lightest] += weights[position]
+    heapq.heapreplace(loads, (load + weights[position], lightest))
   return [sorted(share) for share in shares if share]
 
 
@@ -116,6 +123,9 @@ class _Stacked:
   def leaves(self) -> list[layouts.RawLeaf]:
     return self._leaves
 
+  def leaves_of(self, piece: chunk_runs.Slice) -> list[layouts.RawLeaf]:
+    return [leaf.part(piece.first, piece.first + len(piece.share)) for leaf in self._leaves]
+
 
 def _check_stacked(leaf: layouts.RawLeaf, leaf_type, positions: Sequence[int]) -> None:
   for position, shape in zip(positions, leaf.shapes):
@@ -163,7 +173,14 @@ class _Listed:
     return [_weight(self._names, leaves) for leaves in self._clients]
 
   def leaves(self) -> list[layouts.RawLeaf]:
-    return [layouts.raw_leaf(column) for column in zip(*in_chunks(self._clients, self.shares))]
+    return _side_by_side(in_chunks(self._clients, self.shares))
+
+  def leaves_of(self, piece: chunk_runs.Slice) -> list[layouts.RawLeaf]:
+    return _side_by_side([self._clients[position] for position in piece.share])
+
+
+def _side_by_side(clients: Sequence[list]) -> list[layouts.RawLeaf]:
+  return [layouts.raw_leaf(column) for column in zip(*clients)]
 
 
 def _checked_leaf(leaf, leaf_type):
@@ -172,12 +189,47 @@ def _checked_leaf(leaf, leaf_type):
   return python_values.as_array(leaf, leaf_type)
 
 
+class Described:
+  """A client-placed argument whose values are made when they are due.
+
+  Attributes:
+    clients: their description.
+    names, specs: of the leaves.
+    shares: as of `Cohort`.
+  """
+
+  def __init__(self, clients: described.DescribedClients, member_type: tff.Type):
+    self.clients = clients
+    self.names = _type_names(member_type)
+    self.specs = [
+      graph_functions.leaf_spec(leaf) for leaf in graph_functions.leaf_types(member_type)
+    ]
+    self.shares: list[list[int]] = []
+
+  @property
+  def usable(self) -> bool:
+    """Whether the values are arrays of the type's dtypes, by its names."""
+    found = {name: leaf.dtype for name, leaf in described.named_leaves(self.clients[0])}
+    return found == {n: spec.dtype.as_numpy_dtype for n, spec in zip(self.names, self.specs)}
+
+  def leaves(self) -> list[layouts.RawLeaf]:
+    return self._made(in_chunks(range(len(self.clients)), self.shares))
+
+  def leaves_of(self, piece: chunk_runs.Slice) -> list[layouts.RawLeaf]:
+    return self._made(piece.share)
+
+  def _made(self, positions: Sequence[int]) -> list[layouts.RawLeaf]:
+    clients = self.clients.part(positions, self.clients.source)
+    return chunk_runs.described_leaves(clients, self.names, self.specs, positions)
+
+
 class Cohort:
   """The client-placed arguments of one call, checked and shared among chunks.
 
   Attributes:
     size: number of clients.
     shares: for each chunk the positions of its clients.
+    arguments: the arguments, which give the raw leaves of all clients or of a slice.
   """
 
   def __init__(self, arguments: Sequence[Sequence], types: Sequence[tff.Type], chunks: int):
@@ -192,31 +244,46 @@ class Cohort:
       TypeError, ValueError: the values are not of their types, or not as many in each argument.
     """
     for argument in arguments:
-      if not isinstance(argument, list):
+      if not isinstance(argument, (list, described.DescribedClients)):
         raise TypeError(f'Expected a list of clients, found {type(argument).__name__}.')
     counts = sorted({len(argument) for argument in arguments})
     if len(counts) > 1:
       raise ValueError(f'The client-placed arguments are of different lengths: {counts}.')
     self.size = counts[0] if counts else 0
     self.shares: list[list[int]] = []
-    self._arguments: list[_Stacked | _Listed] = []
+    self.arguments: list[_Stacked | _Listed | Described] = []
     for argument, member_type in zip(arguments, types):
-      self._add(argument, member_type, chunks)
-    listed = [argument for argument in self._arguments if isinstance(argument, _Listed)]
+      self.arguments.append(self._prepared(argument, member_type, chunks))
+    listed = [argument for argument in self.arguments if isinstance(argument, _Listed)]
     if not self.shares:
       totals = [sum(each) for each in zip(*(plain.weights() for plain in listed))]
       self.shares = assign(totals, chunks)
-    for plain in listed:
-      plain.shares = self.shares
+    for prepared in self.arguments:
+      prepared.shares = self.shares
 
-  def _add(self, argument, member_type: tff.Type, chunks: int) -> None:
+  def _prepared(self, argument, member_type: tff.Type, chunks: int):
+    if isinstance(argument, described.DescribedClients) and len(argument):
+      made_when_due = Described(argument, member_type)
+      if made_when_due.usable:
+        self.shares = self.shares or assign(argument.weights().tolist(), chunks)
+        return made_when_due
     if _usable(argument, member_type, chunks) and self.shares in ([], argument.shares):
       stacked = _Stacked(argument, member_type)
       self.shares = stacked.shares
-      self._arguments.append(stacked)
-    else:
-      self._arguments.append(_Listed(argument, member_type))
+      return stacked
+    return _Listed(list(argument), member_type)
 
-  def leaves(self, argument: int) -> list[layouts.RawLeaf]:
-    """The leaves of one argument's values at the clients, chunk after chunk."""
-    return self._arguments[argument].leaves()
+  def chunks(self, sliced: bool) -> list[chunk_runs.Chunk]:
+    """The chunks, each one slice; or several, where `sliced` and values are made when due."""
+    firsts = layouts.offsets_of([len(share) for share in self.shares]).tolist()
+    made_when_due = [own for own in self.arguments if isinstance(own, Described)] if sliced else []
+    sizes = sum((own.clients.bytes_of_clients() for own in made_when_due), np.zeros(self.size, int))
+    return [
+      chunk_runs.Chunk(index, _slices(first, share, sizes))
+      for index, (first, share) in enumerate(zip(firsts, self.shares))
+    ]
+
+
+def _slices(first: int, share: Sequence[int], sizes: np.ndarray) -> tuple[chunk_runs.Slice, ...]:
+  runs = described.slices(sizes[share], SLICE_BYTES)
+  return tuple(chunk_runs.Slice(first + run.start, share[run.start : run.stop]) for run in runs)

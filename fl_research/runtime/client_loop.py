@@ -1,7 +1,8 @@
 """A step at the clients: one TensorFlow function that loops over the clients of a chunk.
 
 The cohort's values lie side by side, chunk after chunk, and each chunk is given all of them and
-where it begins: putting them there costs as much for eight chunks as for one.
+where it begins: putting them there costs as much for eight chunks as for one. Of a cohort that is
+too large for that, each slice of a chunk is given its own (see `chunk_runs`).
 
     for each client of the chunk, in the cohort's order:
       value = its own computations on its part of the data and on what the server sent
@@ -19,7 +20,14 @@ from typing import Any, Optional
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.runtime import expressions, flat_function, graph_functions, layouts, server_steps
+from fl_research.runtime import (
+  chunk_runs,
+  expressions,
+  flat_function,
+  graph_functions,
+  layouts,
+  server_steps,
+)
 from fl_research.runtime import program as programs
 
 
@@ -28,7 +36,7 @@ class JoinShape(server_steps.ServerShape):
 
   def __init__(self, type_signature):
     super().__init__(type_signature)
-    self.layouts = [layouts.Rows(leaf) for leaf in graph_functions.leaf_types(self.type)]
+    self.layouts = [layouts.Rows(spec) for spec in self.specs]
 
   def empty(self) -> expressions.Value:
     """In a graph: the accumulator without rows."""
@@ -174,15 +182,18 @@ class ClientLoop:
       for leaf in expressions.flatten(_accumulate(aggregation, shape.empty(), names))
     ]
 
-  def split_results(self, results: Sequence[tf.Tensor]):
-    """The loop's results as (folded leaves, tensors by joined leaf, tensors by output key)."""
-    folded = server_steps.split(self.folded_shapes, results)
-    results = results[sum(map(len, folded)) :]
-    joined = server_steps.split(self.collectors, results)
+  @property
+  def signature(self) -> chunk_runs.LoopSignature:
+    """What its function takes and gives."""
+    zeros = [(a.zero_key, len(s.specs)) for a, s in zip(self.folded, self.folded_shapes)]
+    return chunk_runs.LoopSignature(tuple(self.inputs), tuple(zeros))
+
+  def split_collected(self, collected: Sequence[tf.Tensor]):
+    """What was collected as (tensors by joined leaf, tensors by output key)."""
     number = sum(len(shape.layouts) for shape in self._joined_shapes)
-    results = results[sum(len(tensors) for tensors in joined[:number]) :]
-    outputs = server_steps.split(self.output_shapes, results)
-    return [leaf for leaves in folded for leaf in leaves], joined[:number], outputs
+    joined = server_steps.split(self.collectors, collected)[:number]
+    collected = collected[sum(len(tensors) for tensors in joined) :]
+    return joined, server_steps.split(self.output_shapes, collected)
 
 
 def _accumulate(aggregation, accumulator, names) -> expressions.Value:

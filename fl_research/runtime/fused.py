@@ -21,7 +21,6 @@ hand had none.
 """
 
 import collections
-import concurrent.futures
 import dataclasses
 import functools
 from typing import Any
@@ -31,10 +30,13 @@ from absl import logging
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from fl_research import tff_private
 from fl_research.runtime import content, errors, expressions, invocation, native
 
 _CACHE_SIZE = 32
 """How many computations stay compiled, the last ones called, when the program has dropped them."""
+
+tff_private.read_types_once()
 
 _compiled_before: collections.OrderedDict[tuple[bytes, int], Any] = collections.OrderedDict()
 """By content and number of chunks: what any runtime of this process has compiled not long ago."""
@@ -72,7 +74,7 @@ class FusedContext(tff.framework.SyncContext):
     self.client_parallelism = client_parallelism
     self.jit = jit
     self._native = native.NativeContext()
-    self._pool = concurrent.futures.ThreadPoolExecutor(self.client_parallelism)
+    self._workers: Any = invocation.Threads(client_parallelism)
     self._by_identity: dict[int, tuple[weakref.ref, Any]] = {}
     self._by_content: collections.OrderedDict[bytes, Any] = collections.OrderedDict()
     self._fallbacks: list[str] = []
@@ -88,7 +90,7 @@ class FusedContext(tff.framework.SyncContext):
     if runnable is None:
       return self._native.invoke(comp, arg)
     result_type = comp.type_signature.result
-    result = runnable.run(arg, self._pool)
+    result = runnable.run(arg, self._workers)
     return tff.types.type_to_py_container(result, result_type)
 
   def _runnable(self, comp):
@@ -134,6 +136,10 @@ class FusedContext(tff.framework.SyncContext):
         self._fallbacks.append(message)
         logging.warning("Runs on TFF's own runtime, not the fused one: %s.", message)
       return None
+
+  def progress(self) -> str:
+    """Who is at work, in words for whoever is watching; nothing where it is this process."""
+    return ''
 
   def report(self) -> dict:
     """What to write into a run's manifest."""

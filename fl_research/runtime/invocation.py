@@ -4,8 +4,9 @@ Compiling turns a computation into TensorFlow functions once; a call takes Pytho
 shares the clients among chunks, runs the functions and puts the result together.
 """
 
-from collections.abc import Callable, Sequence
-import dataclasses
+from collections.abc import Iterator, Sequence
+import concurrent.futures
+import functools
 from typing import Any, Optional
 
 from absl import logging
@@ -13,6 +14,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research.runtime import (
+  chunk_runs,
   chunks,
   client_loop,
   errors,
@@ -42,8 +44,8 @@ class Local:
     self._parameter_type = parameter_type
     self._result_type = type_signature.result
 
-  def run(self, argument, pool):
-    del pool
+  def run(self, argument, workers):
+    del workers
     leaves = (
       [] if self._parameter_type is None else python_values.flatten(argument, self._parameter_type)
     )
@@ -68,7 +70,7 @@ class ClientWork:
     self.step = step
     self.loop = client_loop.ClientLoop(program, step)
     self.totals = client_loop.Totals(self.loop)
-    self._function = self.loop.function()
+    self.function = self.loop.function()
     self._padded: Optional[padded.PaddedLoop] = None
     self.choice: Optional[trial.Choice] = trial.Choice(False, f'jit is {jit}')
     if jit != 'off':
@@ -83,11 +85,16 @@ class ClientWork:
     except expressions.NotReducible as reason:
       self.choice = trial.Choice(False, f'XLA cannot pad it: {reason}')
 
+  @functools.cached_property
+  def exported(self) -> flat_function.Exported:
+    """The plain loop, for other processes."""
+    return self.function.exported()
+
   @property
   def compilations(self) -> int:
     return self.loop.traces + (self._padded.compilations if self._padded else 0)
 
-  def prepare(self, call: 'Call') -> 'RunChunk':
+  def prepare(self, call: 'Call') -> chunk_runs.RunSlice:
     """What runs the loop in a call; holds the trial if it is due."""
     xla = self._padded
     if xla is None or not call.chunks or not (self.choice is None or self.choice.jit):
@@ -96,55 +103,55 @@ class ClientWork:
       call.leaves(key) if key in self.loop.arguments else call.tensors[key]
       for key in self.loop.inputs
     ]
-    arranged = xla.arrange([chunk.count for chunk in call.chunks], leaves)
-    jit = lambda chunk, count: xla.run(chunk.first, count, arranged)
+    [*pieces] = (chunk.slices[0] for chunk in call.chunks)  # Nothing is sliced for XLA.
+    arranged = xla.arrange([len(piece.share) for piece in pieces], leaves)
+    jit = lambda chunk, _, count, __: xla.run(chunk.slices[0].first, count, arranged)
     if self.choice is None:
       plain, first = self._plain(call), call.chunks[0]
       self.choice = trial.choose(
-        lambda count: plain(first, count), lambda count: jit(first, count), first.count
+        lambda count: plain(first, 0, count, {}),
+        lambda count: jit(first, 0, count, {}),
+        len(pieces[0].share),
       )
       logging.info('jit: %s', self.choice)
     return jit if self.choice.jit else self._plain(call)
 
-  def _plain(self, call: 'Call') -> 'RunChunk':
-    loop = self.loop
-    of_all = {
-      key: shape.arrange(call.leaves(key)) if key in loop.arguments else call.tensors[key]
-      for key, shape in zip(loop.inputs, loop.shapes)
-      if key not in call.by_chunk
-    }
+  def _plain(self, call: 'Call') -> chunk_runs.RunSlice:
+    signature, arguments = self.loop.signature, self.loop.arguments
+    known = {key: call.tensors[key] for key in self.loop.inputs if key in call.tensors}
+    if not call.sliced:
+      known.update({key: self.arranged(call, key) for key in arguments})
 
-    def run(chunk: Chunk, count: int) -> list[tf.Tensor]:
-      parts = [
-        of_all[key] if key in of_all else call.by_chunk[key][chunk.index] for key in loop.inputs
-      ]
-      tensors = [tensor for part in parts for tensor in part]
-      return list(self._function(tf.constant(chunk.first), tf.constant(count), *tensors))
+    def run(chunk, number, count, accumulators):
+      piece = chunk.slices[number]
+      values = {**known, **call.left_at(chunk.index, number), **accumulators}
+      if call.sliced:
+        values.update({key: self.arranged(call, key, piece) for key in arguments})
+      first = tf.constant(0 if call.sliced else piece.first)
+      return list(self.function(first, tf.constant(count), *signature.arguments(values)))
 
     return run
 
-
-@dataclasses.dataclass(frozen=True)
-class Chunk:
-  """A part of a cohort.
-
-  Attributes:
-    index: which part.
-    first: the place of its first client, where the clients stand chunk after chunk.
-    share: the positions of its clients in the cohort.
-  """
-
-  index: int
-  first: int
-  share: Sequence[int]
-
-  @property
-  def count(self) -> int:
-    return len(self.share)
+  def arranged(
+    self, call: 'Call', key: programs.Key, piece: Optional[chunk_runs.Slice] = None
+  ) -> list[tf.Tensor]:
+    """The tensors of an argument at all clients, or at those of a slice."""
+    return server_steps.shape_of(self.loop.program, key).arrange(call.leaves(key, piece))
 
 
-RunChunk = Callable[[Chunk, int], list[tf.Tensor]]
-"""Gives the loop's results for the first so many clients of a chunk."""
+class Threads:
+  """Has a call's chunks computed by threads of this process."""
+
+  def __init__(self, number: int):
+    self._pool = concurrent.futures.ThreadPoolExecutor(number)
+
+  def results(self, work: ClientWork, call: 'Call') -> Iterator[chunk_runs.ChunkResults]:
+    """What each chunk gives, in their order."""
+    run, signature = work.prepare(call), work.loop.signature
+    of_chunk = lambda chunk: chunk_runs.run_chunk(run, signature, chunk)
+    if len(call.chunks) > 1:
+      return self._pool.map(of_chunk, call.chunks)
+    return map(of_chunk, call.chunks)
 
 
 class Federated:
@@ -152,6 +159,7 @@ class Federated:
 
   def __init__(self, computation, number_of_chunks: int, jit: str):
     self._number_of_chunks = number_of_chunks
+    self._may_slice = jit == 'off'
     self._program = programs.program_of(computation)
     self._steps: list[Any] = []
     with graph_functions.pieces() as self._pieces:
@@ -161,12 +169,12 @@ class Federated:
         elif step.outputs:
           self._steps.append((step, server_steps.server_function(self._program, step)))
 
-  def run(self, argument, pool):
+  def run(self, argument, workers):
     """Runs the computation on a Python argument; returns Structs of NumPy values."""
-    call = Call(self._program, argument, self._number_of_chunks, pool)
+    call = Call(self._program, argument, self._number_of_chunks, self._may_slice)
     for step in self._steps:
       if isinstance(step, ClientWork):
-        call.run_clients(step)
+        call.run_clients(step, workers)
       else:
         call.run_server(*step)
     return call.result()
@@ -182,16 +190,17 @@ class Call:
   Attributes:
     tensors: the leaves of the values at the server, by key.
     arguments: which of the cohort's arguments a key is.
-    by_chunk: the tensors, by key and chunk, of the values that client steps left at the clients.
+    by_chunk: the tensors, by key, chunk and slice, of the values that client steps left at the
+      clients.
     cohort: the client-placed arguments.
     chunks: the parts of the cohort.
+    sliced: whether the arguments are arranged for each slice, and not once for all clients.
   """
 
-  def __init__(self, program, argument, number_of_chunks: int, pool):
+  def __init__(self, program, argument, number_of_chunks: int, may_slice: bool):
     self._program = program
-    self._pool = pool
     self.tensors: dict[programs.Key, list[tf.Tensor]] = {}
-    self.by_chunk: dict[programs.Key, list[list[tf.Tensor]]] = {}
+    self.by_chunk: dict[programs.Key, list[list[chunk_runs.Tensors]]] = {}
     self.arguments: dict[programs.Key, int] = {}
     values_at_clients: list[Any] = []
     types: list[tff.Type] = []
@@ -206,46 +215,59 @@ class Call:
         leaves = zip(python_values.flatten(part, member), graph_functions.leaf_types(member))
         self.tensors[key] = [python_values.as_tensor(leaf, leaf_type) for leaf, leaf_type in leaves]
     self.cohort = chunks.Cohort(values_at_clients, types, number_of_chunks)
-    firsts = layouts.offsets_of([len(share) for share in self.cohort.shares])
-    places = zip(range(number_of_chunks), firsts.tolist(), self.cohort.shares)
-    self.chunks = [Chunk(*place) for place in places]
+    made_when_due = [isinstance(a, chunks.Described) for a in self.cohort.arguments]
+    self.sliced = may_slice and any(made_when_due)
+    self.chunks = self.cohort.chunks(self.sliced)
     self._leaves: dict[programs.Key, list[layouts.RawLeaf]] = {}
 
-  def leaves(self, key: programs.Key) -> list[layouts.RawLeaf]:
-    """The raw leaves of a client-placed argument, chunk after chunk."""
+  def leaves(
+    self, key: programs.Key, piece: Optional[chunk_runs.Slice] = None
+  ) -> list[layouts.RawLeaf]:
+    """The raw leaves of a client-placed argument, chunk after chunk, or those of a slice."""
+    argument = self.cohort.arguments[self.arguments[key]]
+    if piece is not None:
+      return argument.leaves_of(piece)
     if key not in self._leaves:
-      self._leaves[key] = self.cohort.leaves(self.arguments[key])
+      self._leaves[key] = argument.leaves()
     return self._leaves[key]
+
+  def left_at(self, chunk: int, number: int) -> dict[programs.Key, chunk_runs.Tensors]:
+    """What earlier steps left at the clients of a slice, by key."""
+    return {key: left[chunk][number] for key, left in self.by_chunk.items()}
 
   def run_server(self, step: programs.Step, function: flat_function.FlatFunction) -> None:
     inputs = [tensor for key in step.inputs for tensor in self.tensors[key]]
     shapes = [server_steps.shape_of(self._program, key) for key in step.outputs]
     self.tensors.update(zip(step.outputs, server_steps.split(shapes, _run(function, inputs))))
 
-  def run_clients(self, compiled: ClientWork) -> None:
-    run = compiled.prepare(self)
-    work = lambda chunk: _run_chunk(run, chunk)
-    results = self._pool.map(work, self.chunks) if len(self.chunks) > 1 else map(work, self.chunks)
-    folded: Optional[list[tf.Tensor]] = None
-    rest = []
-    # Accumulators are as large as models: each is merged, and dropped, as soon as it is its turn.
-    for own_folded, *own_rest in map(compiled.loop.split_results, results):
-      folded = compiled.totals.merge(folded, own_folded)
-      rest.append(own_rest)
-    self._keep(compiled, folded, rest)
+  def run_clients(self, compiled: ClientWork, workers) -> None:
+    """Runs a step at the clients.
 
-  def _keep(self, compiled: ClientWork, folded: Optional[list[tf.Tensor]], rest) -> None:
+    Args:
+      compiled: the step.
+      workers: who computes the chunks, e.g. `Threads`; their `results` come in the chunks' order.
+    """
+    folded: Optional[list[tf.Tensor]] = None
+    collected = []
+    # Accumulators are as large as models: each is merged, and dropped, as soon as it is its turn.
+    for own_folded, of_slices in workers.results(compiled, self):
+      folded = compiled.totals.merge(folded, own_folded)
+      collected.append([compiled.loop.split_collected(tensors) for tensors in of_slices])
+    self._keep(compiled, folded, collected)
+
+  def _keep(self, compiled: ClientWork, folded: Optional[list[tf.Tensor]], collected) -> None:
     loop, totals = compiled.loop, compiled.totals
     if folded is None:
       folded = [leaf for a in loop.folded for leaf in self.tensors[a.zero_key]]
     zeros = [leaf for a in loop.joined for leaf in self.tensors[a.zero_key]]
-    joined = totals.join(zeros, [[own[0] for own in joined] for joined, _ in rest])
+    rows = [[own[0] for own in joined] for of_slices in collected for joined, _ in of_slices]
+    joined = totals.join(zeros, rows)
     for aggregations, leaves in ((loop.folded, folded), (loop.joined, joined)):
       shapes = [server_steps.ServerShape(a.accumulator_type) for a in aggregations]
       keys = [a.accumulator_key for a in aggregations]
       self.tensors.update(zip(keys, server_steps.split(shapes, leaves)))
     for index, key in enumerate(compiled.step.outputs):
-      self.by_chunk[key] = [outputs[index] for _, outputs in rest]
+      self.by_chunk[key] = [[outputs[index] for _, outputs in of_slices] for of_slices in collected]
 
   def result(self):
     """The result as Structs of NumPy values, lists of them for values at the clients."""
@@ -283,9 +305,10 @@ class Call:
     if key in self.tensors:
       return _to_python(iter(self.tensors[key]), shape.type)
     if key in self.by_chunk:
-      rows = [row for tensors in self.by_chunk[key] for row in _rows(shape, tensors)]
+      pieces = (tensors for of_slices in self.by_chunk[key] for tensors in of_slices)
+      rows = [row for tensors in pieces for row in shape.rows(tensors)]
     elif self.chunks:
-      rows = _rows(shape, shape.arrange(self.leaves(key)))
+      rows = shape.rows(shape.arrange(self.leaves(key)))
     else:
       rows = []
     positions = chunks.in_chunks(range(self.cohort.size), self.cohort.shares)
@@ -304,52 +327,8 @@ def _part(argument, key: programs.Key, program: programs.Program):
   return argument
 
 
-def _rows(shape: server_steps.ClientShape, tensors: Sequence[tf.Tensor]) -> list[tuple]:
-  """The leaves of each client, from the tensors that stand for all of them."""
-  parts = zip(shape.layouts, server_steps.split(shape.layouts, tensors))
-  return list(zip(*(layout.split(own) for layout, own in parts)))
-
-
 def _run(function: flat_function.FlatFunction, inputs) -> Sequence[tf.Tensor]:
   try:
     return function(*inputs)
   except tf.errors.OpError as error:
     raise errors.ComputationError(errors.message_of(error)) from error
-
-
-def _run_chunk(run: RunChunk, chunk: Chunk) -> list[tf.Tensor]:
-  devices = tf.config.list_logical_devices('GPU') or tf.config.list_logical_devices('CPU')
-  try:
-    with tf.device(devices[chunk.index % len(devices)].name):
-      return run(chunk, chunk.count)
-  except tf.errors.OpError as error:
-    raise _client_error(run, chunk, error) from error
-
-
-def _client_error(run: RunChunk, chunk: Chunk, error) -> errors.ComputationError:
-  """The error of a chunk, with the first client at which it arises.
-
-  The loop over the clients stops at the first failure, so the chunk's first `count` clients fail
-  exactly if that client is among them: a search by halves finds it. A failure that does not repeat
-  could be any client's.
-  """
-  fine, failing = 0, chunk.count
-  if failing > 1 and _error_of(run, chunk, failing) is None:
-    return errors.ComputationError(errors.message_of(error))
-  while failing - fine > 1:
-    count = (fine + failing) // 2
-    earlier = _error_of(run, chunk, count)
-    if earlier is None:
-      fine = count
-    else:
-      failing, error = count, earlier
-  return errors.ComputationError(errors.message_of(error), chunk.share[failing - 1])
-
-
-def _error_of(run: RunChunk, chunk: Chunk, count: int) -> Optional[tf.errors.OpError]:
-  """The error of the work of a chunk's first clients; None if there is none."""
-  try:
-    run(chunk, count)
-  except tf.errors.OpError as error:
-    return error
-  return None

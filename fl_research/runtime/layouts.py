@@ -9,6 +9,8 @@ is the same: the clients' elements one after another, copied once.
     Rows      [rows of all clients, ...], offsets int64[n+1]
     Flat      [elements of all clients], offsets int64[n+1], shapes int64[n, rank]
     Sequences variant[n], one data set each
+
+Nothing here needs TFF: processes that have TensorFlow only arrange clients' values too.
 """
 
 from collections.abc import Sequence
@@ -17,10 +19,8 @@ from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
-import tensorflow_federated as tff
 
 from fl_research import aligned
-from fl_research.runtime import graph_functions
 
 
 def to_tensor(array: np.ndarray, dtype: tf.DType) -> tf.Tensor:
@@ -58,6 +58,15 @@ class RawLeaf:
   def joined(self) -> np.ndarray:
     """The arrays' elements one after another, flat."""
     return self.buffer if self.starts is None else _concatenated(self.parts)
+
+  def part(self, first: int, end: int) -> 'RawLeaf':
+    """The leaf of the clients from `first` to before `end`."""
+    parts = self.parts[first:end]
+    if isinstance(parts[0], tf.Tensor):
+      return RawLeaf(parts)
+    if self.starts is None:
+      return RawLeaf(parts, _concatenated(parts))
+    return RawLeaf(parts, self.buffer, self.starts[first:end])
 
 
 def raw_leaf(column: Sequence) -> RawLeaf:
@@ -135,9 +144,9 @@ def bounds_of(lengths: Sequence[int], starts: Optional[np.ndarray] = None) -> np
 class Fixed:
   """Leaves of one fully known shape."""
 
-  def __init__(self, leaf_type):
-    self.spec = graph_functions.leaf_spec(leaf_type)
-    self.specs = [tf.TensorSpec([None, *self.spec.shape], self.spec.dtype)]
+  def __init__(self, spec: tf.TensorSpec):
+    self.spec = spec
+    self.specs = [tf.TensorSpec([None, *spec.shape], spec.dtype)]
 
   def arrange(self, raw: RawLeaf) -> list[tf.Tensor]:
     """The tensors for the leaves of a cohort's clients."""
@@ -168,9 +177,9 @@ class Fixed:
 class Rows:
   """Leaves with an unknown number of rows, each of a known shape."""
 
-  def __init__(self, leaf_type):
-    self.spec = graph_functions.leaf_spec(leaf_type)
-    self.specs = [self.spec, tf.TensorSpec([None, 2], tf.int64)]
+  def __init__(self, spec: tf.TensorSpec):
+    self.spec = spec
+    self.specs = [spec, tf.TensorSpec([None, 2], tf.int64)]
 
   def arrange(self, raw):
     lengths = [len(part) for part in raw.parts]
@@ -207,14 +216,14 @@ class Rows:
 class Flat:
   """Leaves with several unknown dimensions."""
 
-  def __init__(self, leaf_type):
-    self.spec = graph_functions.leaf_spec(leaf_type)
-    if self.spec.shape.rank is None:
-      raise NotImplementedError(f'a leaf of unknown rank, {leaf_type}')
+  def __init__(self, spec: tf.TensorSpec):
+    self.spec = spec
+    if spec.shape.rank is None:
+      raise NotImplementedError(f'a leaf of unknown rank, {spec.dtype.name}')
     self.specs = [
-      tf.TensorSpec([None], self.spec.dtype),
+      tf.TensorSpec([None], spec.dtype),
       tf.TensorSpec([None], tf.int64),
-      tf.TensorSpec([None, self.spec.shape.rank], tf.int64),
+      tf.TensorSpec([None, spec.shape.rank], tf.int64),
     ]
 
   def arrange(self, raw):
@@ -251,11 +260,10 @@ class Flat:
 
 
 class Sequences:
-  """Data sets."""
+  """Data sets, as their variants."""
 
-  def __init__(self, leaf_type):
-    self._element_type = leaf_type.element
-    self.spec = graph_functions.leaf_spec(leaf_type)
+  def __init__(self, spec: tf.TensorSpec):
+    self.spec = spec
     self.specs = [tf.TensorSpec([None], tf.variant)]
 
   def arrange(self, raw):
@@ -274,22 +282,21 @@ class Sequences:
     return [arrays[0].stack()]
 
   def split(self, tensors):
-    return [to_dataset(variant, self._element_type) for variant in tf.unstack(tensors[0])]
+    return tf.unstack(tensors[0])
 
 
-def to_dataset(variant: tf.Tensor, element_type: tff.Type) -> tf.data.Dataset:
-  """A sequence's variant as the data set that it stands for."""
-  structure = tff.types.type_to_tf_tensor_specs(element_type)
-  return tf.data.experimental.from_variant(variant, structure)
+def layout_of(spec: tf.TensorSpec):
+  """The layout for leaves of these shapes."""
+  if spec.dtype == tf.variant:
+    return Sequences(spec)
+  if spec.shape.is_fully_defined():
+    return Fixed(spec)
+  if spec.shape.rank is not None and spec.shape[1:].is_fully_defined():
+    return Rows(spec)
+  return Flat(spec)
 
 
-def layout_of(leaf_type):
-  """The layout for the leaves of a type."""
-  if isinstance(leaf_type, tff.SequenceType):
-    return Sequences(leaf_type)
-  shape = graph_functions.leaf_spec(leaf_type).shape
-  if shape.is_fully_defined():
-    return Fixed(leaf_type)
-  if shape.rank is not None and shape[1:].is_fully_defined():
-    return Rows(leaf_type)
-  return Flat(leaf_type)
+def arranged(specs: Sequence[tf.TensorSpec], leaves: Sequence[RawLeaf]) -> list[tf.Tensor]:
+  """The tensors for the values of clients, leaf after leaf."""
+  parts = [layout_of(spec).arrange(leaf) for spec, leaf in zip(specs, leaves)]
+  return [tensor for tensors in parts for tensor in tensors]

@@ -17,7 +17,7 @@ import grpc
 import portpicker
 import tensorflow_federated as tff
 
-from fl_research.runtime import clear_sums, errors
+from fl_research.runtime import clear_sums, described, errors
 
 START_SECONDS = 60.0
 """How long a worker may take to answer before it counts as failed."""
@@ -116,6 +116,16 @@ def _context_of(worker: Worker) -> tff.framework.SyncExecutionContext:
   )
 
 
+def _made(arg: Any) -> Any:
+  """The argument, with the clients made that are only described."""
+  if isinstance(arg, described.DescribedClients):
+    return arg.make()
+  if isinstance(arg, tff.structure.Struct):
+    parts = tff.structure.iter_elements(arg)
+    return tff.structure.Struct([(name, _made(part)) for name, part in parts])
+  return arg
+
+
 class NativeContext(tff.framework.SyncContext):
   """TFF's own runtime as an execution context; nothing is started before the first call."""
 
@@ -134,9 +144,13 @@ class NativeContext(tff.framework.SyncContext):
     if worker is not self._worker:
       self._worker, self._context = worker, _context_of(worker)
     try:
-      return self._context.invoke(comp, arg)
+      return self._context.invoke(comp, _made(arg))
     except grpc.RpcError as error:
       raise errors.ComputationError(errors.message_of(error.details())) from error
+
+  def progress(self) -> str:
+    """Nothing: see `fused.FusedContext`."""
+    return ''
 
   def report(self) -> dict:
     """What to write into a run's manifest."""

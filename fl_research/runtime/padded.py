@@ -74,7 +74,7 @@ class PaddedShape:
     self.type = server_steps.member_of(type_signature)
     self._roles = _roles(self.type)
     leaf_types = graph_functions.leaf_types(self.type)
-    self._layouts = [layouts.layout_of(leaf) for leaf in leaf_types]
+    self._layouts = [layouts.layout_of(graph_functions.leaf_spec(leaf)) for leaf in leaf_types]
     for role, layout, leaf in zip(self._roles, self._layouts, leaf_types):
       if not isinstance(layout, layouts.Rows if role else layouts.Fixed):
         raise expressions.NotReducible(f'a client has a leaf {leaf} of unknown shape')
@@ -257,7 +257,7 @@ def _collected_types(loop: client_loop.ClientLoop) -> list[tff.Type]:
 
 
 def _fixed(leaf_type) -> layouts.Fixed:
-  layout = layouts.layout_of(leaf_type)
+  layout = layouts.layout_of(graph_functions.leaf_spec(leaf_type))
   if not isinstance(layout, layouts.Fixed):
     raise expressions.NotReducible(f'its clients hand on a leaf {leaf_type} of unknown shape')
   return layout

@@ -151,5 +151,11 @@ def from_tensor(tensor: tf.Tensor, leaf_type):
   Arrays are read-only, as TFF's are: they are the tensors' own memory.
   """
   if isinstance(leaf_type, tff.SequenceType):
-    return layouts.to_dataset(tensor, leaf_type.element)
+    return to_dataset(tensor, leaf_type)
   return np.asarray(tensor) if tensor.shape.rank else tensor.numpy()
+
+
+def to_dataset(variant: tf.Tensor, leaf_type: tff.SequenceType) -> tf.data.Dataset:
+  """A sequence's variant as the data set that it stands for."""
+  structure = tff.types.type_to_tf_tensor_specs(leaf_type.element)
+  return tf.data.experimental.from_variant(variant, structure)

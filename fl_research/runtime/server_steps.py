@@ -5,7 +5,13 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.runtime import expressions, flat_function, graph_functions, layouts
+from fl_research.runtime import (
+  expressions,
+  flat_function,
+  graph_functions,
+  layouts,
+  python_values,
+)
 from fl_research.runtime import program as programs
 
 
@@ -26,13 +32,24 @@ class ClientShape:
 
   def __init__(self, type_signature):
     self.type = member_of(type_signature)
-    self.layouts = [layouts.layout_of(leaf) for leaf in graph_functions.leaf_types(self.type)]
+    self._leaf_types = graph_functions.leaf_types(self.type)
+    self.leaf_specs = [graph_functions.leaf_spec(leaf) for leaf in self._leaf_types]
+    self.layouts = [layouts.layout_of(spec) for spec in self.leaf_specs]
     self.specs = [spec for layout in self.layouts for spec in layout.specs]
 
   def arrange(self, leaves: Sequence[layouts.RawLeaf]) -> list[tf.Tensor]:
     """The tensors for the values of the clients."""
-    parts = [layout.arrange(leaf) for layout, leaf in zip(self.layouts, leaves)]
-    return [tensor for tensors in parts for tensor in tensors]
+    return layouts.arranged(self.leaf_specs, leaves)
+
+  def rows(self, tensors: Sequence[tf.Tensor]) -> list[tuple]:
+    """The leaves of each client, as NumPy values and data sets."""
+    columns = []
+    for layout, own, leaf in zip(self.layouts, split(self.layouts, tensors), self._leaf_types):
+      values = layout.split(own)
+      if isinstance(leaf, tff.SequenceType):
+        values = [python_values.to_dataset(variant, leaf) for variant in values]
+      columns.append(values)
+    return list(zip(*columns))
 
   def take(self, tensors: Sequence[tf.Tensor], index: tf.Tensor) -> expressions.Value:
     """In a graph: the value at the client at `index`."""

@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping
 import dataclasses
 import numbers
 import operator
-from typing import Any
+from typing import Any, Optional
 
-from fl_research import algorithms, models, registry, tasks
+from fl_research import algorithms, models, registry, runtime, tasks
 from fl_research.aggregation.compression import chain
 from fl_research.importing import forms
+from fl_research.population import scheduler
 from fl_research.registry import UsageError
 from fl_research.settings import hyperparameters as hyperparameters_lib
+from fl_research.settings.asynchronous import Asynchronous
 from fl_research.settings.attackers import Attackers
 from fl_research.settings.clients import Clients, USUAL_COHORT
 from fl_research.settings.data import Data, NATURAL
@@ -51,6 +53,7 @@ class Settings(
   Output,
   Evaluation,
   Server,
+  Asynchronous,
   Clients,
   Attackers,
   DifferentialPrivacy,
@@ -93,6 +96,12 @@ class Settings(
     """`server_learning_rate`, or what its being left open means for the algorithm and the model."""
     return self._meaning('server_learning_rate')
 
+  @property
+  def kernel_threads(self) -> int:
+    """How many threads TensorFlow's kernels get: by the settings alone, as last digits depend."""
+    clients = 1 if self.centralized else self.clients_per_round or runtime.CHUNKS
+    return runtime.kernel_threads(clients)
+
   def _meaning(self, name: str) -> Any:
     """A setting, or what its being left open means for the algorithm and the model."""
     value = getattr(self, name)
@@ -120,6 +129,14 @@ class Settings(
       for flag, value in self.hyperparameters.items()
       if flags[flag].prefix == prefix
     }
+
+  @property
+  def buffer_size(self) -> Optional[int]:
+    """K, how many results the server steps with; None where that is no matter of their number."""
+    if self.aggregation_trigger != 'buffer':
+      return None
+    entry = scheduler.TRIGGERS['buffer']
+    return entry.settings('buffer', self.hyperparameters_of('buffer'))['size']
 
   def compressor_stages(self) -> chain.Stages:
     """The stages of `compressor` with their hyperparameters.
@@ -247,6 +264,7 @@ def chosen_entries(settings: Settings) -> list[Chosen]:
     'model': [] if models.is_own(settings.model) else [settings.model_name],
     'compressor': chain.names(settings.compressor),
     'server_optimizer': [settings.server_step],
+    'staleness_weighting': [settings.staleness_weighting] if settings.is_asynchronous else [],
   }
   return [
     Chosen(r.setting, name, registry.lookup(r.setting, name, r.table), r.prefix or name)

@@ -16,6 +16,9 @@ USUAL_COHORT = 10
 FULL = 'full'
 """`--client_batch_size=full`: B = infinity, all of a client's examples in one batch."""
 
+AVAILABILITIES = ('always', 'rounds', 'trace')
+DEVICES = ('model', 'trace')
+
 # A batch is padded to its full size, so a mistyped one would fill the memory.
 _LARGEST_BATCH = 1_000_000
 
@@ -38,6 +41,12 @@ class Clients:
   cohort_sampling: str = _setting(
     'uniform', 'how the cohort is drawn', choices=lambda: cohorts.SAMPLINGS
   )
+  availability: str = _setting(
+    'always',
+    'when clients can be drawn: always, in the rounds of --availability_trace, or while real '
+    'phones are ready by the virtual clock (trace)',
+    choices=lambda: AVAILABILITIES,
+  )
   availability_trace: str = _setting(
     '', 'CSV with client_id, first_round, last_round: who can be drawn when'
   )
@@ -59,6 +68,11 @@ class Clients:
     'select so many times clients_per_round, and go on with the first that report',
     valid=lambda v: 1 <= v <= 10,
     domain='a number from 1 to 10',
+  )
+  devices: str = _setting(
+    'model',
+    'virtual clock: devices by the flags below, or measured phones and connections (trace)',
+    choices=lambda: DEVICES,
   )
   device_seconds_per_example: float = _setting(
     0.001, 'virtual clock: median time of one example in training', **domains.FROM_0

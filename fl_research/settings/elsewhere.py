@@ -74,7 +74,7 @@ _TABLE = (
   (
     'client_parallelism',
     'all runs on processor cores',
-    'device devices dev device_id did gpu gpus gpu_id cuda num_gpus use_gpu no_cuda '
+    'device dev device_id did gpu gpus gpu_id cuda num_gpus use_gpu no_cuda '
     'num_cpus workers num_workers n_jobs threads',
   ),
   (

@@ -6,7 +6,7 @@ import dataclasses
 from fl_research import aggregation, algorithms, models, optimizers, registry
 from fl_research.aggregation import compression
 from fl_research.datasets import partition as partition_lib
-from fl_research.population import attacks
+from fl_research.population import attacks, scheduler, staleness
 from fl_research.registry import Hyperparameter
 
 
@@ -41,6 +41,8 @@ def registries() -> list[Registry]:
   return [
     Registry('partition', partition_lib.SCHEMES, 'Data', 'partition'),
     Registry('client_optimizer', optimizers.OPTIMIZERS, 'Clients', 'client', shared),
+    Registry('aggregation_trigger', scheduler.TRIGGERS, 'Asynchronous'),
+    Registry('staleness_weighting', staleness.WEIGHTINGS, 'Asynchronous', 'staleness'),
     Registry('server_optimizer', optimizers.OPTIMIZERS, 'Server', 'server', shared),
     Registry('algorithm', algorithms.ALGORITHMS, 'Method'),
     Registry('aggregator', aggregation.AGGREGATORS, 'Method'),

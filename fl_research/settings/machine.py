@@ -21,7 +21,8 @@ class Machine:
   )
   client_parallelism: int = _setting(
     0,
-    'chunks of clients at work at the same time; 0: one per core. Changes no result',
+    'chunks of clients at work at the same time, with --runtime=ray the actors; 0: one per core. '
+    'Changes no result',
     identity=False,
     **domains.COUNT_OR_0,
   )
@@ -36,5 +37,11 @@ class Machine:
     'compile client work with XLA: off, on, or (auto) whatever a timed trial finds faster, so that '
     'the same command may end in other last digits',
     choices=lambda: runtime.JIT,
+    identity=False,
+  )
+  ray_address: str = _setting(
+    '',
+    'with --runtime=ray, or --launch=ray of a sweep, the cluster to join: host:port of its head, '
+    'or auto for the one that this machine is part of; empty: one is started here',
     identity=False,
   )

@@ -155,7 +155,17 @@ def _check_population(settings: Settings) -> None:
   if reason:
     raise UsageError(
       f'{asked}: not with --cohort_sampling={settings.cohort_sampling}, which {reason}; accepted '
-      'are poisson, uniform and availability'
+      'are poisson and uniform'
+    )
+  if settings.availability == 'trace':
+    raise UsageError(
+      f'{asked}: not with --availability=trace, by which the time that one client takes decides '
+      'who is drawn next, more than the accountant allows for; accepted are always and rounds'
+    )
+  if settings.availability == 'rounds' and settings.cohort_sampling != 'uniform':
+    raise UsageError(
+      f'{asked}: not with --cohort_sampling={settings.cohort_sampling} and --availability=rounds, '
+      'for which no privacy guarantee is known; accepted is uniform'
     )
   for flag, nothing in (('over_selection', 1.0), ('straggler_fraction', 0.0)):
     value = getattr(settings, flag)

@@ -12,8 +12,9 @@ from fl_research import aggregation, models, registry, tasks
 from fl_research import settings as settings_lib
 from fl_research.population import attacks
 from fl_research.registry import UsageError
+from fl_research.runtime import ray_cluster
 from fl_research.settings import Settings
-from fl_research.soundness import chains, privacy
+from fl_research.soundness import asynchronous, chains, privacy
 
 
 def validate(settings: Settings, data_are_there: bool = False) -> None:
@@ -36,6 +37,7 @@ def validate(settings: Settings, data_are_there: bool = False) -> None:
   chains.check(settings.compressor, settings.compressor_stages())
   _check_requirements(settings)
   _check_attackers(settings)
+  asynchronous.check(settings)
   privacy.check(settings)
   _check_secure_aggregation(settings)
   _check_together(settings)
@@ -80,6 +82,8 @@ def _choice_behind(settings: Settings, prefix: str) -> str:
   """The flag whose choice decides whether hyperparameters with this prefix are read."""
   tables = settings_lib.registries()
   flag = next(r.setting for r in tables if prefix in r.hyperparameters())
+  if flag == 'staleness_weighting' and not settings.is_asynchronous:
+    flag = 'aggregation_trigger'
   default = 'natural or iid' if flag == 'partition' else 'default'
   return f'--{flag}={getattr(settings, flag) or default}'
 
@@ -140,6 +144,19 @@ def _check_secure_aggregation(settings: Settings) -> None:
     )
 
 
+def _check_machine(settings: Settings) -> None:
+  """What a Ray cluster is for, and what it cannot do."""
+  if settings.runtime != 'ray':
+    if settings.ray_address:
+      raise UsageError(f'--ray_address={settings.ray_address}: only read with --runtime=ray')
+    return
+  if settings.jit != 'off':
+    raise UsageError(
+      f'--jit={settings.jit}: not with --runtime=ray, whose actors run plain kernels; leave it out'
+    )
+  ray_cluster.check_installed()
+
+
 def _check_server_examples(settings: Settings) -> None:
   """Whether the server has examples of its own exactly where something looks at them."""
   table = aggregation.AGGREGATORS
@@ -173,14 +190,37 @@ def _check_together(settings: Settings) -> None:
       'weights begin; leave it out'
     )
   _check_server_examples(settings)
-  if settings.clients_per_round is not None:
+  combined = settings.buffer_size or settings.clients_per_round
+  if combined is not None:
     own = settings.hyperparameters_of(settings.aggregator)
-    aggregation.check_cohort(settings.aggregator, own, settings.clients_per_round)
-  if settings.cohort_sampling == 'availability' and not settings.availability_trace:
-    raise UsageError('--cohort_sampling=availability: needs --availability_trace, a CSV file')
-  if settings.availability_trace and settings.cohort_sampling != 'availability':
-    raise UsageError('--availability_trace: only read with --cohort_sampling=availability')
+    aggregation.check_cohort(settings.aggregator, own, combined)
+  _check_availability(settings)
+  _check_devices(settings)
+  _check_machine(settings)
   check_own_data(settings)
+
+
+def _check_availability(settings: Settings) -> None:
+  """Who can be drawn when, and whether anybody is drawn at all."""
+  by_rounds = settings.availability == 'rounds'
+  if by_rounds and not settings.availability_trace:
+    raise UsageError('--availability=rounds: needs --availability_trace, a CSV file')
+  if settings.availability_trace and not by_rounds:
+    raise UsageError('--availability_trace: only read with --availability=rounds')
+  if settings.availability != 'always' and (settings.centralized or settings.local_only):
+    alone = 'centralized' if settings.centralized else 'local_only'
+    raise UsageError(
+      f'--availability={settings.availability}: not with --{alone}, which draws nobody'
+    )
+
+
+def _check_devices(settings: Settings) -> None:
+  """Measured connections leave nothing to say about their speed."""
+  default = Settings()
+  for flag in ('device_download_rate', 'device_upload_rate', 'device_spread'):
+    value = getattr(settings, flag)
+    if settings.devices == 'trace' and value != getattr(default, flag):
+      raise UsageError(f'--{flag}={value}: only read with --devices=model')
 
 
 def check_own_data(settings: Settings) -> None:

@@ -1,8 +1,7 @@
-"""Running a sweep on this machine: what is not finished, its table, and the best cell."""
+"""Running a sweep: what is not finished, its table, and the best cell."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import contextlib
-import os
 import pathlib
 import sys
 from typing import Any
@@ -15,27 +14,28 @@ from fl_research.sweeps.planning import Run
 from fl_research.training import atomic_files, tables
 
 SUMMARY = 'summary.csv'
-_ROOT = pathlib.Path(__file__).resolve().parents[2]
 _MOST_ROWS = 40
 
 
-def run(
-  runs: Sequence[Run], measure: analysis.Measure, parallel: int, folder: pathlib.Path
-) -> bool:
+Place = Callable[[Sequence[runner.Job]], Sequence[runner.Slot]]
+"""Where jobs run: gives their slots."""
+
+
+def run(runs: Sequence[Run], measure: analysis.Measure, place: Place, folder: pathlib.Path) -> bool:
   """Runs what is not finished, prints and writes the table; gives whether all have finished.
 
   Args:
     runs: the runs of the sweep.
     measure: what the best cell is best in.
-    parallel: how many at a time; 0: one per core.
+    place: where they run.
     folder: where the table and the runs' logs go.
   """
   with runner.stopped_by_signals():
-    return _run(runs, measure, parallel or len(os.sched_getaffinity(0)), folder)
+    return _run(runs, measure, place, folder)
 
 
 def _run(
-  runs: Sequence[Run], measure: analysis.Measure, parallel: int, folder: pathlib.Path
+  runs: Sequence[Run], measure: analysis.Measure, place: Place, folder: pathlib.Path
 ) -> bool:
   for run in runs:
     if run.finished:
@@ -44,9 +44,9 @@ def _run(
   if len(waiting) < len(runs):
     print(f'{len(runs) - len(waiting)} of {len(runs)} runs are finished already', flush=True)
   logs = folder / 'logs'
-  jobs = [runner.Job(name, run.command, logs / f'{name}.log') for name, run in waiting.items()]
+  jobs = [run.job(logs / f'{name}.log') for name, run in waiting.items()]
   try:
-    with contextlib.closing(runner.run_jobs(jobs, parallel, _environment())) as ended:
+    with contextlib.closing(runner.run_jobs(jobs, place(jobs))) as ended:
       _follow(ended, waiting, measure)
   finally:
     if any(run.status != 'waiting' for run in runs):
@@ -57,15 +57,6 @@ def _run(
   for run in failed:
     print(f'{run.folder.name}: {run.status}; see {logs / run.folder.name}.log', file=sys.stderr)
   return not failed
-
-
-def _environment() -> dict[str, str]:
-  """This process's, with the project found from any folder."""
-  return {**os.environ, 'PYTHONPATH': os.pathsep.join([str(_ROOT), *_python_path()])}
-
-
-def _python_path() -> list[str]:
-  return [path for path in os.environ.get('PYTHONPATH', '').split(os.pathsep) if path]
 
 
 def _follow(

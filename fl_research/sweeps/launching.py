@@ -1,7 +1,6 @@
 """Submitting the runs of a sweep to a cluster."""
 
 from collections.abc import Sequence
-import os
 import pathlib
 import shlex
 import shutil
@@ -10,12 +9,12 @@ import sys
 
 from fl_research.sweeps.planning import Run
 
-LAUNCHERS = ('print', 'slurm', 'ray')
-_ROOT = pathlib.Path(__file__).resolve().parents[2]
+LAUNCHERS = ('print', 'slurm')
 
 
 def job_line(launch: str, run: Run, folder: pathlib.Path) -> list[str]:
   """The command that submits a run to a cluster (or runs it, for `print`)."""
+  command = (sys.executable, '-m', run.program, *run.arguments)
   log = folder.absolute() / 'logs' / f'{run.folder.name}.log'
   if launch == 'slurm':
     cores = run.settings.client_parallelism or 1
@@ -25,25 +24,19 @@ def job_line(launch: str, run: Run, folder: pathlib.Path) -> list[str]:
       f'--cpus-per-task={cores}',
       f'--chdir={pathlib.Path.cwd()}',
       f'--output={log}',
-      f'--wrap={shlex.join(run.command)}',
+      f'--wrap={shlex.join(command)}',
     ]
-  if launch == 'ray':
-    return ['ray', 'job', 'submit', '--no-wait', f'--working-dir={_ROOT}', '--', *run.command]
-  return list(run.command)
+  return list(command)
 
 
 def launch_runs(launch: str, runs: Sequence[Run], folder: pathlib.Path) -> int:
   """Submits the runs that are not finished, or prints the lines that would; gives the exit code."""
-  there = {
-    'slurm': shutil.which('sbatch') is not None,
-    'ray': shutil.which('ray') is not None and 'RAY_ADDRESS' in os.environ,
-  }.get(launch, False)
+  there = launch == 'slurm' and shutil.which('sbatch') is not None
   waiting = [run for run in runs if not run.finished]
   if there:
     (folder / 'logs').mkdir(parents=True, exist_ok=True)
   elif launch != 'print':
-    needed = 'sbatch was not found' if launch == 'slurm' else 'RAY_ADDRESS is not set'
-    print(f'{needed}: these lines submit the {len(waiting)} runs', file=sys.stderr)
+    print(f'sbatch was not found: these lines submit the {len(waiting)} runs', file=sys.stderr)
   for run in waiting:
     line = job_line(launch, run, folder)
     if not there:

@@ -10,9 +10,10 @@ import numpy as np
 from fl_research import analysis, registry
 from fl_research import settings as settings_lib
 from fl_research.analysis import measures
+from fl_research.models import own
 from fl_research.registry import UsageError
 from fl_research.soundness import validation
-from fl_research.sweeps import grid, selection
+from fl_research.sweeps import grid, runner, selection
 from fl_research.training import run_folder
 
 RESERVED = ('experiment_name', 'output_dir')
@@ -26,7 +27,8 @@ class Run:
   Attributes:
     cell: its swept settings.
     settings: all its settings.
-    command: what runs it.
+    program: the module that makes it.
+    arguments: the program's.
     folder: where it writes to.
     status: `waiting`, `finished`, `diverged`, or why it failed.
     value: the selected measure; NaN while there is none.
@@ -36,7 +38,8 @@ class Run:
 
   cell: grid.Cell
   settings: settings_lib.Settings
-  command: tuple[str, ...]
+  program: str
+  arguments: tuple[str, ...]
   folder: pathlib.Path
   status: str = 'waiting'
   value: float = np.nan
@@ -47,6 +50,12 @@ class Run:
   def finished(self) -> bool:
     return run_folder.RunFolder(self.settings).finished
 
+  def job(self, log: pathlib.Path) -> runner.Job:
+    """The job of making it, its output going to `log`."""
+    graphs = {name: value for name, value in self.cell.items() if name != selection.SEED}
+    process = _process(self.settings)
+    return runner.Job(self.folder.name, self.program, self.arguments, log, process, str(graphs))
+
   @property
   def diverged(self) -> bool:
     return bool(run_folder.read_manifest(self.folder).get('diverged'))
@@ -56,7 +65,7 @@ def plan(
   cells: Sequence[grid.Cell],
   given: Mapping[str, Any],
   folder: pathlib.Path,
-  command: Sequence[str],
+  program: str,
   measure: analysis.Measure,
   allow_test_target: bool,
 ) -> list[Run]:
@@ -66,7 +75,7 @@ def plan(
     cells: what differs between them.
     given: what all of them share, as flags by name.
     folder: where each has a folder of its own.
-    command: what trains, to which a run's flags are added.
+    program: the module that trains.
     measure: what the sweep chooses by.
     allow_test_target: whether the test set may have a say in the choice.
 
@@ -90,8 +99,8 @@ def plan(
     selection.check_settings(measure, settings, allow_test_target)
     place = run_folder.RunFolder(settings)
     place.check()
-    arguments = [f'--{name}={_argument(value)}' for name, value in own.items()]
-    runs.append(Run(cell, settings, (*command, *arguments), place.path))
+    arguments = tuple(f'--{name}={_argument(value)}' for name, value in own.items())
+    runs.append(Run(cell, settings, program, arguments, place.path))
   return runs
 
 
@@ -108,6 +117,16 @@ def _check_swept(name: str, known: Sequence[str]) -> None:
     near = registry.nearest(name, known)
     hint = f'; did you mean {near}?' if near else '; experiments.train --help lists all flags'
     raise UsageError(f'--grid={name}=...: there is no flag --{name}{hint}')
+
+
+def _process(settings: settings_lib.Settings) -> str:
+  """`Job.process`: TensorFlow's kernels keep the threads that they have in a process's first run.
+
+  Where code of the user's own runs, nobody knows what it leaves behind.
+  """
+  if own.is_own(settings.model):
+    return f'alone: {settings.experiment_name}'
+  return 'native' if settings.runtime == 'native' else f'{settings.kernel_threads} threads'
 
 
 def _argument(value: Any) -> str:

@@ -1,37 +1,42 @@
-"""Runs commands side by side; none of their processes outlives this one."""
+"""Runs jobs side by side, each in a slot: a place for one job after the other."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+import collections
+from collections.abc import Callable, Generator, Iterator, Sequence
 import contextlib
-import ctypes
 import dataclasses
-import os
 import pathlib
 import signal
-import subprocess
 import time
-from typing import Any
+from typing import Any, Optional, Protocol
 
 GRACE_SECONDS = 15.0
-"""How long commands that were asked to end may take; they save what they have."""
+"""How long jobs that were asked to end may take; they save what they have."""
 
-_PR_SET_PDEATHSIG = 1
+MOST_LOSSES = 3
+"""How often a job is begun again whose slot was lost."""
 
-Cores = frozenset[int]
+_LOOK_SECONDS = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-  """One command.
+  """One run.
 
   Attributes:
     name: what it is called.
-    command: program and arguments.
+    program: the module that makes it.
+    arguments: the program's.
     log: the file that its output goes to.
+    process: only jobs that agree in this may share a process.
+    graphs: jobs that agree in this have graphs in common, which one process traces once.
   """
 
   name: str
-  command: tuple[str, ...]
+  program: str
+  arguments: tuple[str, ...]
   log: pathlib.Path
+  process: str = ''
+  graphs: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,102 +47,149 @@ class Ended:
     job: the job.
     code: its exit code.
     seconds: how long it took.
+    lost: why its slot was lost, where that was so too often.
   """
 
   job: Job
   code: int
   seconds: float
+  lost: str = ''
 
   def complaint(self) -> str:
     """The last line of its output, with the exit code when it says nothing."""
+    if self.lost:
+      return self.lost
     lines = self.job.log.read_text(errors='replace').strip().splitlines()
     return lines[-1].strip() if lines else f'exit code {self.code}'
 
 
-def run_jobs(
-  jobs: Sequence[Job], parallel: int, environment: Mapping[str, str]
-) -> Generator[Ended, None, None]:
-  """Runs jobs, so many at a time, and yields each as it ends.
+class LostError(RuntimeError):
+  """A slot has lost its process by no fault of the job's."""
+
+
+class Slot(Protocol):
+  """A place for one job after the other, in a process that outlives them."""
+
+  @property
+  def ready(self) -> bool:
+    """Whether it, having no job, can begin with one; to ask is to say that there are some."""
+
+  @property
+  def process(self) -> Optional[str]:
+    """`Job.process` of its process; None where it has none."""
+
+  def start(self, job: Job) -> None:
+    """Begins with a job, in its process where that is right for the job, else in a new one."""
+
+  def code(self) -> Optional[int]:
+    """The exit code of its job, or minus the signal that ended it; None while it is at work.
+
+    Raises:
+      LostError: the job can be begun again.
+    """
+
+  def ask_to_end(self) -> None:
+    """Asks its process to end, a job at work with everything saved."""
+
+  def wait(self, seconds: float) -> None:
+    """Waits for the end of its process, at most so long."""
+
+  def kill(self) -> None:
+    """Ends its process with all that this has started."""
+
+
+def run_jobs(jobs: Sequence[Job], slots: Sequence[Slot]) -> Generator[Ended, None, None]:
+  """Runs jobs and yields each as it ends.
+
+  They begin in their order, but that a slot prefers those that may share its process, of these
+  those whose graphs it has, and of the others those whose graphs no other slot has.
 
   Whenever the iteration ends early (an exception, SIGTERM or Ctrl-C as exceptions, `close()`), the
   jobs at work are asked to end, which for a run means after its round and with everything saved,
-  and after `GRACE_SECONDS` are made to. When this process is killed, the kernel asks them.
+  and after `GRACE_SECONDS` are made to.
+  """
+  turns = _Turns(jobs, slots)
+  try:
+    while not turns.over:
+      turns.begin()
+      yield from turns.ended()
+      time.sleep(_LOOK_SECONDS)
+  finally:
+    _end(slots)
 
-  Each job has cores of its own: a round took 1.5 times as long when two runs shared two cores, as
-  the threads of each are as many as the cores it sees. More jobs than cores have one core each,
-  and some of them the same.
+
+class _Turns:
+  """Whose turn it is where.
 
   Args:
-    jobs: the jobs, started in this order.
-    parallel: how many at a time.
-    environment: their environment.
+    jobs: the jobs.
+    slots: where they run.
   """
-  waiting = list(reversed(jobs))
-  free = _shares_of_cores(min(parallel, len(jobs)))
-  working: dict[subprocess.Popen, tuple[Job, Cores, float]] = {}
-  try:
-    while waiting or working:
-      while waiting and free:
-        job, cores = waiting.pop(), free.pop()
-        working[_start(job, cores, environment)] = (job, cores, time.monotonic())
-      for process in [process for process in working if process.poll() is not None]:
-        job, cores, begin = working.pop(process)
-        free.append(cores)
-        _signal(process, signal.SIGKILL)  # What it may have left behind in its group.
-        yield Ended(job, process.returncode, time.monotonic() - begin)
-      time.sleep(0.05)
-  finally:
-    _end(list(working))
 
+  def __init__(self, jobs: Sequence[Job], slots: Sequence[Slot]):
+    self._waiting = list(jobs)
+    self._slots = slots
+    self._working: dict[Slot, tuple[Job, float]] = {}
+    self._graphs: dict[Slot, set[str]] = {slot: set() for slot in slots}
+    self._losses: collections.Counter[str] = collections.Counter()
 
-def _shares_of_cores(parallel: int) -> list[Cores]:
-  """The cores that this process may use, dealt to so many jobs; at least one to each."""
-  cores = sorted(os.sched_getaffinity(0))
-  return [frozenset(cores[job % len(cores) :: parallel]) for job in range(parallel)]
+  @property
+  def over(self) -> bool:
+    return not (self._waiting or self._working)
 
+  def begin(self) -> None:
+    """Gives each slot that is free a job, or its rest."""
+    for slot in self._slots:
+      if slot in self._working:
+        continue
+      if not self._waiting:
+        slot.kill()
+      elif slot.ready:
+        self._start(slot)
 
-def _start(job: Job, cores: Cores, environment: Mapping[str, str]) -> subprocess.Popen:
-  job.log.parent.mkdir(parents=True, exist_ok=True)
-  libc: Any = ctypes.CDLL(None)
-  parent = os.getpid()
-
-  def follow_parent() -> None:
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:  # It died before it could be followed.
-      os._exit(1)
-    os.sched_setaffinity(0, cores)
-
-  with open(job.log, 'wb') as log:
-    # A group of its own: Ctrl-C reaches this process only, which then decides.
-    return subprocess.Popen(
-      job.command,
-      env=dict(environment),
-      stdin=subprocess.DEVNULL,
-      stdout=log,
-      stderr=subprocess.STDOUT,
-      start_new_session=True,
-      preexec_fn=follow_parent,
+  def _start(self, slot: Slot) -> None:
+    process, own = slot.process, self._graphs[slot]
+    of_others = set().union(*(known for other, known in self._graphs.items() if other is not slot))
+    job = min(
+      self._waiting,
+      key=lambda job: (process != job.process, job.graphs not in own, job.graphs in of_others),
     )
+    self._waiting.remove(job)
+    if process != job.process:
+      own.clear()
+    own.add(job.graphs)
+    self._working[slot] = job, time.monotonic()
+    slot.start(job)
+
+  def ended(self) -> Iterator[Ended]:
+    """Those that have ended since; what is lost waits for another turn."""
+    for slot, (job, begin) in list(self._working.items()):
+      code, lost = None, ''
+      try:
+        code = slot.code()
+      except LostError as error:
+        lost = str(error)
+        self._losses[job.name] += 1
+      if code is None and not lost:
+        continue
+      del self._working[slot]
+      if lost and self._losses[job.name] <= MOST_LOSSES:
+        self._waiting.insert(0, job)
+      else:
+        yield Ended(job, 1 if code is None else code, time.monotonic() - begin, lost)
 
 
-def _signal(process: subprocess.Popen, number: int) -> None:
-  with contextlib.suppress(ProcessLookupError):  # Nobody may be left in its group.
-    os.killpg(process.pid, number)
-
-
-def _end(processes: Sequence[subprocess.Popen]) -> None:
-  """Ends processes with all that is in their groups."""
-  for process in processes:
-    _signal(process, signal.SIGTERM)
+def _end(slots: Sequence[Slot]) -> None:
+  """Ends what slots are doing."""
+  for slot in slots:
+    slot.ask_to_end()
   deadline = time.monotonic() + GRACE_SECONDS
   try:
-    for process in processes:
-      with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(max(0.0, deadline - time.monotonic()))
+    for slot in slots:
+      slot.wait(max(0.0, deadline - time.monotonic()))
   finally:  # A second Ctrl-C cuts the waiting short.
-    for process in processes:
-      _signal(process, signal.SIGKILL)
-      process.wait()
+    for slot in slots:
+      slot.kill()
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fl_research.analysis import intervals
-from fl_research.analysis.measures import LAST, Measure, ROUNDS_TO
+from fl_research.analysis.measures import LAST, Measure
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
 
@@ -24,7 +24,7 @@ def check_measure(measure: Measure, allow_test_target: bool) -> None:
   """
   if measure.column.partition('/')[0] in _ALLOWED and '/' in measure.column:
     return
-  if measure.kind == ROUNDS_TO and measure.column.startswith(('eval/', 'personal/')):
+  if measure.reaches and measure.column.startswith(('eval/', 'personal/')):
     if allow_test_target:
       return
     raise UsageError(

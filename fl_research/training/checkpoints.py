@@ -12,6 +12,7 @@ import hashlib
 import json
 import pathlib
 import re
+import types
 from typing import Any, BinaryIO, NamedTuple, Optional, Union
 import zipfile
 
@@ -23,7 +24,7 @@ from fl_research.training import atomic_files
 from fl_research.training import client_states as client_states_lib
 
 _NAME = re.compile(r'round_(\d{8})-([0-9a-f]{64})\.npz')
-_STATE, _CLIENT, _PROGRESS = 'state/', 'client/', 'progress'
+_STATE, _CLIENT, _DRIVER, _PROGRESS = 'state/', 'client/', 'driver/', 'progress'
 _CLIENT_STATES = 'client_states'
 
 
@@ -34,11 +35,13 @@ class Checkpoint(NamedTuple):
     round_num: the last finished round.
     state: the server state's tensors, flattened.
     progress: small facts of the training loop, as JSON can hold them.
+    driver: arrays by name: what is in flight, where results arrive by themselves.
   """
 
   round_num: int
   state: list[np.ndarray]
   progress: Mapping[str, Any]
+  driver: Mapping[str, np.ndarray] = types.MappingProxyType({})
 
 
 class CheckpointStore:
@@ -148,6 +151,7 @@ def _sha256(path: pathlib.Path) -> str:
 
 def _write(checkpoint: Checkpoint, states: Optional[str], file: BinaryIO) -> None:
   arrays = {f'{_STATE}{i:05d}': array for i, array in enumerate(checkpoint.state)}
+  arrays.update((f'{_DRIVER}{name}', array) for name, array in checkpoint.driver.items())
   facts = {'round_num': checkpoint.round_num, **checkpoint.progress}
   if states is not None:
     facts[_CLIENT_STATES] = states
@@ -161,12 +165,13 @@ def _read(path: pathlib.Path) -> tuple[Checkpoint, _States]:
     arrays = {name.removesuffix('.npy'): _array(archive, name) for name in archive.namelist()}
   facts = json.loads(arrays[_PROGRESS].tobytes())
   state = [arrays[name] for name in sorted(arrays) if name.startswith(_STATE)]
+  driver = {n.removeprefix(_DRIVER): a for n, a in arrays.items() if n.startswith(_DRIVER)}
   clients: dict[int, list[np.ndarray]] = {}
   for name in sorted(arrays):
     if name.startswith(_CLIENT):
       clients.setdefault(int(name.split('/')[1]), []).append(arrays[name])
   states = facts.pop(_CLIENT_STATES, clients)
-  return Checkpoint(facts.pop('round_num'), state, facts), states
+  return Checkpoint(facts.pop('round_num'), state, facts, driver), states
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:

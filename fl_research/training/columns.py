@@ -4,12 +4,14 @@ A table of columns maps their names, in the order of the file, to functions that
 So all names are known before the first round, and what is listed and what is written cannot part.
 
 Of the clients that do not count, `dropouts` are those that fell silent before they sent anything
-(`--dropout_probability`); `rejected` are those whose update or new state held an infinity or a NaN,
-which the server left out. `participants` are those that count.
+(`--dropout_probability`, or whose phone was no longer ready, `--availability=trace`); `rejected`
+are those whose update or new state held an infinity or a NaN, which the server left out.
+`participants` are those that count.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 import functools
+import types
 from typing import Any, NamedTuple, Optional
 
 import numpy as np
@@ -31,6 +33,7 @@ class TrainedRound:
     data: the run's data.
     plan: who took part, and how.
     measured: M.
+    round_num: its number.
 
   Attributes:
     plan: the plan.
@@ -45,8 +48,10 @@ class TrainedRound:
     data: RunData,
     plan: participation.RoundPlan,
     measured: Any,
+    round_num: int,
   ):
     self._process, self._data, self._measured = process, data, measured
+    self._round_num = round_num
     self.plan = plan
     positions = np.asarray(measured['report']['client'])
     order = np.argsort(positions, kind='stable')
@@ -89,15 +94,17 @@ class TrainedRound:
     ids = [client for client, counts in zip(self.ids, self.counts) if counts]
     return ids, self.counting('num_examples'), {**values, **own}
 
-  def simulated_seconds(self, devices: devices_lib.Devices) -> float:
-    """How long it takes on the virtual clock: as long as the slowest that uploads."""
-    uploading = self.plan.uploading
-    if not len(uploading):
-      return 0.0
+  def simulated_seconds(self, devices: devices_lib.Clock) -> float:
+    """How long it takes on the virtual clock: as long as the slowest that uploads.
+
+    Longer, where a client it waits for drops out after that.
+    """
+    uploading, round_num = self.plan.uploading, self._round_num
     visited = self.plan.epochs * self._data.train.sizes[uploading]
     down = self._process.bytes_down_per_client
     # Reports and plan both list the uploading clients by ascending position.
-    return float(devices.seconds(uploading, visited, down, self.report['bytes_up']).max())
+    seconds = devices.seconds(uploading, visited, down, self.report['bytes_up'], round_num)
+    return float(seconds.max(initial=self.plan.last_dropout))
 
 
 class Record(NamedTuple):
@@ -130,6 +137,7 @@ def contributors(
   evaluation: Sequence[str],
   by_round_number: ByRoundNumber,
   withholds: bool = False,
+  of_driver: ByTrainedRound = types.MappingProxyType({}),
 ) -> list[Columns]:
   """The tables of all columns after `round`, in the order of the file.
 
@@ -139,6 +147,7 @@ def contributors(
     evaluation: names of the columns that evaluation fills.
     by_round_number: further columns.
     withholds: whether to leave out what differential privacy does not cover.
+    of_driver: columns that the driver has of its own.
   """
   evaluated = lambda name: lambda record: record.evaluation.get(name)
   by_number = lambda value: lambda record: value(record.round_num)
@@ -154,6 +163,7 @@ def contributors(
     _once_trained(measurements),
     of_number,
     _once_trained(_costs(process)),
+    _once_trained(of_driver),
     {
       'simulated_hours': lambda record: record.simulated_hours,
       'seconds': lambda record: record.seconds,

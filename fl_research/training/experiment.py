@@ -24,18 +24,21 @@ from fl_research.aggregation import sums as sums_lib
 from fl_research.datasets import files
 from fl_research.models.specification import ModelSpec
 from fl_research.optimizers import schedules
-from fl_research.population import attackers, attacks, cohorts, devices, participation
+from fl_research.population import attackers, attacks, cohorts, devices, participation, scheduler
 from fl_research.population.attacks import attack as attack_lib
+from fl_research.population.traced_devices import TracedDevices
 from fl_research.registry import UsageError
-from fl_research.round import composition
+from fl_research.round import composition, split
 from fl_research.round import process as process_lib
 from fl_research.round.method import Method
 from fl_research.round.parts import Parts
 from fl_research.settings import Settings
 from fl_research.training import (
+  asynchronous,
   atomic_files,
   checkpoints,
   client_states,
+  driver,
   evaluation,
   final_answers,
   fine_tuning,
@@ -46,6 +49,7 @@ from fl_research.training import (
   run_data,
   run_folder,
   stored_data,
+  synchronous,
   tables,
   tensorboard,
   terminal,
@@ -125,7 +129,8 @@ def build_process(
   server_optimizer = optimizers.build(
     settings.server_step, settings.server_rate, settings.hyperparameters_of('server')
   )
-  process = composition.build_process(
+  process = _composed(
+    settings,
     Parts(
       model=model,
       method=build_method(settings),
@@ -148,13 +153,20 @@ def build_process(
       batch_size=settings.batch_size,
       server_data=_server_data(settings, data),
       population_size=data.train.num_filled,
-      cohort_size=data.cohort_size,
+      cohort_size=data.combined,
       seed=settings.seed,
-    )
+    ),
   )
   if process.keeps_client_state and not (settings.local_only or settings.centralized):
     registry.ONE_STATE_PER_CLIENT.check('algorithm', settings.algorithm, settings.cohort_sampling)
   return process
+
+
+def _composed(settings: Settings, parts: Parts) -> process_lib.FederatedProcess:
+  """The process of these parts, in two halves where results arrive by themselves."""
+  if settings.is_asynchronous:
+    return split.build_process(parts, mixes=settings.stale_update == 'model')
+  return composition.build_process(parts)
 
 
 def _server_data(settings: Settings, data: run_data.RunData):
@@ -182,9 +194,11 @@ def build_sums(settings: Settings, data: run_data.RunData) -> sums_lib.Sums:
   """How sums over clients are taken."""
   if not settings.secure_aggregation:
     return sums_lib.CLEAR
-  selected = math.ceil(data.cohort_size * settings.over_selection)
-  # A Poisson cohort may be anybody, and a modulus must be large enough for the largest cohort.
-  largest = len(data.train) if settings.cohort_sampling == 'poisson' else selected
+  selected = math.ceil(data.combined * settings.over_selection)
+  # A Poisson cohort may be anybody, as may those be who are there at a deadline; a modulus must be
+  # large enough for the largest cohort.
+  anybody = settings.cohort_sampling == 'poisson' or settings.aggregation_trigger == 'deadline'
+  largest = len(data.train) if anybody else selected
   return sums_lib.SecureSums(settings.secure_sum_bound, largest)
 
 
@@ -210,7 +224,7 @@ def build_attack(settings: Settings, data: run_data.RunData):
   """The attack that the settings name; None without one."""
   if not settings.attack:
     return None
-  target = attack_lib.Target(data.spec, data.cohort_size, settings.server_rate)
+  target = attack_lib.Target(data.spec, data.combined, settings.server_rate)
   return attacks.build(settings.attack, target, settings.hyperparameters_of(settings.attack))
 
 
@@ -262,29 +276,54 @@ def build_participation(
     straggler_fraction=settings.straggler_fraction,
     keep_stragglers=settings.stragglers == 'keep',
     dropout_probability=settings.dropout_probability,
-    devices=devices.Devices(
-      settings.device_seconds_per_example,
-      settings.device_download_rate,
-      settings.device_upload_rate,
-      settings.device_spread,
-      settings.seed,
-    ),
+    devices=build_devices(settings, data),
     bytes_down=process.bytes_down_per_client,
     bytes_up=process.bytes_up_per_client,
     seed=settings.seed,
+    readiness=data.readiness,
   )
+
+
+def build_devices(settings: Settings, data: run_data.RunData) -> devices.Clock:
+  """The virtual clock that the settings name."""
+  if data.phones is not None:
+    return TracedDevices(settings.device_seconds_per_example, data.phones, settings.seed)
+  return devices.Devices(
+    settings.device_seconds_per_example,
+    settings.device_download_rate,
+    settings.device_upload_rate,
+    settings.device_spread,
+    settings.seed,
+  )
+
+
+def build_driver(
+  settings: Settings, data: run_data.RunData, process: process_lib.FederatedProcess
+) -> driver.Driver:
+  """What makes the server step."""
+  plans = build_participation(settings, data, process)
+  if not isinstance(process, split.SplitProcess):
+    return synchronous.Synchronous(settings, process, data, plans)
+  events = scheduler.Scheduler(plans, data.cohort_size, _trigger(settings), settings.max_staleness)
+  return asynchronous.Asynchronous(settings, process, data, events)
+
+
+def _trigger(settings: Settings) -> scheduler.Trigger:
+  if settings.buffer_size is not None:
+    return scheduler.Buffer(settings.buffer_size)
+  entry = scheduler.TRIGGERS['deadline']
+  return scheduler.Deadline(**entry.settings('deadline', settings.hyperparameters_of('deadline')))
 
 
 def set_runtime(settings: Settings, jit: str):
   """Makes the runtime that the settings name the one of this thread; gives its context."""
-  # By the settings alone: the same flags are to give the same CSV.
-  clients = 1 if settings.centralized else settings.clients_per_round or runtime.CHUNKS
   return runtime.set_context(
     settings.runtime,
     settings.client_chunks,
     jit,
     settings.client_parallelism or None,
-    runtime.kernel_threads(clients),
+    settings.kernel_threads,
+    settings.ray_address,
   )
 
 
@@ -322,7 +361,7 @@ def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Bui
   model = build_model(settings, data.spec)
   runtime.memory.prepare(model.num_parameters)
   process = build_process(settings, model, data)
-  plans = build_participation(settings, data, process)
+  steps = build_driver(settings, data, process)
   scored = build_evaluation(settings, process, data)
   tested = scored.headline == personal_evaluation.PERSONAL
   if process.method.personal and not (tested or settings.withholds):
@@ -332,7 +371,7 @@ def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Bui
     )
   guarantee = build_guarantee(settings, data)
   loop = loop_lib.Loop(
-    settings, process, data, plans, scored, guarantee.columns() if guarantee else None
+    settings, process, data, steps, scored, guarantee.columns() if guarantee else None
   )
   _check_target(settings, loop)
   return Built(settings, context, data, model, process, loop, scored, guarantee)
@@ -385,7 +424,16 @@ def run(
       return final_answers.save(folder.path, settings, process, data, scored, *at_the_end)
 
     progress, answers = _train(
-      settings, folder, process, data, loop, interrupted, remember, describe, guarantee
+      settings,
+      folder,
+      process,
+      data,
+      loop,
+      interrupted,
+      remember,
+      describe,
+      guarantee,
+      context.progress,
     )
     for name, weights in process.models(progress.state).items():
       _save_model(folder, name, model, weights)
@@ -438,11 +486,12 @@ def _train(
   remember: Callable[[], None],
   describe: Callable[[loop_lib.Progress], final_answers.FinalAnswers],
   guarantee: Optional[guarantee_lib.Guarantee],
+  workers: Callable[[], str],
 ) -> tuple[loop_lib.Progress, final_answers.FinalAnswers]:
   """Runs the loop from where the folder stands, everything it tells going to the folder.
 
   `remember` is called before each checkpoint, `describe` at the end, when clients' states can still
-  be read; `guarantee` hears of rounds that are made again.
+  be read; `guarantee` hears of rounds that are made again; `workers` says who is at work.
   """
   states = client_states.build(process, folder.checkpoints)
   store = checkpoints.CheckpointStore(folder.checkpoints, settings.checkpoints_to_keep, states)
@@ -464,7 +513,10 @@ def _train(
       'and count twice in epsilon'
     )
   bar = terminal.ProgressBar(
-    settings.total_rounds, max(last_round, 0), metrics.primary(data.problem, data.num_classes)
+    settings.total_rounds,
+    max(last_round, 0),
+    metrics.primary(data.problem, data.num_classes),
+    workers,
   )
   observers: list[observer.Observer] = [_Tables(folder, last_round, settings.clients_csv)]
   with contextlib.ExitStack() as stack:

@@ -146,7 +146,8 @@ def build(settings: Settings, num_clients: int, cohort_size: int) -> Optional[Gu
   delta = settings.dp_delta
   if delta is None:
     delta = accountant_lib.default_delta(num_clients)
-  sampling = accountant_lib.Sampling(settings.cohort_sampling, num_clients, cohort_size)
+  scheme = settings.cohort_sampling if settings.availability == 'always' else 'availability'
+  sampling = accountant_lib.Sampling(scheme, num_clients, cohort_size)
   method, noise_multiplier = settings.dp_accountant, settings.dp_noise_multiplier
   if noise_multiplier is None:
     target = settings.target_epsilon

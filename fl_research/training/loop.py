@@ -1,14 +1,14 @@
 """The training loop: the only one there is.
 
-    sample cohort -> broadcast -> client work -> aggregate -> server update -> metrics
-    -> evaluation -> checkpoint
+    step of the server -> metrics -> evaluation -> checkpoint
 
-until the last round, a target, convergence, or a signal. It knows no method, aggregator or data set
-by name; all it knows is a `FederatedProcess`.
+until the last step, a target, convergence, or a signal. It knows no method, aggregator or data set
+by name, nor how a step comes about: that is its driver's (`fl_research.training.driver`), for which
+a step is a round of a cohort, or what the results do that have arrived. Steps are called rounds in
+all that is written.
 """
 
 from collections.abc import Mapping, Sequence
-import concurrent.futures
 import dataclasses
 import math
 import time
@@ -17,13 +17,13 @@ from typing import Any, Optional
 import numpy as np
 import tensorflow as tf
 
-from fl_research import client_data, metrics, runtime
-from fl_research.population import participation
+from fl_research import metrics
 from fl_research.round import process as process_lib
 from fl_research.settings import Settings
 from fl_research.training import checkpoints, model_evaluation, stability
 from fl_research.training import client_states as client_states_lib
 from fl_research.training import columns as columns_lib
+from fl_research.training import driver as driver_lib
 from fl_research.training import evaluation as evaluation_lib
 from fl_research.training.model_evaluation import Rows
 from fl_research.training.observer import Observer
@@ -45,6 +45,7 @@ class Progress:
     lost_rounds: how many rounds in a row, up to the last, had no finite update.
     first_loss: the test loss of round 0, of clients' own models where they have some; None before
       it, and where there is none.
+    driver: what the driver needs to go on from the last checkpoint.
   """
 
   round_num: int
@@ -57,6 +58,7 @@ class Progress:
   interrupted: str = ''
   lost_rounds: int = 0
   first_loss: Optional[float] = None
+  driver: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
 
 def start(
@@ -80,6 +82,7 @@ def to_checkpoint(progress: Progress) -> checkpoints.Checkpoint:
       'lost_rounds': progress.lost_rounds,
       'first_loss': progress.first_loss,
     },
+    driver=progress.driver,
   )
 
 
@@ -93,6 +96,7 @@ def from_checkpoint(
     round_num=checkpoint.round_num,
     state=tf.nest.pack_sequence_as(process.initialize(), checkpoint.state),
     client_states=client_states,
+    driver=checkpoint.driver,
     **checkpoint.progress,
   )
 
@@ -104,7 +108,7 @@ class Loop:
     settings: what to do.
     process: the method.
     data: the data.
-    plans: who takes part, and how.
+    driver: what makes the server step.
     evaluation: how the model is evaluated.
     by_round_number: further columns, known from the round's number.
   """
@@ -114,19 +118,24 @@ class Loop:
     settings: Settings,
     process: process_lib.FederatedProcess,
     data: RunData,
-    plans: participation.Participation,
+    driver: driver_lib.Driver,
     evaluation: model_evaluation.ModelEvaluation,
     by_round_number: Optional[columns_lib.ByRoundNumber] = None,
   ):
     self._settings = settings
     self._process = process
     self._data = data
-    self._plans = plans
+    self._driver = driver
     self._evaluation = evaluation
     self._loss = f'{evaluation.headline}/loss'
     self._personal = evaluation_lib.personal_evaluator(process, data.train, settings)
     tables = columns_lib.contributors(
-      process, data, evaluation.columns(), by_round_number or {}, settings.withholds
+      process,
+      data,
+      evaluation.columns(),
+      by_round_number or {},
+      settings.withholds,
+      driver.columns(),
     )
     self._columns = {name: value for table in tables for name, value in table.items()}
     self._complained_of_loss = False
@@ -140,14 +149,10 @@ class Loop:
       progress.first_loss = evaluation.get(self._loss)
       self._tell(observers, columns_lib.Record(0, None, evaluation, None, seconds), client_rows)
     progress.interrupted = _reason_to_pause(observers)
-    with concurrent.futures.ThreadPoolExecutor(1, 'next cohort') as preparing:
-      upcoming = preparing.submit(self._cohort_data, progress.round_num + 1)
+    self._driver.resume(progress.driver)
+    with self._driver.running():
       while not (self.ended(progress) or progress.interrupted):
-        begin = time.monotonic()
-        plan, clients = upcoming.result()
-        if progress.round_num + 2 <= self._settings.total_rounds:
-          upcoming = preparing.submit(self._cohort_data, progress.round_num + 2)
-        self._round(progress, plan, clients, begin, observers)
+        self._round(progress, observers)
     return progress
 
   def ended(self, progress: Progress) -> bool:
@@ -158,19 +163,17 @@ class Loop:
     """Whether it ended since no client sent a finite update any more."""
     return progress.stopped.startswith(stability.DIVERGED)
 
-  def _round(
-    self,
-    progress: Progress,
-    plan: participation.RoundPlan,
-    clients: list,
-    begin: float,
-    observers: Sequence[Observer],
-  ) -> None:
-    result = self._process.run_round(progress.state, clients, progress.client_states)
-    progress.state = result.state
+  def _round(self, progress: Progress, observers: Sequence[Observer]) -> None:
+    begin = time.monotonic()
+    step = self._driver.step(
+      progress.round_num + 1, progress.state, progress.client_states, progress.simulated_seconds
+    )
+    progress.state = step.state
     progress.round_num += 1
-    trained = columns_lib.TrainedRound(self._process, self._data, plan, result.measured)
-    progress.simulated_seconds += trained.simulated_seconds(self._plans.devices)
+    trained = columns_lib.TrainedRound(
+      self._process, self._data, step.plan, step.measured, progress.round_num
+    )
+    progress.simulated_seconds = step.seconds(trained)
     client_rows: Rows = []
     # That no update was finite is the clients' secret too, where theirs are kept.
     if not self._settings.withholds:
@@ -192,23 +195,9 @@ class Loop:
     self._tell(observers, record, client_rows)
     due = progress.round_num % self._settings.rounds_per_checkpoint == 0
     if due or self.ended(progress) or progress.interrupted:
+      progress.driver = self._driver.saved()
       for observer in observers:
         observer.checkpoint(progress)
-
-  def _cohort_data(self, round_num: int) -> tuple[participation.RoundPlan, list]:
-    """A round's plan and its clients' data, in the form their computation takes."""
-    settings = self._settings
-    plan = self._plans.plan(round_num)
-    clients = client_data.cohort_data(
-      self._data.train.examples_of(plan.uploading),
-      batch_size=settings.batch_size or client_data.FULL_BATCH,
-      epochs=[float(epochs) for epochs in plan.epochs],
-      seed=settings.seed,
-      round_num=round_num,
-      clients=plan.uploading,
-      max_examples=settings.max_examples_per_client or None,
-    )
-    return plan, runtime.stack_clients(clients)
 
   def _evaluate(self, progress: Progress) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     weights = self._process.model_weights(progress.state)

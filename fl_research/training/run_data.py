@@ -1,15 +1,26 @@
 """The data of one run: who trains on what, who is evaluated on what."""
 
+import collections
 from collections.abc import Mapping
 import dataclasses
+import socket
 from typing import Any, Optional
 
 import numpy as np
 
-from fl_research import aggregation, metrics, models, random_streams, registry, tasks
+from fl_research import (
+  aggregation,
+  client_data,
+  metrics,
+  models,
+  random_streams,
+  registry,
+  tasks,
+)
 from fl_research import settings as settings_lib
 from fl_research.datasets import (
   class_weights,
+  device_traces,
   federated_data,
   files,
   partition,
@@ -27,6 +38,7 @@ from fl_research.datasets.federated_data import (
 from fl_research.models import own as own_models
 from fl_research.models.specification import ModelSpec
 from fl_research.population import cohorts
+from fl_research.population.readiness import Readiness
 from fl_research.registry import UsageError
 from fl_research.settings import own_files as own_files_lib
 from fl_research.settings import Settings
@@ -48,8 +60,13 @@ class RunData:
     test_clients: clients with test examples of their own, or None.
     held_out: clients kept from training, for validation; None without any.
     server: the server's own examples; None without any.
-    cohort_size: clients that are wanted in a round.
-    availability: who can be drawn when; None where always everybody can.
+    cohort_size: clients that are wanted in a round; where results arrive by themselves, that are at
+      work at a time.
+    combined: how many clients' updates a step of the server combines; as many as are in a cohort
+      where that is left to time.
+    availability: who can be drawn in which round; None where it does not depend on the round.
+    readiness: whose phones are ready when; None where all always are.
+    phones: how fast measured phones are; None without any.
     problem, num_classes: what is predicted.
     spec: what a model must accept.
     model: the model's name, which the data decide where the settings do not.
@@ -59,6 +76,7 @@ class RunData:
       them.
     class_names: names of the classes or tags; empty without names.
     preprocessing: what was done to the values of the user's own files.
+    origin: the settings that all of it can be loaded from once more; None where it cannot.
   """
 
   train: Clients
@@ -67,6 +85,7 @@ class RunData:
   held_out: Optional[Clients]
   server: Optional[federated_data.Examples]
   cohort_size: int
+  combined: int
   availability: Optional[cohorts.AvailabilityTrace]
   problem: federated_data.Problem
   num_classes: int
@@ -74,9 +93,12 @@ class RunData:
   model: str
   sources: dict[str, str]
   passport: passport.Passport
+  readiness: Optional[Readiness] = None
+  phones: Optional[device_traces.Phones] = None
   tests_clients: bool = False
   class_names: tuple[str, ...] = ()
   preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  origin: Optional[Settings] = None
 
   def decide(self, settings: Settings) -> Settings:
     """The settings, with what the data decide where they leave it open."""
@@ -91,7 +113,36 @@ def load(settings: Settings) -> RunData:
   Raises:
     UsageError: one line naming the flag or file.
   """
-  return of(tasks.load(settings.task, options(settings)), settings)
+  data = of(tasks.load(settings.task, options(settings)), settings)
+  return dataclasses.replace(data, origin=settings)
+
+
+class _Reopened(client_data.Source):
+  """A population that other processes open for themselves, from the settings."""
+
+  def __init__(self, data: RunData):
+    super().__init__(data.train)
+    self._how = (data.origin, data.sources, data.passport)
+
+  def __reduce__(self):
+    return _reopen, self._how
+
+
+def _reopen(
+  settings: Settings, sources: Mapping[str, str], expected: passport.Passport
+) -> _Reopened:
+  data = load(settings)
+  if data.sources != sources or data.passport != expected:
+    raise UsageError(
+      f'--task={settings.task}: {socket.gethostname()} finds other data than the driver; the same '
+      'files must be on every node'
+    )
+  return _Reopened(data)
+
+
+def source(data: RunData) -> client_data.Source:
+  """The clients that train, as cohorts are drawn from them."""
+  return client_data.Source(data.train) if data.origin is None else _Reopened(data)
 
 
 def of(data: tasks.Data, settings: Settings) -> RunData:
@@ -113,9 +164,12 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
   )
   models.check(model, spec)
   cohort_size = _cohort_size(train, settings)
+  combined = _combined(train, cohort_size, settings)
   own = settings.hyperparameters_of(settings.aggregator)
-  aggregation.check_cohort(settings.aggregator, own, cohort_size)
-  _check_returning(train, cohort_size, settings)
+  aggregation.check_cohort(settings.aggregator, own, combined)
+  _check_returning(train, combined, settings)
+  intervals, phones = _device_traces(settings)
+  traces = [dict(trace.sources) for trace in (intervals, phones) if trace is not None]
   return RunData(
     train=train,
     test=clients.test,
@@ -123,13 +177,16 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
     held_out=held_out,
     server=_servers_own(train, settings),
     cohort_size=cohort_size,
+    combined=combined,
     availability=_availability(train, held_out, settings),
     problem=data.problem,
     num_classes=data.num_classes,
     spec=spec,
     model=model,
-    sources={**data.sources, **model_sources},
+    sources={**data.sources, **model_sources, **collections.ChainMap(*traces)},
     passport=passport_of_split,
+    readiness=_readiness(intervals, train, cohort_size, settings),
+    phones=phones,
     tests_clients=bool(settings.own_test_fraction) or _keeps_clients(data, settings),
     class_names=tuple(data.class_names),
     preprocessing=data.preprocessing,
@@ -353,6 +410,19 @@ def _cohort_size(clients: Clients, settings: Settings) -> int:
   return settings.clients_per_round
 
 
+def _combined(clients: Clients, cohort_size: int, settings: Settings) -> int:
+  """How many clients' updates make a step of the server."""
+  size, filled = settings.buffer_size, int(np.count_nonzero(clients.sizes))
+  if size is None:
+    return cohort_size
+  if size > filled:
+    raise UsageError(
+      f'--buffer_size={size}: would never be full, as only {filled} clients have examples to train '
+      f'on and none is twice in a buffer; accepted is 1 to {filled}'
+    )
+  return size
+
+
 def _check_returning(clients: Clients, cohort_size: int, settings: Settings) -> None:
   filled = clients.num_filled
   stages = settings.compressor_stages()
@@ -363,9 +433,34 @@ def _availability(
   clients: Clients, held_out: Optional[Clients], settings: Settings
 ) -> Optional[cohorts.AvailabilityTrace]:
   path = settings.availability_trace
-  if not path or settings.centralized or settings.local_only:
+  if not path:
     return None
   return cohorts.AvailabilityTrace(path, clients.ids, held_out.ids if held_out else ())
+
+
+def _device_traces(
+  settings: Settings,
+) -> tuple[Optional[device_traces.Intervals], Optional[device_traces.Phones]]:
+  """What was measured of real phones, as far as the settings ask for it."""
+  folder = files.data_dir(settings.data_dir)
+  return (
+    device_traces.load_intervals(folder) if settings.availability == 'trace' else None,
+    device_traces.load_phones(folder) if settings.devices == 'trace' else None,
+  )
+
+
+def _readiness(
+  intervals: Optional[device_traces.Intervals],
+  clients: Clients,
+  cohort_size: int,
+  settings: Settings,
+) -> Optional[Readiness]:
+  """Whose phones are ready when; refused where the first round would never begin."""
+  if intervals is None:
+    return None
+  readiness = Readiness(intervals, len(clients), settings.seed)
+  readiness.earliest(0.0, cohort_size, clients.sizes > 0)
+  return readiness
 
 
 def _few(clients: Optional[Clients], settings: Settings) -> Optional[Clients]:

@@ -1,6 +1,6 @@
 """What people see while a run goes on; nothing when nobody is looking."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import contextlib
 import sys
 from typing import Any, Optional
@@ -21,11 +21,19 @@ class ProgressBar(Observer):
     total_rounds: the last round.
     first_round: the round the run (re)starts from.
     primary: the metric shown beside the loss.
+    workers: says who is at work.
   """
 
-  def __init__(self, total_rounds: int, first_round: int, primary: str):
+  def __init__(
+    self,
+    total_rounds: int,
+    first_round: int,
+    primary: str,
+    workers: Callable[[], str] = str,
+  ):
     console = rich.console.Console(stderr=True)
     self._primary = primary
+    self._workers = workers
     self._progress = rich.progress.Progress(
       rich.progress.TextColumn(
         'round {task.completed:.0f}/{task.total:.0f}',
@@ -60,7 +68,8 @@ class ProgressBar(Observer):
         figures = ', '.join(f'{name} {figure(value)}' for name, value in known)
         self._figures[phase] = f'{word} {figures}'
     figures = next((self._figures[p] for p in reversed(words) if p in self._figures), '')
-    self._progress.update(self._task, completed=row['round'], figures=figures)
+    shown = ', '.join(filter(None, (figures, self._workers())))
+    self._progress.update(self._task, completed=row['round'], figures=shown)
 
 
 class Complaints(Observer):

@@ -137,6 +137,13 @@ def test_krum_with_identical_honest_clients_returns_them(name, more):
   np.testing.assert_allclose(_combine(name, updates, f=3, **more), np.float32(honest), rtol=1e-6)
 
 
+@pytest.mark.parametrize('m', [1, 2, 3])
+def test_multi_krum_averages_the_best(m):
+  updates = np.random.default_rng(4).normal(size=(7, 5))
+  expected = oracle.multi_krum(2, m)(updates, None)
+  np.testing.assert_allclose(_combine('multi_krum', updates, f=2, m=m), expected, rtol=1e-5)
+
+
 def test_krum_of_equal_scores_is_the_first_client():
   # The corners of a square: every score is the same.
   corners = np.array([[1, 1], [1, -1], [-1, -1], [-1, 1]], np.float32)

@@ -99,6 +99,7 @@ def test_last_n_mean_never_counts_the_untrained_model(tmp_path):
     ('train/accuracy last 1', measures.Measure('train/accuracy', 'last', 1), False),
     ('eval/loss final', measures.Measure('eval/loss', 'final'), True),
     ('eval/accuracy rounds to 0.97', measures.Measure('eval/accuracy', 'rounds to', 0.97), True),
+    ('eval/accuracy hours to 0.97', measures.Measure('eval/accuracy', 'hours to', 0.97), True),
     (
       'eval_clients/loss_worst10 last 5',
       measures.Measure('eval_clients/loss_worst10', 'last', 5),
@@ -118,7 +119,8 @@ def test_measures_as_text(text, expected, falls):
 @pytest.mark.parametrize(
   'text',
   ['', 'eval/accuracy', 'eval/accuracy best', 'last 100', 'eval/accuracy last', 'a/b last x',
-   'a/b last 0', 'a/b last -3', 'a/b last 2.5', 'a/b rounds to', 'a/b rounds to nan'],
+   'a/b last 0', 'a/b last -3', 'a/b last 2.5', 'a/b rounds to', 'a/b rounds to nan', 'a/b hours',
+   'a/b days to 1'],
 )  # fmt: skip
 def test_what_is_no_measure(text):
   with pytest.raises(UsageError, match='accepted are "COLUMN last N", "COLUMN final"'):
@@ -130,6 +132,7 @@ def test_measure_of_runs(runs):
   np.testing.assert_allclose(value('eval/accuracy final'), [0.8, 0.2, np.nan])
   np.testing.assert_allclose(value('eval/accuracy last 4'), [0.6, 0.25, np.nan])
   np.testing.assert_allclose(value('eval/accuracy rounds to 0.5'), [2.5, np.nan, np.nan])
+  np.testing.assert_allclose(value('eval/accuracy hours to 0.5'), [1.25, np.nan, np.nan])
   for form in ('final', 'last 2', 'rounds to 0.5'):
     with pytest.raises(UsageError, match=r'eval/f1: no column of metrics\.csv'):
       value(f'eval/f1 {form}')

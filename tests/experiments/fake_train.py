@@ -1,12 +1,13 @@
 """Stands in for experiments.train: writes a run whose accuracy is a function of its settings.
 
-The learning rate decides: 0.3 is best; 9 fails; 8 writes no train/accuracy; 7 takes for ever; 6
-leaves a NaN; 5 diverges.
+The learning rate decides: 0.3 is best; 9 fails; 8 writes no train/accuracy; 7 prints its process
+and takes for ever; 6 leaves a NaN; 5 diverges.
 """
 
 import csv
 import json
 import math
+import os
 import pathlib
 import sys
 import time
@@ -25,6 +26,7 @@ def main() -> int:
     print('fake_train.py: something went wrong', file=sys.stderr)
     return 3
   if rate == 7:
+    print(os.getpid(), flush=True)
     time.sleep(600)
   folder.mkdir(parents=True)
   accuracy = 0.9 - abs(math.log10(rate) - math.log10(0.3)) / 10 + seed / 1000

@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
+import pandas as pd
 import pytest
 
 from experiments import command_line, report, sweep
 from fl_research.analysis import load_runs
 from fl_research.sweeps import planning
+from tests import forked
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FAKE = 'tests.experiments.fake_train'
@@ -165,19 +168,6 @@ def test_missing_column_stops_the_sweep(folder, capsys):
   assert 'train/accuracy: no column of metrics.csv' in capsys.readouterr().err
 
 
-def processes(*marks):
-  """Processes whose command lines hold all the marks."""
-  found = []
-  for path in pathlib.Path('/proc').glob('[0-9]*/cmdline'):
-    try:
-      line = path.read_bytes().decode(errors='replace')
-      if all(mark in line for mark in marks):
-        found.append(int(path.parts[2]))
-    except OSError:
-      continue
-  return found
-
-
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_runs_end_with_the_sweep_which_then_continues(folder, number):
   program = (
@@ -191,11 +181,11 @@ def test_runs_end_with_the_sweep_which_then_continues(folder, number):
     stdout=subprocess.DEVNULL,
     stderr=subprocess.DEVNULL,
   )
-  mark = f'--output_dir={folder}/sw'
-  _wait(lambda: processes(mark, '--client_learning_rate=7'))
+  log = folder / 'sw' / 'logs' / 'client_learning_rate=7.log'
+  _wait(lambda: log.exists() and log.read_text())
   process.send_signal(number)
   code = process.wait(30)
-  _wait(lambda: not processes(mark))
+  _wait(lambda: not pathlib.Path('/proc', log.read_text().strip()).exists())
   assert code == (-number if number == signal.SIGKILL else 128 + number)
   if number != signal.SIGKILL:
     assert [row['status'] for row in summary(folder)][:2] == ['finished', 'waiting']
@@ -212,7 +202,6 @@ def _wait(condition):
 
 def test_jobs_are_printed_without_a_cluster(folder, capsys, monkeypatch):
   monkeypatch.setenv('PATH', str(folder))
-  monkeypatch.delenv('RAY_ADDRESS', raising=False)
   assert run(folder, '--grid=seed=0,1', '--launch=slurm') == 0
   captured = capsys.readouterr()
   lines = captured.out.splitlines()
@@ -220,8 +209,6 @@ def test_jobs_are_printed_without_a_cluster(folder, capsys, monkeypatch):
   assert lines[1].startswith('sbatch --job-name=seed=1 --cpus-per-task=1')
   assert '--seed=1' in lines[1] and '--wrap=' in lines[1]
   assert 'sbatch was not found' in captured.err
-  assert run(folder, '--grid=seed=0,1', '--launch=ray') == 0
-  assert capsys.readouterr().out.startswith('ray job submit --no-wait')
   assert not (folder / 'sw').exists()
 
 
@@ -242,19 +229,62 @@ def test_help(capsys):
   assert '--allow_test_target' in out and '--client_learning_rate' in out
 
 
-def test_sweep_and_report_of_a_real_run(tmp_path):
+@pytest.fixture(scope='module')
+def real_sweep(tmp_path_factory):
+  """The folder of four runs that one process has made, two threads to each kernel."""
+  folder = tmp_path_factory.mktemp('real')
   arguments = ['--num_clients=20', '--clients_per_round=2', '--clients_csv', '--tensorboard=false']
-  assert run(tmp_path, '--grid=seed=3', *arguments) == 0
-  (row,) = summary(tmp_path)
-  runs = load_runs(tmp_path)
-  assert (row['status'], row['rounds']) == ('finished', '2')
-  assert float(row['value']) == runs.metrics['train/accuracy'][1:].mean()
-  assert runs.facts['finished'].tolist() == [True]
-  assert set(runs.clients.groupby('phase')['client_id'].nunique()) == {2, 20}
+  grid = ['--grid=algorithm=fedavg,scaffold', '--grid=seed=3,4', '--parallel=1']
+  assert run(folder, '--total_rounds=3', *arguments, *grid) == 0
+  return folder
+
+
+def test_sweep_and_report_of_real_runs(real_sweep, tmp_path):
+  rows = summary(real_sweep)
+  runs = load_runs(real_sweep)
+  assert [(row['status'], row['rounds']) for row in rows] == [('finished', '3')] * 4
+  last = runs.metrics[runs.metrics['round'] > 1]
+  for row in rows:
+    assert float(row['value']) == last['train/accuracy'][last['run'] == row['run']].mean()
+  assert runs.facts['finished'].tolist() == [True] * 4
+  assert set(runs.clients['phase']) == {'train', 'eval'}
   page = tmp_path / 'page.html'
-  argv = ['report.py', str(tmp_path), f'--out={page}', '--measure=eval/accuracy final']
+  argv = ['report.py', str(real_sweep), f'--out={page}', '--measure=eval/accuracy final']
   assert command_line.run(report.main, argv) == 0
   assert page.read_text().count('<svg') == 6
+
+
+@pytest.mark.parametrize('name', ['algorithm=fedavg,seed=4', 'algorithm=scaffold,seed=3'])
+def test_runs_that_share_a_process_are_those_of_processes_of_their_own(real_sweep, tmp_path, name):
+  shared = real_sweep / 'sw' / name
+  manifest = json.loads((shared / 'manifest.json').read_text())
+  assert manifest['runtime']['kernel_threads'] == 2
+  _, *flags = manifest['sessions'][0]['command']
+  flags = [flag for flag in flags if not flag.startswith('--output_dir')]
+  process = forked.Program(forked.run_main, 'experiments.train', *flags, f'--output_dir={tmp_path}')
+  assert process.wait(300) == 0
+  files = sorted(path.relative_to(shared) for path in shared.rglob('*') if path.is_file())
+  assert len(files) >= 12
+  assert files == sorted(p.relative_to(tmp_path / name) for p in tmp_path.rglob('*') if p.is_file())
+  for file in files:
+    assert _lasting(shared / file) == _lasting(tmp_path / name / file), file
+
+
+def _lasting(path):
+  """What a file of a run has but for times, and for the folder and the program that it names."""
+  if path.name == 'manifest.json':
+    manifest = json.loads(path.read_text().replace(str(path.parents[1]), ''))
+    del manifest['sessions'][0]['started']
+    del manifest['sessions'][0]['command']
+    return manifest
+  if path.name == 'hparams.csv':
+    return path.read_text().replace(str(path.parents[1]), '')
+  if path.name == 'metrics.csv':
+    return pd.read_csv(path, dtype=str).drop(columns='seconds').to_csv()
+  if path.suffix == '.keras':
+    archive = zipfile.ZipFile(path)
+    return {n: archive.read(n) for n in archive.namelist() if n != 'metadata.json'}
+  return path.read_bytes()
 
 
 # What is given beside BASE and --output_dir, and what the line must say.

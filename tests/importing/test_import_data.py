@@ -141,5 +141,5 @@ def test_sweeps_find_the_form_out_too(tmp_path):
   path = made.npz_clients(tmp_path / 'in')
   measure = planning.usual_measure([{}], {})
   given = {'data_file': str(path)}
-  (run,) = planning.plan([{'seed': 1}], given, tmp_path / 'sweep', ['train'], measure, False)
+  (run,) = planning.plan([{'seed': 1}], given, tmp_path / 'sweep', 'train', measure, False)
   assert run.settings.task == 'npz'

@@ -35,7 +35,7 @@ def assert_near(found, expected):
   np.testing.assert_array_less(np.abs(found - expected), 5 * error)
 
 
-@pytest.mark.parametrize('sampling', [s for s in cohorts.SAMPLINGS if s != 'availability'])
+@pytest.mark.parametrize('sampling', cohorts.SAMPLINGS)
 def test_cohorts_are_pure_functions_of_seed_and_round(sampling):
   one, other = sampler(sampling), sampler(sampling)
   forwards = [one.cohort(r).tolist() for r in range(1, 30)]
@@ -82,15 +82,29 @@ def test_poisson():
 
 def test_availability(tmp_path):
   availability = trace(tmp_path, 'a,1,10', 'b,1,10', 'c,5,6', 'c,9,9', 'd,3,8', 'e,20,30')
-  drawer = sampler('availability', availability=availability)
+  drawer = sampler('uniform', availability=availability)
   assert drawer.cohort(1).tolist() == [0]
   assert drawer.cohort(11).tolist() == []
   drawn = {
-    tuple(sampler('availability', seed=s, availability=availability).cohort(5)) for s in range(50)
+    tuple(sampler('uniform', seed=s, availability=availability).cohort(5)) for s in range(50)
   }
   assert drawn == {(0, 2), (0, 3), (2, 3)}
   assert [availability.available(r)[2] for r in (4, 5, 6, 7, 8, 9, 10)] == [0, 1, 1, 0, 0, 1, 0]
   assert not any(availability.available(r)[5] for r in range(40))
+
+
+@pytest.mark.parametrize('sampling', cohorts.SAMPLINGS)
+def test_only_those_are_drawn_that_are_available_and_ready(sampling, tmp_path):
+  availability = trace(tmp_path, *(f'{client},1,30' for client in 'abcde'), 'f,2,2')
+  drawer = sampler(sampling, availability=availability)
+  ready = np.array([False, True, True, False, True, True])
+  drawn = [drawer.cohort(r, ready).tolist() for r in range(3, 30)]
+  assert set().union(*drawn) == {2, 4}
+  assert drawer.cohort(3, np.zeros(6, bool)).tolist() == drawer.cohort(31).tolist() == []
+  everybody = np.ones(6, bool)
+  assert [sampler(sampling).cohort(r).tolist() for r in range(9)] == [
+    sampler(sampling).cohort(r, everybody).tolist() for r in range(9)
+  ]
 
 
 def test_a_trace_may_name_clients_that_are_held_out(tmp_path):

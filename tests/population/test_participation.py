@@ -5,6 +5,7 @@ import pytest
 
 from fl_research import random_streams
 from fl_research.population import cohorts, devices, participation
+from tests.population import trace_files
 
 
 def _participation(**changes):
@@ -102,3 +103,49 @@ def test_speed_and_connection_have_a_draw_each():
   seconds = clock.seconds(np.array([16, 17]), np.array([3, 3]), 20, 10)
   z = [random_streams.generator(1, 'device', client).normal(size=2) for client in (16, 17)]
   np.testing.assert_allclose(seconds, [6 * np.exp(a / 2) + 4 * np.exp(b / 2) for a, b in z])
+
+
+@pytest.fixture
+def ready(tmp_path):
+  """Phones that are ready for 3, 6, 9 or 12 s of a minute, and one that always is."""
+  times = [(s, s + 3 * (s + 1)) for s in range(4)]
+  records = [trace_files.timer(0, 60, pair) for pair in (*times, (0, 60))]
+  return trace_files.readiness_of(tmp_path, records, 100)
+
+
+@pytest.mark.parametrize('wanted, per_round', [(0, 12), (12, 18)])
+@pytest.mark.parametrize('seconds', [0.0, 7.5, 130.0])
+def test_a_phone_that_stops_being_ready_drops_out(ready, wanted, per_round, seconds):
+  sizes = np.arange(10, 210, 2)
+  sampler = cohorts.CohortSampler('uniform', per_round, sizes, seed=5)
+  p = _participation(sampler=sampler, wanted=wanted, readiness=ready, straggler_fraction=0.5)
+  plans = [p.plan(round_num, seconds) for round_num in range(1, 6)]
+  for round_num, plan in enumerate(plans, 1):
+    assert plan.begins == ready.earliest(seconds, 12, sizes > 0)
+    assert ready.at(plan.begins)[plan.selected].all()
+    assert len(plan.selected) == min(per_round, ready.at(plan.begins).sum())
+    epochs, _ = p._straggle(len(plan.selected), round_num)
+    takes = p.devices.seconds(plan.selected, epochs * sizes[plan.selected], 1000, 1000)
+    left = ready.until(plan.selected, plan.begins) - plan.begins
+    late = takes > left
+    able = np.flatnonzero(~late)
+    if wanted:
+      able = np.sort(able[np.argsort(takes[able])][:wanted])
+    np.testing.assert_array_equal(plan.uploading, plan.selected[able])
+    assert plan.dropouts == late.sum()
+    enough = wanted and len(able) == wanted
+    assert plan.last_dropout == (0.0 if enough else max(left[late], default=0.0))
+  assert sum(plan.dropouts for plan in plans) > 0
+  assert any(plan.last_dropout for plan in plans) or wanted
+
+
+def test_the_same_plans_where_all_phones_are_always_ready(tmp_path):
+  always = trace_files.readiness_of(tmp_path, [trace_files.timer(0, 60, (0, 60))], 100)
+  trouble = dict(straggler_fraction=0.4, dropout_probability=0.2, wanted=9)
+  one, other = _participation(**trouble), _participation(**trouble, readiness=always)
+  for round_num in range(4):
+    a, b = one.plan(round_num), other.plan(round_num, 17.5)
+    assert (a.begins, b.begins) == (0.0, 17.5)
+    for name in ('selected', 'uploading', 'epochs'):
+      np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
+    assert (a.stragglers, a.dropouts, a.last_dropout) == (b.stragglers, b.dropouts, b.last_dropout)

@@ -153,6 +153,6 @@ def test_a_runs_kernel_threads_are_a_matter_of_its_flags(monkeypatch, given, thr
   from fl_research.training import experiment
 
   found = []
-  monkeypatch.setattr(runtime, 'set_context', lambda *arguments: found.append(arguments[-1]))
+  monkeypatch.setattr(runtime, 'set_context', lambda *arguments: found.append(arguments[4]))
   experiment.set_runtime(Settings(**given), 'off')
   assert found == [threads]

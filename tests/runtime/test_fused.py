@@ -16,11 +16,11 @@ from fl_research import (
   runtime,  # before TensorFlow
 )
 from fl_research.runtime import (
+  chunk_runs,
   client_loop,
   expressions,
   fused,
   graph_functions,
-  invocation,
   python_values,
 )
 from fl_research.runtime import program as programs
@@ -429,8 +429,8 @@ def test_a_failing_client_is_named(chunks, position):
 
 def test_a_failure_that_does_not_repeat_is_nobodys():
   failure = tf.errors.InternalError(None, None, 'out of luck')
-  chunk = invocation.Chunk(0, 0, [0, 2, 4, 6])
-  error = invocation._client_error(lambda chunk, count: [], chunk, failure)
+  piece = chunk_runs.Slice(0, [0, 2, 4, 6])
+  error = chunk_runs._client_error(lambda count: [], piece, failure)
   assert (error.client, str(error)) == (None, 'out of luck')
 
 

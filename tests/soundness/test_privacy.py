@@ -9,6 +9,7 @@ from fl_research.aggregation.privacy import dp_mean
 from fl_research.soundness import privacy, validation
 from tests.algorithms import harness
 
+BY_ROUNDS = {'availability': 'rounds', 'availability_trace': 'trace.csv'}
 FIXED = {'dp_noise_multiplier': 1.0, 'dp_clip_norm': 0.5}
 ADAPTIVE = {'dp_noise_multiplier': 0.4, 'dp_clipping': 'adaptive'}
 
@@ -26,6 +27,7 @@ def settings(**given):
     {'target_epsilon': 8.0, 'dp_clip_norm': 1.0},
     {**FIXED, 'client_weighting': 'uniform'},
     {**FIXED, 'cohort_sampling': 'poisson', 'dp_accountant': 'pld', 'dp_delta': 1e-6},
+    {**FIXED, **BY_ROUNDS},
     {**FIXED, 'dp_noise_multiplier': 0.0},
     {**ADAPTIVE, 'dp_noise_multiplier': 3.0, 'dp_count_noise': 1.6},
     {**ADAPTIVE, 'dp_noise_multiplier': 1.0, 'clients_per_round': 2, 'num_clients': 5},
@@ -71,6 +73,14 @@ def test_accepted(given):
     (
       {**FIXED, 'client_weighting': 'num_examples'},
       '--dp_noise_multiplier=1.0: not with --client_weighting=num_examples',
+    ),
+    (
+      {**FIXED, 'availability': 'trace'},
+      '--dp_noise_multiplier=1.0: not with --availability=trace, by which the time',
+    ),
+    (
+      {**FIXED, **BY_ROUNDS, 'cohort_sampling': 'poisson'},
+      '--dp_noise_multiplier=1.0: not with --cohort_sampling=poisson and --availability=rounds',
     ),
     ({**FIXED, 'cohort_sampling': 'by_size'}, '--dp_noise_multiplier=1.0: not with --cohort_sam'),
     (

@@ -15,6 +15,7 @@ PLAN = types.SimpleNamespace(
   epochs=np.ones(3),
   stragglers=1,
   dropouts=1,
+  last_dropout=0.0,
 )
 DATA = types.SimpleNamespace(
   problem=Problem.CLASSIFICATION,
@@ -57,8 +58,8 @@ class Process:
     return {name: measured['method'][name].item() for name in self.method_columns}
 
 
-def trained():
-  return columns.TrainedRound(Process(), DATA, PLAN, MEASURED)
+def trained(plan=PLAN):
+  return columns.TrainedRound(Process(), DATA, plan, MEASURED, 4)
 
 
 def row(record):
@@ -116,7 +117,25 @@ def test_the_virtual_clock_waits_for_the_slowest():
 
 
 def test_nobody_who_uploads_takes_no_time():
-  nobody = types.SimpleNamespace(uploading=np.array([], int), epochs=np.array([]))
+  nobody = types.SimpleNamespace(uploading=np.array([], int), epochs=np.array([]), last_dropout=0.0)
   report = {'client': np.array([], int), 'values': np.zeros((0, len(REPORT)))}
-  empty = columns.TrainedRound(Process(), DATA, nobody, {'report': report})
+  empty = columns.TrainedRound(Process(), DATA, nobody, {'report': report}, 4)
   assert empty.simulated_seconds(devices.Devices(2.0, 50.0, 1.0, 0.5, seed=0)) == 0.0
+
+
+@pytest.mark.parametrize('last_dropout, expected', [(68.0, 69.0), (70.0, 70.0)])
+def test_the_virtual_clock_waits_for_a_client_that_drops_out_later(last_dropout, expected):
+  plan = types.SimpleNamespace(**{**vars(PLAN), 'last_dropout': last_dropout})
+  assert trained(plan).simulated_seconds(devices.Devices(2.0, 50.0, 1.0, 0.0, seed=0)) == expected
+
+
+def test_the_virtual_clock_tells_rounds_apart_by_their_number():
+  asked = []
+
+  class Clock:
+    def seconds(self, clients, examples, bytes_down, bytes_up, event):
+      asked.append(event)
+      return np.zeros(len(clients))
+
+  trained().simulated_seconds(Clock())
+  assert asked == [4]

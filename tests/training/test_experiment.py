@@ -441,7 +441,7 @@ def test_rounds_in_which_nobody_takes_part(runtime_name, tmp_path):
   trace = tmp_path / 'trace.csv'
   lines = [f'client_{i},{first},{last}' for i in (0, 3) for first, last in ((1, 1), (3, 3))]
   trace.write_text('\n'.join(['client_id,first_round,last_round', *lines]))
-  availability = ('--cohort_sampling=availability', f'--availability_trace={trace}')
+  availability = ('--availability=rounds', f'--availability_trace={trace}')
   flags = (f'--runtime={runtime_name}', '--total_rounds=3', '--rounds_per_evaluation=1')
   assert runs.start(tmp_path / 'run', *SOFTMAX, *availability, *flags) == 0
   table = runs.rows(tmp_path / 'run' / 'metrics.csv')

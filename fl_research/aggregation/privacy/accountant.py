@@ -56,7 +56,8 @@ class Sampling:
   """How cohorts are drawn, as far as privacy is concerned.
 
   Attributes:
-    scheme: one of `population.cohorts.SAMPLINGS`.
+    scheme: one of `population.cohorts.SAMPLINGS`, or `availability`: uniform among those that a
+      trace of rounds says are available.
     num_clients: N.
     expected_cohort: m, at most N.
   """
@@ -114,7 +115,7 @@ def check(method: str, sampling: Sampling, discrete: bool = False) -> None:
   if sampling.scheme not in ACCOUNTED:
     raise UsageError(
       f'--cohort_sampling={sampling.scheme}: no privacy guarantee is known; accepted with '
-      'differential privacy are poisson, uniform and availability'
+      'differential privacy are poisson and uniform'
     )
   if method == 'pld' and sampling.scheme == 'uniform' and not sampling.everybody:
     raise UsageError(

@@ -24,10 +24,14 @@ def round_trip():
   return tf.function(wire_checks.build('top_k:0.25').round_trip)
 
 
+AVAILABILITY = 'availability'
+
+
 def drawn(sampling, seed, tmp_path_factory):
   """The cohorts of all rounds."""
   trace = None
-  if sampling == 'availability':
+  if sampling == AVAILABILITY:
+    sampling = 'uniform'
     path = tmp_path_factory.mktemp('trace') / 'trace.csv'
     times = {'client_id': range(CLIENTS), 'first_round': 1, 'last_round': range(2, 2 + CLIENTS)}
     pd.DataFrame(times).to_csv(path, index=False)
@@ -60,15 +64,15 @@ def lost(round_trip, rounds, seed):
 
 def refusal(sampling):
   """What the checks say to top_k under this sampling."""
-  trace = 'trace.csv' if sampling == 'availability' else ''
+  by_rounds = {'availability': 'rounds', 'availability_trace': 'trace.csv'}
+  given = by_rounds if sampling == AVAILABILITY else {'cohort_sampling': sampling}
   try:
     validation.validate(
       settings_lib.Settings(
         task='digits',
         experiment_name='memory',
         compressor='top_k:0.25',
-        cohort_sampling=sampling,
-        availability_trace=trace,
+        **given,
       )
     )
   except UsageError as error:
@@ -76,7 +80,7 @@ def refusal(sampling):
   return ''
 
 
-@pytest.mark.parametrize('sampling', cohorts.SAMPLINGS)
+@pytest.mark.parametrize('sampling', [*cohorts.SAMPLINGS, AVAILABILITY])
 def test_sent_and_memory_are_all_updates_or_the_sampling_is_refused(
   sampling, round_trip, tmp_path_factory
 ):

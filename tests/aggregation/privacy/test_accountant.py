@@ -177,7 +177,7 @@ def test_a_target_that_hardly_any_noise_meets_is_refused():
 
 def test_every_sampling_is_accounted_for_or_refused():
   refused = []
-  for scheme in cohorts.SAMPLINGS:
+  for scheme in (*cohorts.SAMPLINGS, 'availability'):
     try:
       ledger = accountant.Accountant('rdp', accountant.Sampling(scheme, 100, 10), 1.0, DELTA)
     except registry.UsageError as error:

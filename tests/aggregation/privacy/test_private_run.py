@@ -9,7 +9,7 @@ from fl_research import analysis, registry
 from fl_research import settings as settings_lib
 from fl_research.aggregation.privacy import accountant
 from fl_research.soundness import validation
-from fl_research.training import experiment, reevaluation, tensorboard
+from fl_research.training import experiment, guarantee, reevaluation, tensorboard
 
 # One client of 100 is expected: more than a third of all cohorts are empty.
 SPARSE = {
@@ -118,6 +118,14 @@ def test_pld_for_a_fixed_size_cohort_is_refused_before_anything_is_written(tmp_p
   with pytest.raises(registry.UsageError, match=r'^--dp_accountant=pld: '):
     run(tmp_path, 'refused', dp_noise_multiplier=1.0, dp_clip_norm=0.5, dp_accountant='pld')
   assert not (tmp_path / 'refused').exists()
+
+
+def test_cohorts_of_those_who_are_available_do_not_amplify():
+  private = dict(dp_noise_multiplier=1.0, dp_clip_norm=0.5, total_rounds=10)
+  of = lambda **given: guarantee.build(settings_lib.Settings(**private, **given), 100, 10)
+  by_rounds = of(availability='rounds', availability_trace='trace.csv')
+  assert [g.facts()['amplified_by_sampling'] for g in (of(), by_rounds)] == [True, False]
+  assert by_rounds.epsilon(10) > 2 * of().epsilon(10)
 
 
 WITHHELD = {**SPARSE, 'private_metrics': 'withhold'}

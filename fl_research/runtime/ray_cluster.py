@@ -1,0 +1,170 @@
+"""Ray: joining a cluster, or starting one on this machine that never outlives this process.
+
+A driver that is killed leaves processes of a local Ray behind. So whatever starts one here is
+watched by a shell that waits on a pipe whose other end only we hold: when we close it, or die of
+anything at all, it ends all processes that name the folder of this Ray, and removes that.
+"""
+
+import contextlib
+import importlib.util
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from typing import Any, Optional
+
+from fl_research import environment
+from fl_research.registry import UsageError
+
+ACTOR_BYTES = 1 << 30
+"""What an actor reserves: TensorFlow's 0.6 GB, and a chunk's slice, model and accumulators."""
+
+_STORE_SHARE, _MOST_STORE_BYTES = 0.2, 4 << 30  # Of the free memory, for objects.
+# Signals that a terminal or a supervisor sends to the whole group do not count.
+_KEEPER = """trap "" INT TERM HUP; read _
+for process in /proc/[0-9]*; do
+  if grep -aqs -- "$1" $process/cmdline && [ ${process#/proc/} != $$ ]; then
+    kill -9 ${process#/proc/}
+  fi
+done; sleep 1; rm -rf "$1"
+"""
+
+
+def check_installed() -> None:
+  """Refuses where Ray is not.
+
+  Raises:
+    UsageError: it is not installed.
+  """
+  if importlib.util.find_spec('ray') is None:
+    raise UsageError('--runtime=ray: Ray is not installed; `make ray` does it')
+
+
+class Cluster:
+  """A connection to a cluster; or, without an address, to one of this process's own.
+
+  Args:
+    address: `host:port` of a cluster's head, or `auto` for the one that this machine is part of;
+      empty to start one here.
+    cores: how many cores one that is started may use.
+
+  Raises:
+    UsageError: Ray is not installed, or there is no cluster at the address.
+  """
+
+  def __init__(self, address: str, cores: int):
+    check_installed()
+    import ray
+
+    self.address = address
+    self._keeper: Optional[subprocess.Popen] = None
+    self._folder = ''
+    if ray.is_initialized():
+      raise UsageError('--runtime=ray: this process is connected to a Ray cluster already')
+    with _own_signal_handlers():
+      if address:
+        self._join(ray, address)
+      else:
+        self._start(ray, cores)
+
+  def _join(self, ray: Any, address: str) -> None:
+    if '://' in address:
+      raise UsageError(
+        f'--ray_address={address}: accepted is host:port, or auto; the driver itself must run on a '
+        "node of the cluster, which Ray's client does not"
+      )
+    try:
+      ray.init(address=address, **_arguments())
+    except (ConnectionError, RuntimeError, ValueError) as error:
+      raise UsageError(
+        f'--ray_address={address}: no cluster answers there ({one_line(error)}); '
+        '`ray start --head` starts one'
+      ) from error
+
+  def _start(self, ray: Any, cores: int) -> None:
+    self._folder = tempfile.mkdtemp(prefix='ray_')
+    self._keeper = subprocess.Popen(
+      ['/bin/sh', '-c', _KEEPER, 'sh', self._folder],
+      stdin=subprocess.PIPE,
+      stdout=subprocess.DEVNULL,
+      stderr=subprocess.DEVNULL,
+      start_new_session=True,
+    )
+    # Otherwise Ray's agents wait for a pipe that they hold open for each other.
+    os.environ.setdefault('RAY_enable_pipe_based_agent_to_parent_health_check', '0')
+    store = min(int(_STORE_SHARE * _free_bytes()), _MOST_STORE_BYTES)
+    try:
+      ray.init(
+        address='local',
+        num_cpus=cores,
+        object_store_memory=max(store, 100 << 20),
+        include_dashboard=False,
+        _temp_dir=self._folder,
+        **_arguments(),
+      )
+    except (OSError, RuntimeError, ValueError) as error:
+      self.close()
+      raise UsageError(f'--runtime=ray: Ray did not start ({one_line(error)})') from error
+
+  def actors(self, wanted: Optional[int]) -> int:
+    """How many actors the nodes have cores and memory for; at most as many as are wanted."""
+    import ray
+
+    resources = [node['Resources'] for node in ray.nodes() if node['Alive']]
+    by_node = [min(r.get('CPU', 0), r.get('memory', 0) // ACTOR_BYTES) for r in resources]
+    possible = int(sum(by_node))
+    if not possible:
+      raise UsageError(
+        '--runtime=ray: no node has a core and '
+        f'{ACTOR_BYTES >> 30} GB of free memory for an actor; nodes have {resources}'
+      )
+    return possible if wanted is None else min(wanted, possible)
+
+  def close(self) -> None:
+    """Leaves the cluster; ends it, where this process has started it."""
+    import ray
+
+    with contextlib.suppress(Exception):
+      ray.shutdown()
+    keeper, self._keeper = self._keeper, None
+    if keeper is not None and keeper.stdin is not None:
+      keeper.stdin.close()
+      keeper.wait()
+      shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _arguments() -> dict[str, Any]:
+  """What both ways of connecting have in common."""
+  variables = {name: os.environ[name] for name in environment.DEFAULTS}
+  return {
+    'runtime_env': {'env_vars': variables},
+    'log_to_driver': False,
+    'logging_level': logging.ERROR,
+    'configure_logging': False,
+  }
+
+
+@contextlib.contextmanager
+def _own_signal_handlers():
+  """Keeps this process's handlers, where Ray would put its own in their place."""
+  numbers = (signal.SIGINT, signal.SIGTERM)
+  handlers = {number: signal.getsignal(number) for number in numbers}
+  try:
+    yield
+  finally:
+    with contextlib.suppress(ValueError):  # In other threads there are none to set.
+      for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _free_bytes() -> int:
+  with open('/proc/meminfo', encoding='ascii') as file:
+    return next(int(line.split()[1]) << 10 for line in file if line.startswith('MemAvailable:'))
+
+
+def one_line(error: BaseException) -> str:
+  """What an error of Ray's says, without what it tells its developers."""
+  text = getattr(error, 'error_msg', None) or str(error)
+  return ' '.join(str(text).split())[:500]

@@ -1,0 +1,37 @@
+"""What is changed of TFF's own."""
+
+import numpy as np
+import pytest
+import tensorflow_federated as tff
+from tensorflow_federated.python.core.impl.types import type_serialization
+
+from fl_research import tff_private
+
+PAIR = tff.StructWithPythonType([('x', np.float32), ('y', np.int32)], dict)
+TYPES = [
+  tff.TensorType(np.float32, (None, 3)),
+  tff.StructType([('a', tff.TensorType(np.int32)), (None, PAIR)]),
+  tff.SequenceType(PAIR),
+  tff.FederatedType(PAIR, tff.CLIENTS),
+  tff.FederatedType(np.float32, tff.CLIENTS, all_equal=True),
+  tff.FunctionType(None, np.int32),
+  tff.FunctionType(PAIR, np.int32),
+]
+
+
+@pytest.mark.parametrize('type_spec', TYPES, ids=str)
+def test_types_are_read_once_and_as_they_were_written(type_spec):
+  tff_private.read_types_once()
+  read = type_serialization.deserialize_type
+  message = type_serialization.serialize_type(type_spec)
+  again = type(message).FromString(message.SerializeToString())
+  assert read(message) is read(again)
+  assert read(message) == read.kept.__wrapped__(message.SerializeToString(deterministic=True))
+  assert type_spec.is_equivalent_to(read(message))
+
+
+def test_a_second_call_changes_nothing():
+  tff_private.read_types_once()
+  first = type_serialization.deserialize_type
+  tff_private.read_types_once()
+  assert type_serialization.deserialize_type is first
