@@ -305,6 +305,8 @@ def build_driver(
   plans = build_participation(settings, data, process)
   if not isinstance(process, split.SplitProcess):
     return synchronous.Synchronous(settings, process, data, plans)
+  if process.sent_bytes_per_client is not None:
+    plans = dataclasses.replace(plans, bytes_up=process.sent_bytes_per_client)
   events = scheduler.Scheduler(plans, data.cohort_size, _trigger(settings), settings.max_staleness)
   return asynchronous.Asynchronous(settings, process, data, events)
 
