@@ -334,9 +334,9 @@ class Scheduler:
     self._assigned += len(clients)
     luck = [self._plans.luck(first + place) for place in range(len(clients))]
     wanted = np.array([epochs for epochs, _, _ in luck])
-    sizes, bytes_up = self._plans.sampler.sizes[clients], self._plans.bytes_up
+    once, bytes_up = self._plans.visited(clients, np.ones(len(clients))), self._plans.bytes_up
     transfer = self._seconds(clients, np.zeros(len(clients)), bytes_up)
-    epoch = self._seconds(clients, sizes, bytes_up) - transfer
+    epoch = self._seconds(clients, once, bytes_up) - transfer
     trained = self._trigger.epochs(self.seconds, transfer, epoch, wanted)
     return [
       Assignment(
@@ -358,7 +358,7 @@ class Scheduler:
     if sending:
       sent[[not each.fails for each in assignments]] = upload_bytes(sending)
     clients = np.array([each.client for each in assignments])
-    visited = np.array([each.epochs for each in assignments]) * plans.sampler.sizes[clients]
+    visited = plans.visited(clients, np.array([each.epochs for each in assignments]))
     ends = self.seconds + self._seconds(clients, visited, sent)
     until = np.full(len(ends), math.inf)
     if plans.readiness is not None:
