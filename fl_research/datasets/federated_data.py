@@ -9,6 +9,7 @@ import abc
 from collections.abc import Mapping, Sequence
 import dataclasses
 import enum
+import functools
 import itertools
 import math
 import re
@@ -62,6 +63,11 @@ class Clients(abc.ABC):
 
   def __len__(self) -> int:
     return len(self.ids)
+
+  @functools.cached_property
+  def num_filled(self) -> int:
+    """How many clients have examples."""
+    return int(np.count_nonzero(self.sizes))
 
   def examples_of(self, positions: Union[Sequence[int], np.ndarray]) -> list[Examples]:
     """The examples of several clients, each name's arrays being parts of one memory.
@@ -131,12 +137,21 @@ class ContiguousClients(Clients):
       their memory, or memory maps.
     offsets: int64 [num_clients + 1], from 0 to the number of rows, not decreasing.
     ids: client ids; `client_0000`-like ones are made (on demand) when None.
+    sizes: int64 [num_clients], where the differences of the offsets are known, and all above 0.
   """
 
-  def __init__(self, arrays: Examples, offsets: np.ndarray, ids: Optional[Sequence[str]] = None):
+  def __init__(
+    self,
+    arrays: Examples,
+    offsets: np.ndarray,
+    ids: Optional[Sequence[str]] = None,
+    sizes: Optional[np.ndarray] = None,
+  ):
     self._arrays = {key: aligned.align(np.asanyarray(array)) for key, array in arrays.items()}
     self._offsets = np.asarray(offsets, np.int64)
-    self._sizes = np.diff(self._offsets)
+    self._sizes = np.diff(self._offsets) if sizes is None else sizes
+    if sizes is not None:
+      self.num_filled = len(sizes)
     rows = {key: len(array) for key, array in self._arrays.items()}
     if len(set(rows.values())) != 1 or self._offsets[-1] != next(iter(rows.values())):
       raise ValueError(f'offsets end at {self._offsets[-1]}, arrays have {rows} rows')
@@ -318,6 +333,8 @@ class FederatedData:
       people), for evaluation by client; None where there are none.
     problem, num_classes, sources, vocabulary_size, inputs, label_scale, class_names, preprocessing:
       as in `PooledData`.
+    passport: what `passport.passport` gives of the training clients, where somebody has asked it
+      before; None otherwise.
   """
 
   train: Clients
@@ -331,6 +348,7 @@ class FederatedData:
   label_scale: Optional[LabelScale] = None
   class_names: tuple[str, ...] = ()
   preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  passport: Optional[Mapping[str, Any]] = None
 
 
 @dataclasses.dataclass(frozen=True)

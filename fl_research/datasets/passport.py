@@ -1,7 +1,8 @@
 """The heterogeneity passport: how unequal the clients of an actual split are, in a few numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import hashlib
+import itertools
 from typing import Optional, Union
 
 import numpy as np
@@ -20,6 +21,7 @@ _SAMPLED_CLIENTS = 1_000
 # Labels of clients in memory (or mapped into it) are all read up to this many numbers.
 _READ_ALL_LABELS = 50_000_000
 _HASHED_ROWS = 1_000
+_IDS_OF_A_BLOCK = 100_000
 
 
 def passport(clients: Clients, problem: Problem) -> Passport:
@@ -81,7 +83,8 @@ def partition_hash(clients: Clients) -> str:
   examples concerned is among them.
   """
   digest = hashlib.sha256()
-  digest.update('\n'.join(clients.ids).encode())
+  for number, block in enumerate(_blocks(clients.ids)):
+    digest.update(('\n' if number else '').encode() + '\n'.join(block).encode())
   digest.update(np.asarray(clients.sizes, '<i8').tobytes())
   positions = _measured(clients)
   if isinstance(clients, ContiguousClients) and positions is None:
@@ -97,6 +100,12 @@ def partition_hash(clients: Clients) -> str:
     if number % stride == 0:
       _update(digest, examples['x'][:1])
   return digest.hexdigest()
+
+
+def _blocks(ids: Iterable[str]) -> Iterator[list[str]]:
+  """Some ids at a time."""
+  rest = iter(ids)
+  return iter(lambda: list(itertools.islice(rest, _IDS_OF_A_BLOCK)), [])
 
 
 def _measured(clients: Clients) -> Optional[Sequence[int]]:

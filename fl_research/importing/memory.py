@@ -1,6 +1,6 @@
 """A source read into memory, as the data of a run."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Union
 
 import numpy as np
@@ -41,7 +41,9 @@ def read(source: Source) -> Data:
     'preprocessing': dict(source.preprocessing),
     'class_names': tuple(source.found.classes),
   }
-  return assemble(source.spec, source.counts, source.pooled, arrays[False], arrays[True], facts)
+  counts = source.counts
+  clients_of = lambda arrays, test: clients(arrays, counts, counts.test if test else counts.train)
+  return assemble(source.spec, source.pooled, arrays[False], arrays[True], clients_of, facts)
 
 
 def _empty(spec: Spec, rows: int) -> dict[str, np.ndarray]:
@@ -51,17 +53,18 @@ def _empty(spec: Spec, rows: int) -> dict[str, np.ndarray]:
 
 def assemble(
   spec: Spec,
-  counts: Counts,
   pooled: bool,
   train: Examples,
   test: Examples,
+  clients_of: Callable[[Examples, bool], Clients],
   facts: Mapping[str, Any],
 ) -> Data:
   """Data from arrays whose rows lie client by client; who has no rows is left out.
 
   Args:
-    spec, counts, pooled: as in `Source`.
+    spec, pooled: as in `Source`.
     train, test: the arrays.
+    clients_of: whose they are, training or (True) test examples.
     facts: further fields of the data.
   """
   common = {
@@ -75,13 +78,13 @@ def assemble(
     raise UsageError('--data_file: no client has an example to train on')
   if pooled:
     return PooledData(train, test, **common)
-  test_clients = _clients(test, counts, counts.test)
   return FederatedData(
-    _clients(train, counts, counts.train), test, test_clients=test_clients, **common
+    clients_of(train, False), test, test_clients=clients_of(test, True), **common
   )
 
 
-def _clients(arrays: Examples, counts: Counts, sizes: np.ndarray) -> ContiguousClients:
+def clients(arrays: Examples, counts: Counts, sizes: np.ndarray) -> ContiguousClients:
+  """The clients that have rows of these arrays."""
   filled = np.flatnonzero(sizes)
   offsets = np.concatenate([[0], np.cumsum(sizes[filled])])
   ids = counts.ids if len(filled) == len(sizes) else [counts.ids[k] for k in filled]

@@ -1,15 +1,20 @@
 """Our own form of data on disk: a folder of arrays, and a page that says what they are.
 
-    data.json           version, what an example is, clients, checksums, what was found
+    data.json           version, what an example is, checksums, what was found, the passport
     train_x.npy, train_y.npy, test_x.npy, test_y.npy     rows client by client
+    ids.npy, train_offsets.npy, …    whose they are, see `client_index`
     preprocessing.npz   arrays of the preprocessing, where it has any
+    verified.json       when large files last had their checksums
 
 Writing goes through the source once, a part at a time, so that memory does not grow with the data;
 reading maps the arrays. Nothing is ever pickled. A folder is written under another name beside its
 own and gets its own when it is whole: half a folder is never seen.
+
+Checksums are compared at every opening. Those of files above 64 MiB, which takes long, are compared
+again only if a file's time is not the one at which it last had its checksum.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import contextlib
 import dataclasses
 import hashlib
@@ -23,18 +28,29 @@ from typing import Any, Optional
 import numpy as np
 from numpy.lib import format as npy_format
 
-from fl_research.datasets import files
-from fl_research.datasets.federated_data import DatasetOptions, InputColumn, LabelScale, Problem
-from fl_research.importing import memory
+from fl_research.datasets import files, passport
+from fl_research.datasets.federated_data import (
+  Clients,
+  DatasetOptions,
+  Examples,
+  InputColumn,
+  LabelScale,
+  Problem,
+)
+from fl_research.importing import client_index, memory
 from fl_research.importing.places import Places
 from fl_research.importing.source import ColumnFound, Counts, Found, Part, Source, Spec
 from fl_research.registry import UsageError
 
 PAGE = 'data.json'
-VERSION = 1
+VERSION = 2
+_READ_TOO = (1,)
+"""Versions without an index: the clients stand in the page."""
 _FORMAT = 'data of fl_research'
 _ARRAYS_OF_PREPROCESSING = 'preprocessing.npz'
 _SPLITS = {False: 'train', True: 'test'}
+_VERIFIED = 'verified.json'
+_LARGE = 64 << 20
 _IS_ARRAY = '$array'
 
 Watch = Callable[[Part], None]
@@ -49,15 +65,17 @@ def load(options: DatasetOptions) -> memory.Data:
   """
   folder = _folder(options.data_file)
   page = _page(folder)
-  spec, counts = _spec(page['spec']), _counts(page['clients'])
-  arrays = {split: _split_arrays(folder, page, split, spec) for split in _SPLITS.values()}
+  spec, stored = _spec(page['spec']), _Stored(folder, page)
   facts = {
     'sources': {f'{folder.name}/{PAGE}': files.sha256_of(folder / PAGE)},
     'preprocessing': _preprocessing(folder, page),
     'class_names': tuple(page['found']['classes']),
   }
+  if page.get('passport') is not None:
+    facts['passport'] = page['passport']
   try:
-    return memory.assemble(spec, counts, page['pooled'], arrays['train'], arrays['test'], facts)
+    train, test = (stored.arrays(split, spec) for split in _SPLITS.values())
+    return memory.assemble(spec, page['pooled'], train, test, stored.clients, facts)
   except ValueError as error:
     raise _damaged(folder / PAGE, files.one_line(error)) from error
 
@@ -86,7 +104,9 @@ def write(source: Source, folder: str, watch: Optional[Watch] = None) -> None:
   target = pathlib.Path(os.path.abspath(folder))
   with _beside(target) as partial:
     _write_arrays(source, partial, watch)
+    client_index.write(partial, source.counts)
     page = _describe(source, partial)
+    page['passport'] = _passport(source, partial, page)
     page['sha256'] = _digest(page)
     (partial / PAGE).write_text(json.dumps(page, indent=1) + '\n')
     for path in (*partial.iterdir(), partial):
@@ -167,7 +187,7 @@ def _describe(source: Source, folder: pathlib.Path) -> dict[str, Any]:
   preprocessing, arrays = _without_arrays(source.preprocessing)
   if arrays:
     np.savez(folder / _ARRAYS_OF_PREPROCESSING, **arrays)
-  spec, counts = source.spec, source.counts
+  spec = source.spec
   return {
     'format': _FORMAT,
     'version': VERSION,
@@ -183,11 +203,6 @@ def _describe(source: Source, folder: pathlib.Path) -> dict[str, Any]:
       'label_scale': None if spec.label_scale is None else spec.label_scale.to_data(),
     },
     'found': dataclasses.asdict(source.found),
-    'clients': {
-      'ids': list(counts.ids),
-      'train': counts.train.tolist(),
-      'test': counts.test.tolist(),
-    },
     'arrays': {
       path.name: {'bytes': path.stat().st_size, 'sha256': files.sha256_of(path)}
       for path in sorted(folder.iterdir())
@@ -254,7 +269,7 @@ def _page(folder: pathlib.Path) -> dict[str, Any]:
     raise _damaged(path, files.one_line(error)) from error
   if not isinstance(page, dict) or page.get('format') != _FORMAT:
     raise UsageError(f'{path}: is not of experiments.import_data')
-  if page.get('version') != VERSION:
+  if page.get('version') not in (VERSION, *_READ_TOO):
     raise UsageError(
       f'{path}: has version {page.get("version")}, and this program reads {VERSION}; import the '
       'original files again'
@@ -282,40 +297,101 @@ def _spec(data: Mapping[str, Any]) -> Spec:
   )
 
 
-def _counts(data: Mapping[str, Any]) -> Counts:
-  return Counts(data['ids'], *(np.asarray(data[split], np.int64) for split in _SPLITS.values()))
+class _Stored:
+  """The arrays of a folder.
+
+  Args:
+    folder: where they are.
+    page: what data.json says.
+  """
+
+  def __init__(self, folder: pathlib.Path, page: Mapping[str, Any]):
+    self._folder, self._page = folder, page
+    self._verified = _Verified(folder / _VERIFIED)
+
+  def note(self) -> None:
+    """Notes that the large files have just had their checksums."""
+    self._verified.note(
+      self._folder / name for name, own in self._page['arrays'].items() if own['bytes'] > _LARGE
+    )
+
+  def clients(self, examples: Examples, test: bool) -> Clients:
+    """The clients that have these examples."""
+    split = _SPLITS[test]
+    if self._page['version'] == VERSION:
+      return client_index.clients(split, self._page['arrays'], self.array, examples)
+    data = self._page['clients']
+    sizes = {name: np.asarray(data[name], np.int64) for name in _SPLITS.values()}
+    return memory.clients(examples, Counts(data['ids'], **sizes), sizes[split])
+
+  def arrays(self, split: str, spec: Spec) -> dict[str, np.ndarray]:
+    """The examples of a split, mapped."""
+    shapes = {'x': spec.x_shape, 'y': spec.y_shape}
+    arrays = {key: self.array(f'{split}_{key}.npy') for key in shapes}
+    for key, array in arrays.items():
+      if array.shape != (len(arrays['y']), *shapes[key]):
+        expected = (len(arrays['y']), *shapes[key])
+        name = f'{split}_{key}.npy'
+        raise _damaged(self._folder / name, f'shape {array.shape}, not {expected}')
+    return arrays
+
+  def array(self, name: str) -> np.ndarray:
+    """A file's array, mapped."""
+    path = self._verified.check(self._folder, self._page, name)
+    return np.load(path, mmap_mode='r', allow_pickle=False)
 
 
-def _checked(folder: pathlib.Path, page: Mapping[str, Any], name: str) -> pathlib.Path:
-  """A file of the folder, if it is what was written."""
-  path, expected = folder / name, page['arrays'].get(name)
-  if expected is None or not path.is_file():
-    raise _damaged(path, 'not there')
-  if path.stat().st_size != expected['bytes']:
-    raise _damaged(path, f'{path.stat().st_size} of {expected["bytes"]} bytes')
-  if files.sha256_of(path) != expected['sha256']:
-    raise _damaged(path, 'its checksum is wrong')
-  return path
+class _Verified:
+  """When files that take long to read last had their checksums.
+
+  Args:
+    path: where that is noted; nothing is where nobody may write.
+  """
+
+  def __init__(self, path: pathlib.Path):
+    self._path = path
+    try:
+      self._times = json.loads(path.read_text())
+    except (OSError, ValueError):
+      self._times = {}
+
+  def check(self, folder: pathlib.Path, page: Mapping[str, Any], name: str) -> pathlib.Path:
+    """A file of the folder, if it is what was written."""
+    path, expected = folder / name, page['arrays'].get(name)
+    if expected is None or not path.is_file():
+      raise _damaged(path, 'not there')
+    status = path.stat()
+    if status.st_size != expected['bytes']:
+      raise _damaged(path, f'{status.st_size} of {expected["bytes"]} bytes')
+    known = status.st_size > _LARGE and self._times.get(name) == status.st_mtime_ns
+    if not known and files.sha256_of(path) != expected['sha256']:
+      raise _damaged(path, 'its checksum is wrong')
+    if not known and status.st_size > _LARGE:
+      self.note([path])
+    return path
+
+  def note(self, paths: Iterable[pathlib.Path]) -> None:
+    """Notes that files had their checksums."""
+    self._times.update({path.name: path.stat().st_mtime_ns for path in paths})
+    if self._times:
+      with contextlib.suppress(OSError):
+        self._path.write_text(json.dumps(self._times))
 
 
-def _split_arrays(
-  folder: pathlib.Path, page: Mapping[str, Any], split: str, spec: Spec
-) -> dict[str, np.ndarray]:
-  rows = sum(page['clients'][split])
-  expected = {'x': (rows, *spec.x_shape), 'y': (rows, *spec.y_shape)}
-  arrays = {}
-  for key, shape in expected.items():
-    path = _checked(folder, page, f'{split}_{key}.npy')
-    arrays[key] = np.load(path, mmap_mode='r', allow_pickle=False)
-    if arrays[key].shape != shape:
-      raise _damaged(path, f'shape {arrays[key].shape}, not {shape}')
-  return arrays
+def _passport(source: Source, folder: pathlib.Path, page: Mapping[str, Any]) -> Any:
+  """Of the training clients that were written; None where nobody owns an example."""
+  if source.pooled or not source.counts.train.any():
+    return None
+  stored = _Stored(folder, page)
+  stored.note()
+  train = stored.clients(stored.arrays('train', source.spec), False)
+  return passport.passport(train, source.spec.problem)
 
 
 def _preprocessing(folder: pathlib.Path, page: Mapping[str, Any]) -> Any:
   arrays: dict[str, np.ndarray] = {}
   if _ARRAYS_OF_PREPROCESSING in page['arrays']:
-    path = _checked(folder, page, _ARRAYS_OF_PREPROCESSING)
+    path = _Verified(folder / _VERIFIED).check(folder, page, _ARRAYS_OF_PREPROCESSING)
     with np.load(path, allow_pickle=False) as stored:
       arrays = {name: stored[name] for name in stored.files}
   return _with_arrays(page['preprocessing'], arrays)

@@ -7,7 +7,7 @@ Differences from the paper:
 from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 
@@ -35,9 +35,29 @@ SAMPLINGS: Mapping[str, registry.Entry] = {
 """Every way of drawing a cohort: the name users type, its module.
 
 The module has a function of that name, `(generator, eligible, sizes, clients_per_round)`, which
-returns the cohort: some of the positions that are eligible, of which there is one at least. `sizes`
-has the number of examples of every client, eligible or not; above 0 for those that are.
+returns the cohort: some of the positions that are eligible, of which there is one at least.
+`eligible` is an array of them, or `Everybody`, which can be indexed like one. `sizes` has the
+number of examples of every client, eligible or not; above 0 for those that are.
 """
+
+
+class Everybody:
+  """All positions of a population, as an array of them would be, but for its memory."""
+
+  def __init__(self, count: int):
+    self._count = count
+
+  def __len__(self) -> int:
+    return self._count
+
+  def __array__(self, dtype: Any = None) -> np.ndarray:
+    return np.arange(self._count, dtype=dtype)
+
+  def __getitem__(self, chosen: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+
+
+Eligible = Union[np.ndarray, Everybody]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +72,7 @@ class CohortSampler:
     availability: who can be drawn in which round; None where all always can.
     fresh: whether the system's generator draws in place of the seed, for runs whose privacy counts
       on it that nobody knows who took part.
+    all_filled: whether it is known that no size is 0, so that nobody need look at all of them.
   """
 
   sampling: str
@@ -60,6 +81,7 @@ class CohortSampler:
   seed: int
   availability: Optional['AvailabilityTrace'] = None
   fresh: bool = False
+  all_filled: bool = False
 
   def cohort(self, round_num: int, ready: Optional[np.ndarray] = None) -> np.ndarray:
     """Positions of the clients of a round, ascending; the same for the same arguments and seed.
@@ -93,18 +115,19 @@ class CohortSampler:
     return random_streams.generator(self.seed, f'cohort {self.sampling}', *keys)
 
   @functools.cached_property
-  def _with_examples(self) -> np.ndarray:
-    return np.flatnonzero(self.sizes)
+  def _with_examples(self) -> Eligible:
+    everybody = self.all_filled or self.sizes.all()
+    return Everybody(len(self.sizes)) if everybody else np.flatnonzero(self.sizes)
 
-  def _eligible(self, round_num: int, ready: Optional[np.ndarray]) -> np.ndarray:
+  def _eligible(self, round_num: int, ready: Optional[np.ndarray]) -> Eligible:
     eligible = self._with_examples
     if self.availability is not None:
       eligible = eligible[self.availability.available(round_num)[eligible]]
     return eligible if ready is None else eligible[ready[eligible]]
 
-  def _draw(self, generator: Any, eligible: np.ndarray, count: int) -> np.ndarray:
+  def _draw(self, generator: Any, eligible: Eligible, count: int) -> np.ndarray:
     if not len(eligible):
-      return eligible
+      return np.asarray(eligible)
     draw = getattr(SAMPLINGS[self.sampling].load(), self.sampling)
     return draw(generator, eligible, self.sizes, count)
 

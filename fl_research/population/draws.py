@@ -5,12 +5,13 @@ from typing import Union
 import numpy as np
 
 from fl_research import random_streams
+from fl_research.population.cohorts import Eligible
 
 Generator = Union[np.random.Generator, random_streams.SystemGenerator]
 
 
 def uniform(
-  generator: Generator, eligible: np.ndarray, sizes: np.ndarray, clients_per_round: int
+  generator: Generator, eligible: Eligible, sizes: np.ndarray, clients_per_round: int
 ) -> np.ndarray:
   del sizes
   count = min(clients_per_round, len(eligible))
@@ -19,22 +20,22 @@ def uniform(
 
 
 def by_size(
-  generator: np.random.Generator, eligible: np.ndarray, sizes: np.ndarray, clients_per_round: int
+  generator: np.random.Generator, eligible: Eligible, sizes: np.ndarray, clients_per_round: int
 ) -> np.ndarray:
   count = min(clients_per_round, len(eligible))
-  shares = sizes[eligible] / sizes[eligible].sum()
-  return generator.choice(eligible, count, replace=False, p=shares)
+  own = sizes[np.asarray(eligible)]
+  return eligible[generator.choice(len(own), count, replace=False, p=own / own.sum())]
 
 
 def with_replacement(
-  generator: np.random.Generator, eligible: np.ndarray, sizes: np.ndarray, clients_per_round: int
+  generator: np.random.Generator, eligible: Eligible, sizes: np.ndarray, clients_per_round: int
 ) -> np.ndarray:
   del sizes
-  return generator.choice(eligible, clients_per_round, replace=True)
+  return eligible[generator.choice(len(eligible), clients_per_round, replace=True)]
 
 
 def poisson(
-  generator: Generator, eligible: np.ndarray, sizes: np.ndarray, clients_per_round: int
+  generator: Generator, eligible: Eligible, sizes: np.ndarray, clients_per_round: int
 ) -> np.ndarray:
   del sizes
   count = min(clients_per_round, len(eligible))

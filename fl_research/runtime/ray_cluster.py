@@ -24,6 +24,9 @@ from typing import Any, Optional
 from fl_research import environment
 from fl_research.registry import UsageError
 
+RUNTIME = '--runtime=ray'
+"""The flag that usually asks for Ray."""
+
 ACTOR_BYTES = 1 << 30
 """What an actor reserves: TensorFlow's 0.6 GB, and a chunk's slice, model and accumulators."""
 
@@ -40,14 +43,14 @@ done; sleep 1; rm -rf "$folder"
 """
 
 
-def check_installed() -> None:
+def check_installed(flag: str = RUNTIME) -> None:
   """Refuses where Ray is not.
 
   Raises:
-    UsageError: it is not installed.
+    UsageError: it is not installed, though the flag asks for it.
   """
   if importlib.util.find_spec('ray') is None:
-    raise UsageError('--runtime=ray: Ray is not installed; `make ray` does it')
+    raise UsageError(f'{flag}: Ray is not installed; `make ray` does it')
 
 
 class Cluster:
@@ -59,16 +62,19 @@ class Cluster:
     address: `host:port` of a cluster's head, or `auto` for the one that this machine is part of;
       empty to start one here.
     cores: how many cores one that is started may use.
+    flag: what asks for Ray.
 
   Raises:
     UsageError: Ray is not installed, or there is no cluster at the address.
   """
 
-  def __init__(self, address: str, cores: int):
-    check_installed()
+  def __init__(self, address: str, cores: int, flag: str = RUNTIME):
+    check_installed(flag)
+    # Nothing is reported to Ray's makers.
+    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
     import ray
 
-    self.address = address
+    self.address, self._flag = address, flag
     self._keeper: Optional[subprocess.Popen] = None
     self._folder = ''
     self._joined_before = ray.is_initialized()
@@ -122,7 +128,7 @@ class Cluster:
       said = words.read_text(errors='replace').strip().splitlines()[-1:]
       self.close()
       raise UsageError(
-        f'--runtime=ray: Ray did not start ({" ".join([one_line(error), *said])})'
+        f'{self._flag}: Ray did not start ({" ".join([one_line(error), *said])})'
       ) from error
 
   def _own_address(self) -> str:
@@ -177,6 +183,7 @@ def _knock(address: str) -> None:
 def _arguments() -> dict[str, Any]:
   """What both ways of connecting have in common."""
   variables = {name: os.environ[name] for name in environment.DEFAULTS}
+  variables['PYTHONPATH'] = environment.python_path()
   return {
     'runtime_env': {'env_vars': variables},
     'log_to_driver': False,

@@ -14,7 +14,8 @@ deleted.
 
 Every row has the SHA-256 of its client and state, which is compared whenever it is read. The XOR of
 those of all clients stands in the checkpoint: a file that is missing, old or of another run is
-noticed when a run resumes, without any state being read.
+noticed when a run resumes, without any state being read. An index by `since` holds the checksums
+beside, so that a checkpoint looks at what has changed and no more, however many clients there are.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,6 +35,8 @@ from fl_research.round import process as process_lib
 
 FILE = 'client_states.sqlite'
 _CACHE_KIB = 64 * 1024
+_LARGE_STATE, _LARGE_PAGE = 1 << 15, 1 << 16
+"""Bytes; a state above a page is a chain of pages, every one of which is visited to delete it."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -50,14 +53,15 @@ class ClientStates:
     self._initial = initial
     self._leaves = [np.asarray(leaf) for leaf in tf.nest.flatten(initial)]
     self._path = path
-    self._since = 0
+    self._size = sum(leaf.nbytes for leaf in self._leaves)
+    self._since = self._deleted_up_to = 0
     self._checksum = 0
     try:
       with self._errors():
-        self._connection = _connect(path)
+        self._connection = _connect(path, self._size)
     except UsageError:
       # Nothing in it can be read: no checkpoint will find its states, and `clear` begins a new one.
-      self._connection = _connect(None)
+      self._connection = _connect(None, self._size)
 
   def get(self, ids: Iterable[int]) -> list[Any]:
     """The states of these clients, in this order: what a round takes as {T}@CLIENTS.
@@ -98,10 +102,12 @@ class ClientStates:
     self._since = round_num
     with self._errors():
       self._connection.execute(
-        'DELETE FROM states WHERE rowid IN (SELECT old.rowid FROM states AS old JOIN states AS new '
-        'ON new.client = old.client AND new.since > old.since AND new.since < ?)',
-        (oldest,),
+        'DELETE FROM states WHERE rowid IN (SELECT old.rowid FROM states AS new CROSS JOIN states '
+        'AS old ON old.client = new.client AND old.since < new.since '
+        'WHERE new.since >= ? AND new.since < ?)',
+        (self._deleted_up_to, oldest),
       )
+    self._deleted_up_to = oldest
 
   def restore(self, round_num: int, known_by: str) -> bool:
     """Goes back to the states at the checkpoint of a round.
@@ -113,18 +119,20 @@ class ClientStates:
     Returns:
       Whether they are there; nothing has happened if they are not.
     """
-    newest = 'SELECT MAX(since), hex(digest) FROM states WHERE since < ? GROUP BY client'
+    in_order = 'SELECT client, hex(digest) FROM states WHERE since < ? ORDER BY since'
     checksum = 0
+    newest: dict[int, int] = {}
     try:
       with self._errors():
-        for _, digest in self._connection.execute(newest, (round_num,)):
-          checksum ^= _number(digest)
+        for client, digest in self._connection.execute(in_order, (round_num,)):
+          checksum ^= newest.get(client, 0) ^ _number(digest)
+          newest[client] = _number(digest)
         if _text(checksum) != known_by:
           return False
         self._connection.execute('DELETE FROM states WHERE since >= ?', (round_num,))
     except UsageError:
       return False
-    self._since, self._checksum = round_num, checksum
+    self._since, self._deleted_up_to, self._checksum = round_num, 0, checksum
     return True
 
   def adopt(self, states: Mapping[int, Sequence[np.ndarray]]) -> None:
@@ -140,9 +148,9 @@ class ClientStates:
     if self._path is not None:
       for path in (self._path, self._path.with_name(f'{self._path.name}-journal')):
         path.unlink(missing_ok=True)
-    self._since = self._checksum = 0
+    self._since = self._deleted_up_to = self._checksum = 0
     with self._errors():
-      self._connection = _connect(self._path)
+      self._connection = _connect(self._path, self._size)
 
   def close(self) -> None:
     """Ends the use of the file, which goes back to the last `commit`."""
@@ -194,9 +202,11 @@ class ClientStates:
       raise OSError(number, f'{os.strerror(number)} ({error})', str(self._path)) from error
 
 
-def _connect(path: Optional[pathlib.Path]) -> sqlite3.Connection:
-  """A connection in a transaction; `commit` alone ends one."""
+def _connect(path: Optional[pathlib.Path], size: int) -> sqlite3.Connection:
+  """A connection in a transaction, for states of so many bytes; `commit` alone ends one."""
   connection = sqlite3.connect(path or ':memory:', isolation_level=None)
+  if size >= _LARGE_STATE:  # Of a file that is there already the pages stay as they are.
+    connection.execute(f'PRAGMA page_size={_LARGE_PAGE}')
   # One process has the file, and deleted states need not be overwritten with zeros.
   for pragma in ('locking_mode=EXCLUSIVE', 'secure_delete=OFF', f'cache_size=-{_CACHE_KIB}'):
     connection.execute(f'PRAGMA {pragma}')
@@ -205,6 +215,7 @@ def _connect(path: Optional[pathlib.Path]) -> sqlite3.Connection:
     'CREATE TABLE IF NOT EXISTS states '
     '(client INTEGER, since INTEGER, digest BLOB, state BLOB, PRIMARY KEY (client, since))'
   )
+  connection.execute('CREATE INDEX IF NOT EXISTS changes ON states (since, client, digest)')
   return connection
 
 

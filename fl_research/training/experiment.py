@@ -152,7 +152,7 @@ def build_process(
       ),
       batch_size=settings.batch_size,
       server_data=_server_data(settings, data),
-      population_size=int(np.count_nonzero(data.train.sizes)),
+      population_size=data.train.num_filled,
       cohort_size=data.combined,
       seed=settings.seed,
     ),
@@ -187,7 +187,7 @@ def build_guarantee(
   settings: Settings, data: run_data.RunData
 ) -> Optional[guarantee_lib.Guarantee]:
   """The differential privacy that the settings ask for; None without any."""
-  return guarantee_lib.build(settings, int(np.count_nonzero(data.train.sizes)), data.cohort_size)
+  return guarantee_lib.build(settings, data.train.num_filled, data.cohort_size)
 
 
 def build_sums(settings: Settings, data: run_data.RunData) -> sums_lib.Sums:
@@ -267,6 +267,7 @@ def build_participation(
     seed=settings.seed,
     availability=data.availability,
     fresh=settings.is_fresh,
+    all_filled=data.train.num_filled == len(data.train),
   )
   return participation.Participation(
     sampler=sampler,
@@ -280,6 +281,7 @@ def build_participation(
     bytes_up=process.bytes_up_per_client,
     seed=settings.seed,
     readiness=data.readiness,
+    max_examples=settings.max_examples_per_client or None,
   )
 
 
@@ -303,6 +305,8 @@ def build_driver(
   plans = build_participation(settings, data, process)
   if not isinstance(process, split.SplitProcess):
     return synchronous.Synchronous(settings, process, data, plans)
+  if process.sent_bytes_per_client is not None:
+    plans = dataclasses.replace(plans, bytes_up=process.sent_bytes_per_client)
   events = scheduler.Scheduler(plans, data.cohort_size, _trigger(settings), settings.max_staleness)
   return asynchronous.Asynchronous(settings, process, data, events)
 

@@ -152,7 +152,7 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
   _check_target(data, settings)
   clients = _rename_labels(_test_on_own(_deal_out(data, settings), settings), settings)
   train, held_out = _hold_out(clients.train, settings)
-  passport_of_split = passport.passport(train, data.problem)
+  passport_of_split = _passport(train, data)
   if settings.centralized:
     train = _one_client(train)
   spec = ModelSpec.from_data(data)
@@ -191,6 +191,13 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
     class_names=tuple(data.class_names),
     preprocessing=data.preprocessing,
   )
+
+
+def _passport(train: Clients, data: tasks.Data) -> passport.Passport:
+  """The training clients' passport, which was made at import where these are still the same."""
+  if isinstance(data, FederatedData) and train is data.train and data.passport is not None:
+    return data.passport
+  return passport.passport(train, data.problem)
 
 
 def _keeps_clients(data: tasks.Data, settings: Settings) -> bool:
@@ -389,7 +396,7 @@ def _one_client(clients: Clients) -> Clients:
 
 def _cohort_size(clients: Clients, settings: Settings) -> int:
   """The clients of a round: all of them without federation, else as many as were asked for."""
-  filled = int(np.count_nonzero(clients.sizes))
+  filled = clients.num_filled
   if settings.centralized or settings.local_only:
     return filled
   if settings.clients_per_round is None:
@@ -417,7 +424,7 @@ def _combined(clients: Clients, cohort_size: int, settings: Settings) -> int:
 
 
 def _check_returning(clients: Clients, cohort_size: int, settings: Settings) -> None:
-  filled = int(np.count_nonzero(clients.sizes))
+  filled = clients.num_filled
   stages = settings.compressor_stages()
   chains.check_returning(stages, settings.total_rounds, cohort_size, filled)
 

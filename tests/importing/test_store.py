@@ -1,12 +1,15 @@
 """Our form on disk: what is written is what is read, and never half of it."""
 
+import dataclasses
 import json
 import os
+import time
 import tracemalloc
 
 import numpy as np
 import pytest
 
+from fl_research.datasets import passport
 from fl_research.datasets.federated_data import (
   DatasetOptions,
   FederatedData,
@@ -17,6 +20,7 @@ from fl_research.datasets.federated_data import (
 )
 from fl_research.importing import images, memory, store
 from fl_research.importing.source import ColumnFound, Counts, Found, Part, Source, Spec
+from fl_research.population.cohorts import CohortSampler
 from fl_research.registry import UsageError
 from tests.datasets import dataset_checks as checks
 from tests.importing import made
@@ -71,6 +75,93 @@ def test_what_is_written_is_what_is_read(tmp_path):
   assert json.loads((tmp_path / 'out' / 'data.json').read_text())['sources'] == {'file.csv': 'abc'}
   source = store.open_source(DatasetOptions(data_dir='', data_file=str(tmp_path / 'out')))
   assert source.found.form == 'made up' and source.found.columns[0].role == 'number'
+
+
+def test_folders_without_an_index_are_read_too(tmp_path):
+  store.write(Numbers(), str(tmp_path / 'out'))
+  expected = load(tmp_path / 'out')
+  page = json.loads((tmp_path / 'out' / 'data.json').read_text())
+  page |= {'version': 1, 'clients': {'ids': ['a', 'b', 'c'], 'train': [3, 2, 0], 'test': [1, 0, 2]}}
+  del page['passport']
+  page['sha256'] = store._digest(page)
+  (tmp_path / 'out' / 'data.json').write_text(json.dumps(page))
+  for path in [*(tmp_path / 'out').glob('*_offsets.npy'), tmp_path / 'out' / 'ids.npy']:
+    path.unlink()
+  data = load(tmp_path / 'out')
+  for own, other in ((data.train, expected.train), (data.test_clients, expected.test_clients)):
+    assert list(own.ids) == list(other.ids) and own.sizes.tolist() == other.sizes.tolist()
+    assert [e['y'].tolist() for e in own.examples_of(range(2))] == [
+      e['y'].tolist() for e in other.examples_of(range(2))
+    ]
+
+
+@pytest.mark.parametrize('problem', [Problem.REGRESSION, Problem.CLASSIFICATION])
+def test_the_passport_is_made_at_import(tmp_path, problem):
+  source = Numbers()
+  source.spec = dataclasses.replace(
+    source.spec, y_dtype=np.dtype(np.int32), problem=problem, num_classes=9, label_scale=None
+  )
+  store.write(source, str(tmp_path / 'out'))
+  data = load(tmp_path / 'out')
+  assert data.passport == passport.passport(data.train, problem)
+  assert data.passport == passport.passport(memory.read(source).train, problem)
+
+
+def test_checksums_of_large_files_are_compared_when_their_time_changes(tmp_path, monkeypatch):
+  monkeypatch.setattr(store, '_LARGE', 100)
+  store.write(Numbers(), str(tmp_path / 'out'))
+  path = tmp_path / 'out' / 'train_x.npy'
+  os.utime(path, ns=(1, 1))
+  assert len(load(tmp_path / 'out').train) == 2
+  assert json.loads((tmp_path / 'out' / 'verified.json').read_text())['train_x.npy'] == 1
+  times = path.stat().st_mtime_ns
+  _flip(path)
+  os.utime(path, ns=(times, times))
+  assert len(load(tmp_path / 'out').train) == 2  # Known by its time.
+  os.utime(path, ns=(2, 2))
+  with checks.one_line_error('train_x.npy: damaged (its checksum is wrong)'):
+    load(tmp_path / 'out')
+
+
+class Population(Source):
+  """Many clients of one training example each; the last has one to be tested on."""
+
+  def __init__(self, count):
+    self.found = Found('made up', 'nobody', 'y')
+    self.spec = Spec((2,), np.dtype(np.float32), (), np.dtype(np.int32), Problem.CLASSIFICATION, 10)
+    tested = np.zeros(count, np.int64)
+    tested[-1] = 1
+    self.counts = Counts([f'Straße {k}' for k in range(count)], np.ones(count, np.int64), tested)
+    self.files, self.preprocessing, self.pooled = {}, {}, False
+
+  def parts(self):
+    count = len(self.counts.ids)
+    for client in range(count):
+      yield Part(client, False, self._example(client))
+    yield Part(count - 1, True, self._example(count))
+
+  def _example(self, number):
+    return {'x': np.full((1, 2), number, np.float32), 'y': np.array([number % 10], np.int32)}
+
+
+def test_a_population_opens_without_being_read(tmp_path):
+  count = 100_000
+  store.write(Population(count), str(tmp_path / 'out'))
+  tracemalloc.start()
+  begin = time.process_time()
+  data = load(tmp_path / 'out')
+  sampler = CohortSampler('uniform', 3, data.train.sizes, 7, all_filled=True)
+  cohort = sampler.cohort(1)
+  examples = data.train.examples_of(cohort)
+  seconds, (_, peak) = time.process_time() - begin, tracemalloc.get_traced_memory()
+  tracemalloc.stop()
+  assert seconds < 1 and peak < 8 * count  # The ids alone would take sixty bytes each.
+  assert (len(data.train), data.train.num_filled, len(data.test_clients)) == (count, count, 1)
+  assert [own['x'].tolist() for own in examples] == [[[p, p]] for p in cohort]
+  assert [data.train.ids[p] for p in cohort] == [f'Straße {p}' for p in cohort]
+  assert list(data.train.ids[-2:]) == list(data.train.ids)[-2:] == ['Straße 99998', 'Straße 99999']
+  assert list(data.test_clients.ids) == ['Straße 99999']
+  assert data.passport['clients'] == count and data.passport['examples_gini'] == 0
 
 
 def test_data_without_clients_stay_without(tmp_path):
@@ -137,7 +228,8 @@ def _edit(old, new):
     ('preprocessing.npz', _flip, 'preprocessing.npz: damaged (its checksum is wrong)'),
     ('data.json', _cut, 'data.json'),
     ('data.json', _edit('regression', 'binary'), 'data.json: damaged (its checksum is wrong)'),
-    ('data.json', _edit('"version": 1', '"version": 2'), 'has version 2, and this program reads 1'),
+    ('data.json', _edit('"version": 2', '"version": 3'), 'has version 3, and this program reads 2'),
+    ('train_offsets.npy', _flip, 'train_offsets.npy: damaged (its checksum is wrong)'),
     ('data.json', lambda path: path.write_text('[]'), 'is not of experiments.import_data'),
     ('data.json', lambda path: path.write_text('{'), 'data.json: damaged'),
     ('data.json', lambda path: path.unlink(), 'no folder of experiments.import_data'),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from fl_research import random_streams
 from fl_research.population import cohorts
 from fl_research.population.cohorts import AvailabilityTrace, CohortSampler
 from fl_research.registry import UsageError
@@ -143,3 +144,15 @@ def test_a_fresh_cohort_is_as_likely_as_ever_but_no_seed_gives_it_back(sampling)
   assert first != drawn() and all(cohort == sorted(set(cohort)) for cohort in first)
   if sampling == 'uniform':
     assert {len(cohort) for cohort in first} == {2}
+
+
+@pytest.mark.parametrize('sampling', ['uniform', 'by_size', 'with_replacement', 'poisson'])
+def test_everybody_is_drawn_from_as_from_an_array_of_all(sampling):
+  sizes = np.arange(1, 60)
+  draw = getattr(cohorts.SAMPLINGS[sampling].load(), sampling)
+  for round_num in range(1, 6):
+    generator = random_streams.generator(3, f'cohort {sampling}', round_num)
+    expected = np.sort(draw(generator, np.arange(59), sizes, 7))
+    for all_filled in (False, True):
+      sampler = CohortSampler(sampling, 7, sizes, seed=3, all_filled=all_filled)
+      assert sampler.cohort(round_num).tolist() == expected.tolist()

@@ -2,6 +2,7 @@
 
 import collections
 import errno
+import itertools
 import os
 import pathlib
 import shutil
@@ -158,6 +159,38 @@ def test_a_checkpoint_writes_what_changed(tmp_path):
   before = written()
   save(store, 2)
   assert written() - before < (tmp_path / client_states.FILE).stat().st_size / 100
+
+
+def test_a_checkpoint_looks_at_what_changed():
+  """The steps of SQLite's machine in a round and its checkpoint, by how many clients there are."""
+
+  def steps(clients):
+    states, counted = ClientStates(INITIAL), itertools.count()
+    states.put(range(clients), stacked(np.arange(1, clients + 1)))
+    for round_num in range(1, 4):
+      states.commit()
+      states.advance(round_num, round_num)
+      states.get([7, 8])
+      states.put([5, 6], stacked([round_num] * 2))
+    states._connection.set_progress_handler(lambda: next(counted) and 0, 10)
+    states.commit()
+    states.advance(4, 4)
+    states.get([7, 8])
+    states.put([5, 6], stacked([4] * 2))
+    return next(counted)
+
+  assert 0 < steps(3000) < 1.5 * steps(30)
+
+
+@pytest.mark.parametrize('numbers, page', [(1000, 4096), (100_000, 65536)])
+def test_pages_are_as_large_as_states_need(numbers, page, tmp_path):
+  states = ClientStates(np.zeros(numbers, np.float32), tmp_path / client_states.FILE)
+  states.put([3], np.ones([1, numbers], np.float32))
+  states.commit()
+  pragma = lambda name: states._connection.execute(f'PRAGMA {name}').fetchone()[0]
+  assert (pragma('page_size'), pragma('cache_size')) == (page, -64 * 1024)
+  assert states.get([3])[0].sum() == numbers
+  states.close()
 
 
 def test_resuming_reads_no_state(tmp_path):
