@@ -36,8 +36,8 @@ SAMPLINGS: Mapping[str, registry.Entry] = {
 
 The module has a function of that name, `(generator, eligible, sizes, clients_per_round)`, which
 returns the cohort: some of the positions that are eligible, of which there is one at least.
-`eligible` is an array of them, or `Everybody`, which can be indexed like one. `sizes` has the number
-of examples of every client, eligible or not; above 0 for those that are.
+`eligible` is an array of them, or `Everybody`, which can be indexed like one. `sizes` has the
+number of examples of every client, eligible or not; above 0 for those that are.
 """
 
 
