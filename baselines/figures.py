@@ -3,7 +3,9 @@
 `figures.csv` of a paper has a row per figure: `figure`, the name of its file; `title`; `column` of
 the curves; and `studies`, with blanks between. Each study is drawn in the cell that a claim chose.
 Where `column` is `MEASURE against FLAG`, each algorithm is a line, and each of its studies a point.
-Where it is `FILE.csv: Y against X`, the lines are those that a file of `results/` names in `line`.
+Where it is `COLUMN over X`, X being another column that grows, such as `simulated_hours`, every run
+is a line. Where it is `FILE.csv: Y against X`, the lines are those that a file of `results/` names
+in `line`.
 """
 
 from collections.abc import Sequence
@@ -26,7 +28,7 @@ from fl_research.registry import UsageError
 
 FILE = 'figures.csv'
 COLUMNS = ['figure', 'title', 'column', 'studies']
-_AGAINST = ' against '
+_AGAINST, _OVER = ' against ', ' over '
 
 
 def rows(folder: pathlib.Path) -> list[dict[str, str]]:
@@ -68,7 +70,11 @@ def draw(folder: pathlib.Path, ledger: Sequence[Claim]) -> None:
       _plot_against(measured, ledger, measure, setting, axes)
     else:
       runs = analysis.concatenate([_runs(study, ledger) for study in measured])
-      analysis.plot_curves(runs, row['column'], ['study'], axes)
+      column, _, x = row['column'].partition(_OVER)
+      if x:
+        _plot_over(runs, column, x, axes)
+      else:
+        analysis.plot_curves(runs, column, ['study'], axes)
     figure.savefig(file(folder, row), dpi=120, bbox_inches='tight')
 
 
@@ -82,6 +88,18 @@ def _plot_table(path: pathlib.Path, columns: str, target: pathlib.Path) -> None:
   axes.grid(alpha=0.3)
   axes.legend(frameon=False)
   figure.savefig(target, dpi=120, bbox_inches='tight')
+
+
+def _plot_over(runs: analysis.Runs, column: str, x: str, axes: axes_lib.Axes) -> None:
+  """A column over another, a line for every run; one that is empty at the start begins at 0."""
+  for number, (study, members) in enumerate(runs.settings.groupby('study', sort=False)):
+    for place, name in enumerate(members.index):
+      known = runs.metrics[runs.metrics['run'] == name].dropna(subset=[column]).fillna({x: 0.0})
+      label = str(study) if place == 0 else None
+      axes.plot(known[x], known[column], label=label, color=plots.COLORS[number], linewidth=1.1)
+  axes.set(xlabel=x, ylabel=column)
+  axes.grid(alpha=0.3)
+  axes.legend(frameon=False)
 
 
 def _plot_against(

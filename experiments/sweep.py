@@ -10,6 +10,7 @@ from absl import flags
 from experiments import command_line, help_pages
 from fl_research import analysis
 from fl_research.registry import UsageError
+from fl_research.runtime import ray_cluster
 from fl_research.sweeps import (
   execution,
   extension,
@@ -108,12 +109,9 @@ def _place(values: flags.FlagValues) -> Iterator[execution.Place]:
   if values.launch == 'local':
     yield functools.partial(local_slots.local_slots, values.parallel)
     return
-  try:
-    from fl_research.sweeps import ray_slots
-  except ModuleNotFoundError as error:
-    if error.name != 'ray':
-      raise
-    raise UsageError('--launch=ray: Ray is not installed; `make ray` installs it') from error
+  ray_cluster.check_installed(f'--launch={values.launch}')
+  from fl_research.sweeps import ray_slots
+
   with ray_slots.cluster(values.ray_address) as cluster:
     yield functools.partial(cluster.slots, values.parallel)
 
@@ -135,14 +133,17 @@ def _cells(values: flags.FlagValues, grids: Sequence[str]) -> list[grid.Cell]:
 def _plan(
   values: flags.FlagValues, grids: Sequence[str], folder: pathlib.Path, measure: analysis.Measure
 ) -> list[planning.Run]:
-  return planning.plan(
-    _cells(values, grids),
-    command_line.given_settings(values),
-    folder,
-    TRAIN,
-    measure,
-    values.allow_test_target,
-  )
+  given = command_line.given_settings(values)
+  if values.launch == 'ray':
+    given.pop('ray_address', None)  # It is the sweep's.
+  cells, allow = _cells(values, grids), values.allow_test_target
+  runs = planning.plan(cells, given, folder, TRAIN, measure, allow)
+  if values.launch == 'ray' and any(run.settings.runtime == 'ray' for run in runs):
+    raise UsageError(
+      '--launch=ray: not with --runtime=ray, as runs would wait for processors that they have '
+      'themselves; give either'
+    )
+  return runs
 
 
 def _extend(

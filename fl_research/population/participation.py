@@ -70,6 +70,7 @@ class Participation:
     bytes_down, bytes_up: what each client receives and sends, for the clock.
     seed: the run's seed.
     readiness: whose phones are ready when; None where all always are.
+    max_examples: a client uses at most so many of its examples in a round; None for all.
   """
 
   sampler: CohortSampler
@@ -83,6 +84,7 @@ class Participation:
   bytes_up: int
   seed: int
   readiness: Optional[Readiness] = None
+  max_examples: Optional[int] = None
 
   def plan(self, round_num: int, seconds: float = 0.0) -> RoundPlan:
     """The plan of a round; the same for the same seed, round and time.
@@ -130,6 +132,11 @@ class Participation:
     epochs = float(whole) if self.epochs >= 2 else self.epochs * (1.0 - share)
     return epochs, True, bool(fails < self.dropout_probability)
 
+  def visited(self, clients: np.ndarray, epochs: np.ndarray) -> np.ndarray:
+    """Examples that each of some clients visits in so many epochs: float64 [clients]."""
+    sizes = self.sampler.sizes[clients]
+    return epochs * (sizes if self.max_examples is None else np.minimum(sizes, self.max_examples))
+
   def _begin(self, seconds: float) -> tuple[float, Optional[np.ndarray]]:
     """When the round begins, and who is ready then; (0, None) where all always are."""
     if self.readiness is None:
@@ -142,7 +149,7 @@ class Participation:
     """Time each selected client takes; zeros where nobody asks for it."""
     if not self.wanted and self.readiness is None:
       return np.zeros(len(selected))
-    visited = epochs * self.sampler.sizes[selected]
+    visited = self.visited(selected, epochs)
     return self.devices.seconds(selected, visited, self.bytes_down, self.bytes_up, round_num)
 
   def _left(self, selected: np.ndarray, begins: float) -> np.ndarray:

@@ -39,6 +39,10 @@ Differences from the papers:
 2. SAFA keeps a client that was late at its old model until a limit, and all others begin anew at
    each deadline; here every place is filled at once, and a late client goes on.
 3. Devices' times are those of the virtual clock, not measured ones.
+4. Li et al. 2023, "FedCompass: Efficient Cross-Silo Federated Learning on Heterogeneous Client
+   Devices using a Computing Power-Aware Scheduler", groups clients and gives each a number of
+   steps with which its group arrives together; with `least_epochs` these groups are those of the
+   deadlines, which are regular here. Uploads are counted uncompressed for that.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -50,6 +54,7 @@ from typing import NamedTuple, Optional, Protocol
 import numpy as np
 
 from fl_research import domains, registry
+from fl_research.population.devices import Numbers
 from fl_research.population.participation import Participation
 
 _MODULE = 'fl_research.population.scheduler'
@@ -85,7 +90,13 @@ TRIGGERS: Mapping[str, registry.Entry] = {
     {
       'seconds': registry.Hyperparameter(
         60.0, 'simulated time between two steps of the server', **domains.POSITIVE
-      )
+      ),
+      'least_epochs': registry.Hyperparameter(
+        0.0,
+        'have clients be done at a deadline: at the first one by which they can train so many '
+        'epochs, and then as many as they can up to client_epochs_per_round; 0: all train the same',
+        **domains.FROM_0,
+      ),
     },
     requires=_ALL_WORK_COUNTS,
   ),
@@ -104,6 +115,17 @@ class Trigger(Protocol):
 
   def most(self, waiting: int) -> int:
     """How many of the waiting results a step uses."""
+
+  def epochs(
+    self, now: float, transfer: np.ndarray, epoch: np.ndarray, wanted: np.ndarray
+  ) -> np.ndarray:
+    """How many epochs clients train that begin now.
+
+    Args:
+      now: seconds.
+      transfer, epoch: how long their transfers and one epoch take.
+      wanted: how many they should train.
+    """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,12 +146,26 @@ class Buffer:
     del waiting
     return self.size
 
+  def epochs(
+    self, now: float, transfer: np.ndarray, epoch: np.ndarray, wanted: np.ndarray
+  ) -> np.ndarray:
+    del now, transfer, epoch
+    return wanted
+
 
 @dataclasses.dataclass(frozen=True)
 class Deadline:
-  """A step every T seconds."""
+  """A step every T seconds.
+
+  Attributes:
+    seconds: T.
+    least_epochs: where above 0, clients are to be done at a deadline: at the first by which they
+      can train so many epochs, when they train as many as there is time for, the wanted ones at
+      most.
+  """
 
   seconds: float
+  least_epochs: float = 0.0
 
   def due(self, version: int, seconds: float, waiting: int) -> bool:
     del waiting
@@ -140,6 +176,18 @@ class Deadline:
 
   def most(self, waiting: int) -> int:
     return waiting
+
+  def epochs(
+    self, now: float, transfer: np.ndarray, epoch: np.ndarray, wanted: np.ndarray
+  ) -> np.ndarray:
+    if not self.least_epochs:
+      return wanted
+    begin = now + transfer
+    deadline = np.ceil((begin + self.least_epochs * epoch) / self.seconds) * self.seconds
+    # A little less, so that rounding makes nobody late.
+    room = (deadline - begin) * (1 - 1e-9)
+    fitting = np.divide(room, epoch, out=np.full_like(room, np.inf), where=epoch > 0)
+    return np.minimum(wanted, fitting)
 
 
 class Assignment(NamedTuple):
@@ -275,17 +323,32 @@ class Scheduler:
     if not len(drawn):
       return []
     self._draws += 1
-    started = self._timed([self._assignment(int(client)) for client in drawn], upload_bytes)
+    started = self._timed(self._assignments(drawn), upload_bytes)
     for each in started:
       heapq.heappush(self._at_work, each)
     return started
 
-  def _assignment(self, client: int) -> Assignment:
-    """A client's next work, without its time."""
-    number, plans = self._assigned, self._plans
-    self._assigned += 1
-    epochs, straggles, fails = plans.luck(number)
-    return Assignment(math.nan, number, client, self.version, epochs, straggles, fails)
+  def _assignments(self, clients: np.ndarray) -> list[Assignment]:
+    """The next work of some clients, without its time."""
+    first = self._assigned
+    self._assigned += len(clients)
+    luck = [self._plans.luck(first + place) for place in range(len(clients))]
+    wanted = np.array([epochs for epochs, _, _ in luck])
+    once, bytes_up = self._plans.visited(clients, np.ones(len(clients))), self._plans.bytes_up
+    transfer = self._seconds(clients, np.zeros(len(clients)), bytes_up)
+    epoch = self._seconds(clients, once, bytes_up) - transfer
+    trained = self._trigger.epochs(self.seconds, transfer, epoch, wanted)
+    return [
+      Assignment(
+        math.nan, first + place, int(client), self.version, float(epochs), straggles, fails
+      )
+      for place, (client, epochs, (_, straggles, fails)) in enumerate(zip(clients, trained, luck))
+    ]
+
+  def _seconds(self, clients: np.ndarray, visited: np.ndarray, sent: Numbers) -> np.ndarray:
+    """How long clients take that begin now."""
+    plans = self._plans
+    return plans.devices.seconds(clients, visited, plans.bytes_down, sent, self.version + 1)
 
   def _timed(self, assignments: list[Assignment], upload_bytes: UploadBytes) -> list[Assignment]:
     """The assignments with the time at which they end."""
@@ -295,9 +358,8 @@ class Scheduler:
     if sending:
       sent[[not each.fails for each in assignments]] = upload_bytes(sending)
     clients = np.array([each.client for each in assignments])
-    visited = np.array([each.epochs for each in assignments]) * plans.sampler.sizes[clients]
-    took = plans.devices.seconds(clients, visited, plans.bytes_down, sent, self.version + 1)
-    ends = self.seconds + took
+    visited = plans.visited(clients, np.array([each.epochs for each in assignments]))
+    ends = self.seconds + self._seconds(clients, visited, sent)
     until = np.full(len(ends), math.inf)
     if plans.readiness is not None:
       until = plans.readiness.until(clients, self.seconds)

@@ -41,7 +41,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research import registry
+from fl_research import client_data, registry
 from fl_research.round import composition
 from fl_research.round.parts import Parts
 from fl_research.round.process import ClientStates, FederatedProcess, RoundResult
@@ -95,7 +95,7 @@ class SplitProcess(FederatedProcess):
       return [Sent(*each) for each in zip(*self.work(state, cohort))]
     states: Sequence[Any] = [self.initial_client_state] * len(cohort)
     if client_states is not None:
-      states = client_states.get([data['client'] for data in cohort])
+      states = client_states.get(client_data.positions(cohort))
     return [Sent(*each) for each in zip(*self.work(state, cohort, states))]
 
   def run_apply(

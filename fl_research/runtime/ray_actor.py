@@ -12,6 +12,9 @@ from typing import Any
 
 import fl_research  # noqa: F401  its settings of TensorFlow, before that is imported
 
+MOST_SOURCES = 4
+"""How many populations an actor keeps, which serves one run after the other."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Shared:
@@ -70,6 +73,8 @@ class ChunkActor:
     import ray
 
     if name not in self._sources:
+      while len(self._sources) >= MOST_SOURCES:
+        self._sources.pop(next(iter(self._sources)))
       self._sources[name] = ray.get(shared.sources[name])
     return self._sources[name]
 

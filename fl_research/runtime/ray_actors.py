@@ -42,6 +42,9 @@ LEAST_STRAGGLING = 2.0
 MOST_ATTEMPTS = 8
 """After how many actors have died of one chunk it counts as their cause."""
 
+MOST_FAILURES = 3
+"""How often in a row an actor may fail to start."""
+
 _TICK = 0.5
 
 
@@ -51,7 +54,9 @@ class _Actor:
 
   Attributes:
     handle: Ray's.
-    ready: its promise to be there; None while it is.
+    there: whether it has started.
+    ready: its promise to have, where it was asked.
+    ask_at: when to ask it again.
     busy: its promise of a result; None while it has nothing to do.
     index: of which chunk; None where nobody waits for the result any more.
     since: since when.
@@ -59,7 +64,9 @@ class _Actor:
   """
 
   handle: Any
-  ready: Optional[Any]
+  there: bool = False
+  ready: Optional[Any] = None
+  ask_at: float = 0.0
   busy: Optional[Any] = None
   index: Optional[int] = None
   since: float = 0.0
@@ -67,7 +74,21 @@ class _Actor:
 
   @property
   def idle(self) -> bool:
-    return self.ready is None and self.busy is None
+    """Whether it can be given a chunk."""
+    return self.there and self.busy is None
+
+  def promise(self) -> Optional[Any]:
+    """What it is to give next: a result, or word that it is there; None where neither."""
+    if self.there:
+      return self.busy
+    if self.ready is None and time.monotonic() >= self.ask_at:
+      self.ready = self.handle.ready.remote()
+    return self.ready
+
+  def is_lost(self) -> None:
+    """Notes that it must start again."""
+    self.there, self.ready, self.busy, self.index = False, None, None, None
+    self.ask_at = time.monotonic() + _TICK
 
 
 @dataclasses.dataclass
@@ -108,7 +129,7 @@ class Actors:
   @property
   def size(self) -> tuple[int, int]:
     """How many actors are there, and how many there are to be."""
-    return sum(actor.ready is None for actor in self._actors), self._number
+    return sum(actor.there for actor in self._actors), self._number
 
   def _created(self) -> _Actor:
     import ray
@@ -116,8 +137,7 @@ class Actors:
     remote = ray.remote(ray_actor.ChunkActor).options(
       num_cpus=1, memory=ray_cluster.ACTOR_BYTES, max_restarts=-1, max_task_retries=0
     )
-    handle = remote.remote(self._kernel_threads)
-    return _Actor(handle, _awaited(handle))
+    return _Actor(remote.remote(self._kernel_threads))
 
   def results(self, work: Any, call: Any) -> Iterator[Any]:
     """What each chunk of a step gives, in their order; see `invocation.Threads`."""
@@ -158,13 +178,10 @@ class Actors:
     import ray
 
     if id(source) not in self._sources:
+      while len(self._sources) >= ray_actor.MOST_SOURCES:
+        self._sources.pop(next(iter(self._sources)))
       self._sources[id(source)] = source, ray.put(source)
     return self._sources[id(source)][1]
-
-
-def _awaited(handle: Any) -> Any:
-  """A promise that an actor is there, though it may have to be started again first."""
-  return handle.ready.options(max_task_retries=-1).remote()
 
 
 class _Step:
@@ -229,18 +246,15 @@ class _Step:
     """Until an actor has something to say, or for a moment."""
     import ray
 
-    promises = {}
-    for actor in self._pool._actors:
-      promise = actor.busy if actor.ready is None else actor.ready
-      if promise is not None:
-        promises[promise] = actor
-    ready, _ = ray.wait(list(promises), num_returns=1, timeout=_TICK, fetch_local=False)
-    for promise in ready:
-      actor = promises[promise]
-      if actor.ready is None:
-        self._take(actor)
-      else:
-        self._welcome(actor)
+    promises = {actor.promise(): actor for actor in self._pool._actors}
+    promises.pop(None, None)
+    if promises:
+      kept, _ = ray.wait(list(promises), num_returns=1, timeout=_TICK, fetch_local=False)
+      for promise in kept:
+        actor = promises[promise]
+        self._take(actor) if actor.there else self._welcome(actor)
+    else:
+      time.sleep(_TICK)
     self._end_the_late()
     self._check_life()
 
@@ -272,8 +286,7 @@ class _Step:
   def _lose(self, actor: _Actor, words: str) -> None:
     """Sends a dead actor's chunk again; the actor itself is awaited."""
     index = actor.index
-    actor.busy = actor.index = None
-    actor.ready = _awaited(actor.handle)
+    actor.is_lost()
     self._words = words
     self._pool.counts.actors_lost += 1
     logging.warning('Ray: an actor was lost, its chunk is sent again: %s', words)
@@ -294,15 +307,17 @@ class _Step:
 
     try:
       ray.get(actor.ready)
+    except ray.exceptions.ActorUnavailableError:
+      actor.is_lost()  # It is being started.
     except ray.exceptions.RayError as error:
       self._words = _own_words(error)
       actor.failures += 1
-      if actor.failures >= 3:
+      if actor.failures >= MOST_FAILURES:
         raise errors.WorkersError(f'Ray: actors cannot be started: {self._words}') from error
-      replaced = self._pool._created()
-      actor.handle, actor.ready = replaced.handle, replaced.ready
-      return
-    actor.ready, actor.failures = None, 0
+      actor.handle = self._pool._created().handle
+      actor.is_lost()
+    else:
+      actor.there, actor.ready, actor.failures = True, None, 0
 
   def _end_the_late(self) -> None:
     import ray
@@ -319,7 +334,7 @@ class _Step:
 
   def _check_life(self) -> None:
     now = time.monotonic()
-    if any(actor.ready is None for actor in self._pool._actors):
+    if any(actor.there for actor in self._pool._actors):
       self._last_life = now
     elif now - self._last_life > START_SECONDS:
       import ray

@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from typing import Any, Optional
@@ -18,9 +19,13 @@ from typing import Any, Optional
 from fl_research import environment
 from fl_research.registry import UsageError
 
+RUNTIME = '--runtime=ray'
+"""The flag that usually asks for Ray."""
+
 ACTOR_BYTES = 1 << 30
 """What an actor reserves: TensorFlow's 0.6 GB, and a chunk's slice, model and accumulators."""
 
+_ANSWER_SECONDS = 10.0
 _STORE_SHARE, _MOST_STORE_BYTES = 0.2, 4 << 30  # Of the free memory, for objects.
 # Signals that a terminal or a supervisor sends to the whole group do not count.
 _KEEPER = """trap "" INT TERM HUP; read _
@@ -32,37 +37,43 @@ done; sleep 1; rm -rf "$1"
 """
 
 
-def check_installed() -> None:
+def check_installed(flag: str = RUNTIME) -> None:
   """Refuses where Ray is not.
 
   Raises:
-    UsageError: it is not installed.
+    UsageError: it is not installed, though the flag asks for it.
   """
   if importlib.util.find_spec('ray') is None:
-    raise UsageError('--runtime=ray: Ray is not installed; `make ray` does it')
+    raise UsageError(f'{flag}: Ray is not installed; `make ray` does it')
 
 
 class Cluster:
   """A connection to a cluster; or, without an address, to one of this process's own.
 
+  Where this process is connected to a cluster already, that is it.
+
   Args:
     address: `host:port` of a cluster's head, or `auto` for the one that this machine is part of;
       empty to start one here.
     cores: how many cores one that is started may use.
+    flag: what asks for Ray.
 
   Raises:
     UsageError: Ray is not installed, or there is no cluster at the address.
   """
 
-  def __init__(self, address: str, cores: int):
-    check_installed()
+  def __init__(self, address: str, cores: int, flag: str = RUNTIME):
+    check_installed(flag)
+    # Nothing is reported to Ray's makers.
+    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
     import ray
 
-    self.address = address
+    self.address, self._flag = address, flag
     self._keeper: Optional[subprocess.Popen] = None
     self._folder = ''
-    if ray.is_initialized():
-      raise UsageError('--runtime=ray: this process is connected to a Ray cluster already')
+    self._joined_before = ray.is_initialized()
+    if self._joined_before:
+      return
     with _own_signal_handlers():
       if address:
         self._join(ray, address)
@@ -76,8 +87,9 @@ class Cluster:
         "node of the cluster, which Ray's client does not"
       )
     try:
+      _knock(address)
       ray.init(address=address, **_arguments())
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
       raise UsageError(
         f'--ray_address={address}: no cluster answers there ({one_line(error)}); '
         '`ray start --head` starts one'
@@ -106,7 +118,7 @@ class Cluster:
       )
     except (OSError, RuntimeError, ValueError) as error:
       self.close()
-      raise UsageError(f'--runtime=ray: Ray did not start ({one_line(error)})') from error
+      raise UsageError(f'{self._flag}: Ray did not start ({one_line(error)})') from error
 
   def actors(self, wanted: Optional[int]) -> int:
     """How many actors the nodes have cores and memory for; at most as many as are wanted."""
@@ -126,8 +138,9 @@ class Cluster:
     """Leaves the cluster; ends it, where this process has started it."""
     import ray
 
-    with contextlib.suppress(Exception):
-      ray.shutdown()
+    if not self._joined_before:
+      with contextlib.suppress(Exception):
+        ray.shutdown()
     keeper, self._keeper = self._keeper, None
     if keeper is not None and keeper.stdin is not None:
       keeper.stdin.close()
@@ -135,9 +148,21 @@ class Cluster:
       shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def _knock(address: str) -> None:
+  """Whether anybody is at the address: Ray itself would ask for minutes.
+
+  Raises:
+    OSError, ValueError: nobody is, or it is none.
+  """
+  host, _, port = address.rpartition(':')
+  if address != 'auto':
+    socket.create_connection((host, int(port)), _ANSWER_SECONDS).close()
+
+
 def _arguments() -> dict[str, Any]:
   """What both ways of connecting have in common."""
   variables = {name: os.environ[name] for name in environment.DEFAULTS}
+  variables['PYTHONPATH'] = environment.python_path()
   return {
     'runtime_env': {'env_vars': variables},
     'log_to_driver': False,

@@ -9,12 +9,15 @@ runtime, on any number of actors, on machines whose processors have the same ins
 import atexit
 import dataclasses
 from typing import Any, Optional
+import weakref
 
 import tensorflow as tf
 
 from fl_research.runtime import fused, ray_actors, ray_cluster
 
 _cluster: Optional[ray_cluster.Cluster] = None
+_actors: weakref.WeakValueDictionary[tuple, ray_actors.Actors] = weakref.WeakValueDictionary()
+"""Those of this process, by what they differ in: to start one takes longer than many a round."""
 
 
 def _connected(address: str, cores: int) -> ray_cluster.Cluster:
@@ -31,6 +34,7 @@ def shutdown() -> None:
   """Leaves the cluster, and ends one that this process has started."""
   global _cluster
   cluster, _cluster = _cluster, None
+  _actors.clear()
   if cluster is not None:
     cluster.close()
 
@@ -53,9 +57,12 @@ class RayContext(fused.FusedContext):
 
   def __init__(self, chunks: int, actors: Optional[int], address: str, cores: int):
     super().__init__('ray', chunks, 1)
-    self._cluster = _connected(address, actors or cores)
+    cluster = _connected(address, actors or cores)
     threads = tf.config.threading.get_intra_op_parallelism_threads()
-    self._workers: Any = ray_actors.Actors(self._cluster, actors, threads)
+    key = id(cluster), actors, threads
+    self._workers: Any = _actors.get(key) or ray_actors.Actors(cluster, actors, threads)
+    _actors[key] = self._workers
+    self._before = dataclasses.asdict(self._workers.counts)
 
   def progress(self) -> str:
     """How many actors there are."""
@@ -65,4 +72,5 @@ class RayContext(fused.FusedContext):
   def report(self) -> dict:
     """What to write into a run's manifest."""
     counts = dataclasses.asdict(self._workers.counts)
-    return {**super().report(), 'actors': self._workers.size[1], **counts}
+    own = {name: count - self._before[name] for name, count in counts.items()}
+    return {**super().report(), 'actors': self._workers.size[1], **own}

@@ -28,6 +28,12 @@ def check(settings: Settings) -> None:
     )
   if settings.stale_update == 'model':
     _check_mixing(settings)
+  least = settings.hyperparameters.get('deadline_least_epochs', 0.0)
+  if least > settings.client_epochs_per_round:
+    raise UsageError(
+      f'--deadline_least_epochs={least:g}: is more than --client_epochs_per_round='
+      f'{settings.client_epochs_per_round:g}, which is the most that a client trains'
+    )
 
 
 def _check_unread(settings: Settings) -> None:

@@ -5,16 +5,15 @@ import contextlib
 import ctypes
 import json
 import os
-import pathlib
 import select
 import signal
 import subprocess
 import sys
 from typing import Any, IO, Optional
 
+from fl_research import environment
 from fl_research.sweeps.runner import Job
 
-_ROOT = pathlib.Path(__file__).resolve().parents[2]
 _WORKER = 'fl_research.sweeps.worker'
 _PR_SET_PDEATHSIG = 1
 
@@ -29,7 +28,7 @@ def local_slots(parallel: int, jobs: Sequence[Job]) -> list['LocalSlot']:
   some of them the same.
   """
   count = min(parallel or len(os.sched_getaffinity(0)), len(jobs))
-  return [LocalSlot(environment(), cores) for cores in shares_of_cores(count)]
+  return [LocalSlot(variables(), cores) for cores in shares_of_cores(count)]
 
 
 def shares_of_cores(count: int) -> list[Cores]:
@@ -38,23 +37,22 @@ def shares_of_cores(count: int) -> list[Cores]:
   return [frozenset(cores[share % len(cores) :: count]) for share in range(count)]
 
 
-def environment() -> dict[str, str]:
-  """This process's, with the project found from any folder."""
-  paths = [path for path in os.environ.get('PYTHONPATH', '').split(os.pathsep) if path]
-  return {**os.environ, 'PYTHONPATH': os.pathsep.join([str(_ROOT), *paths])}
+def variables() -> dict[str, str]:
+  """The environment of the runs: this process's, with the project found from any folder."""
+  return {**os.environ, 'PYTHONPATH': environment.python_path()}
 
 
 class LocalSlot:
   """A slot, see `runner.Slot`. Its process is begun when there is a job for it.
 
   Args:
-    environment: of the processes.
+    variables: the environment of the processes.
     cores: that they may use.
     at_death: what the kernel sends the process when this one dies; SIGTERM asks a run to end.
   """
 
-  def __init__(self, environment: Mapping[str, str], cores: Cores, at_death: int = signal.SIGTERM):
-    self._begin = lambda errors: _Process(environment, cores, at_death, errors)
+  def __init__(self, variables: Mapping[str, str], cores: Cores, at_death: int = signal.SIGTERM):
+    self._begin = lambda errors: _Process(variables, cores, at_death, errors)
     self._now: Optional[_Process] = None
     self._shared_by = ''
     self._at_work = False
@@ -108,13 +106,11 @@ class _Process:
   """One process of `fl_research.sweeps.worker`, leading a group of its own.
 
   Args:
-    environment, cores, at_death: as for `LocalSlot`.
+    variables, cores, at_death: as for `LocalSlot`.
     errors: what it complains to until it has its first job.
   """
 
-  def __init__(
-    self, environment: Mapping[str, str], cores: Cores, at_death: int, errors: IO[bytes]
-  ):
+  def __init__(self, variables: Mapping[str, str], cores: Cores, at_death: int, errors: IO[bytes]):
     libc: Any = ctypes.CDLL(None)
     parent = os.getpid()
 
@@ -127,7 +123,7 @@ class _Process:
     # A group of its own: Ctrl-C reaches this process only, which then decides.
     self._popen = subprocess.Popen(
       (sys.executable, '-m', _WORKER),
-      env=dict(environment),
+      env=dict(variables),
       stdin=subprocess.PIPE,
       stdout=subprocess.PIPE,
       stderr=errors,

@@ -14,7 +14,6 @@ import os
 import pathlib
 import platform
 import signal
-import socket
 import tempfile
 import time
 from typing import Any, Optional
@@ -23,14 +22,14 @@ import ray
 import ray.exceptions
 
 from fl_research.registry import UsageError
+from fl_research.runtime import ray_cluster
 from fl_research.sweeps import local_slots, runner
 from fl_research.sweeps.local_slots import LocalSlot
 from fl_research.sweeps.runner import Job
 
+FLAG = '--launch=ray'
 _LOOK_SECONDS = 0.02
 _ANSWER_SECONDS = 1.0
-_CONNECT_SECONDS = 5.0
-_STORE_BYTES = 100 << 20  # Nothing goes through it.
 
 
 @contextlib.contextmanager
@@ -38,58 +37,30 @@ def cluster(address: str) -> Iterator['Cluster']:
   """Meanwhile there is a connection to a Ray cluster.
 
   Args:
-    address: of one that is there, `host:port` or `auto`; when empty, Ray is started on this machine
-      with as many processors as this process may use, and ended afterwards.
+    address: of one that is there; when empty, Ray is started on this machine, with as many
+      processors as this process may use, and ended afterwards. See `ray_cluster.Cluster`.
 
   Raises:
     UsageError: there is no cluster at the address.
   """
-  _check(address)
-  # Nothing is reported to Ray's makers, and visible GPUs stay visible.
-  os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
+  # GPUs that a node has stay visible to the runs.
   os.environ.setdefault('RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO', '0')
-  own = {
-    'num_cpus': len(os.sched_getaffinity(0)),
-    'include_dashboard': False,
-    'object_store_memory': _STORE_BYTES,
-  }
-  environment = local_slots.environment()
+  connection = ray_cluster.Cluster(address, len(os.sched_getaffinity(0)), FLAG)
   with contextlib.ExitStack() as stack:
-    stack.callback(ray.shutdown)
-    try:
-      ray.init(
-        address or 'local',
-        **({} if address else own),
-        runtime_env={'env_vars': {'PYTHONPATH': environment['PYTHONPATH']}},
-        log_to_driver=False,
-        logging_level='error',
-      )
-    except (ConnectionError, ValueError, RuntimeError) as error:
-      reason = str(error).strip().partition('\n')[0]
-      raise UsageError(f'--ray_address={address}: cannot be connected to ({reason})') from error
-    yield Cluster(environment, stack)
-
-
-def _check(address: str) -> None:
-  """Sees that somebody listens at `host:port`, for which Ray would wait for minutes."""
-  host, _, port = address.rpartition(':')
-  if port.isdigit():
-    try:
-      socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
-    except OSError as error:
-      raise UsageError(f'--ray_address={address}: nobody listens there ({error})') from error
+    stack.callback(connection.close)
+    yield Cluster(local_slots.variables(), stack)
 
 
 class Cluster:
   """A Ray cluster that this process is connected to.
 
   Args:
-    environment: of the processes that make the runs.
+    variables: the environment of the processes that make the runs.
     stack: of what is to be done when the connection ends.
   """
 
-  def __init__(self, environment: Mapping[str, str], stack: contextlib.ExitStack):
-    self._environment = environment
+  def __init__(self, variables: Mapping[str, str], stack: contextlib.ExitStack):
+    self._variables = variables
     self._stack = stack
 
   def slots(self, parallel: int, jobs: Sequence[Job]) -> list['RaySlot']:
@@ -107,7 +78,7 @@ class Cluster:
     folder.mkdir(parents=True, exist_ok=True)
     token = self._stack.enter_context(tempfile.TemporaryDirectory(dir=folder, prefix='.ray-'))
     host = ray.remote(num_cpus=processors)(_Host)
-    begin = lambda: host.remote(self._environment, str(pathlib.Path.cwd()), token)
+    begin = lambda: host.remote(self._variables, str(pathlib.Path.cwd()), token)
     taken: set[tuple[str, int]] = set()
     return [RaySlot(begin, taken, processors) for _ in range(count)]
 
@@ -151,12 +122,12 @@ class RaySlot:
       self._failures += 1
       if self._failures > runner.MOST_LOSSES:
         raise UsageError(
-          f'--launch=ray: no process begins on the cluster ({_words(error)})'
+          f'{FLAG}: no process begins on the cluster ({ray_cluster.one_line(error)})'
         ) from error
       self.kill()
       return
     if complaint:
-      raise UsageError(f'--launch=ray: {complaint}')
+      raise UsageError(f'{FLAG}: {complaint}')
     number = next(n for n in itertools.count() if (node, n) not in self._taken)
     self._share = node, number
     self._taken.add(self._share)
@@ -173,7 +144,7 @@ class RaySlot:
       answer = ray.get(self._answer)
     except ray.exceptions.RayActorError as error:
       self.kill()
-      raise runner.LostError(f'its Ray actor died ({_words(error)})') from error
+      raise runner.LostError(f'its Ray actor died ({ray_cluster.one_line(error)})') from error
     if answer is None:
       self._answer = self._host.code.remote()
       return None
@@ -201,22 +172,17 @@ def _is_there(reference: Any) -> bool:
   return bool(ray.wait([reference], timeout=0)[0])
 
 
-def _words(error: Exception) -> str:
-  """What an error of Ray's says, as one line."""
-  return ' '.join(str(error).split())
-
-
 class _Host:
   """What the actors are: a slot of the node that each is on.
 
   Args:
-    environment: of the processes that make the runs.
+    variables: the environment of the processes that make the runs.
     folder: what paths in their flags are relative to.
     token: a folder in that of the logs.
   """
 
-  def __init__(self, environment: Mapping[str, str], folder: str, token: str):
-    self._environment, self._folder, self._token = environment, folder, token
+  def __init__(self, variables: Mapping[str, str], folder: str, token: str):
+    self._variables, self._folder, self._token = variables, folder, token
 
   def look(self) -> tuple[str, str]:
     """The node that this is on, and why runs cannot be made there; empty where they can."""
@@ -236,7 +202,7 @@ class _Host:
     cores = sorted(os.sched_getaffinity(0))
     own = [cores[n % len(cores)] for n in range(number * processors, (number + 1) * processors)]
     # When this actor is killed its run ends at once, so that it is over when it has another turn.
-    self._slot = LocalSlot(self._environment, frozenset(own), at_death=signal.SIGKILL)
+    self._slot = LocalSlot(self._variables, frozenset(own), at_death=signal.SIGKILL)
 
   def start(self, job: Job) -> None:
     self._slot.start(job)

@@ -18,7 +18,6 @@ import numpy as np
 
 from fl_research import metrics
 from fl_research.aggregation import privacy
-from fl_research.population import devices as devices_lib
 from fl_research.population import participation
 from fl_research.round import process as process_lib
 from fl_research.round.client_half import METHOD
@@ -94,16 +93,16 @@ class TrainedRound:
     ids = [client for client, counts in zip(self.ids, self.counts) if counts]
     return ids, self.counting('num_examples'), {**values, **own}
 
-  def simulated_seconds(self, devices: devices_lib.Clock) -> float:
+  def simulated_seconds(self, plans: participation.Participation) -> float:
     """How long it takes on the virtual clock: as long as the slowest that uploads.
 
     Longer, where a client it waits for drops out after that.
     """
     uploading, round_num = self.plan.uploading, self._round_num
-    visited = self.plan.epochs * self._data.train.sizes[uploading]
+    visited = plans.visited(uploading, self.plan.epochs)
     down = self._process.bytes_down_per_client
     # Reports and plan both list the uploading clients by ascending position.
-    seconds = devices.seconds(uploading, visited, down, self.report['bytes_up'], round_num)
+    seconds = plans.devices.seconds(uploading, visited, down, self.report['bytes_up'], round_num)
     return float(seconds.max(initial=self.plan.last_dropout))
 
 

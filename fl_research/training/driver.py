@@ -17,7 +17,6 @@ from fl_research.settings import Settings
 from fl_research.training import client_states as client_states_lib
 from fl_research.training import columns as columns_lib
 from fl_research.training import run_data
-from fl_research.training.run_data import RunData
 
 
 class Step(NamedTuple):
@@ -72,9 +71,8 @@ CohortData = Callable[[int, np.ndarray, np.ndarray], Sequence]
 """(round, clients, epochs of each) -> what a computation takes as their D."""
 
 
-def cohort_data(settings: Settings, data: RunData) -> CohortData:
+def cohort_data(settings: Settings, data: run_data.RunData) -> CohortData:
   """How the D of clients are made, in the form their computation takes."""
-
   source = run_data.source(data)
 
   def of(round_num: int, clients: np.ndarray, epochs: np.ndarray) -> Sequence:

@@ -281,6 +281,7 @@ def build_participation(
     bytes_up=process.bytes_up_per_client,
     seed=settings.seed,
     readiness=data.readiness,
+    max_examples=settings.max_examples_per_client or None,
   )
 
 
@@ -304,6 +305,8 @@ def build_driver(
   plans = build_participation(settings, data, process)
   if not isinstance(process, split.SplitProcess):
     return synchronous.Synchronous(settings, process, data, plans)
+  if process.sent_bytes_per_client is not None:
+    plans = dataclasses.replace(plans, bytes_up=process.sent_bytes_per_client)
   events = scheduler.Scheduler(plans, data.cohort_size, _trigger(settings), settings.max_staleness)
   return asynchronous.Asynchronous(settings, process, data, events)
 

@@ -66,7 +66,7 @@ class Synchronous:
     result = self._process.run_round(state, clients, client_states)
 
     def ends(trained: columns_lib.TrainedRound) -> float:
-      return max(seconds, plan.begins) + trained.simulated_seconds(self._plans.devices)
+      return max(seconds, plan.begins) + trained.simulated_seconds(self._plans)
 
     return driver.Step(result.state, result.measured, plan, ends)
 

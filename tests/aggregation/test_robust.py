@@ -8,7 +8,7 @@ import scipy.optimize
 import tensorflow as tf
 
 from fl_research import aggregation
-from fl_research.aggregation import stacked
+from fl_research.aggregation import mean, stacked
 from fl_research.population.attacks import attack as attack_lib
 from fl_research.registry import UsageError
 from tests import contexts
@@ -95,14 +95,24 @@ def test_multi_krum_of_one_is_krum():
 
 
 def _combine(name, updates, weights=None, **hyperparameters):
+  """A registered rule on float32 [n, d] updates; see `_combine_by`."""
+  return _combine_by(aggregation.build(name, hyperparameters), updates, weights)
+
+
+def _combine_by(rule, updates, weights=None):
   """The rule on float32 [n, d] updates, split over two tensors."""
-  rule = aggregation.build(name, hyperparameters)
   updates = np.asarray(updates, np.float32)
   weights = np.ones(len(updates), np.float32) if weights is None else np.float32(weights)
   half = updates.shape[1] // 2
   parts = (tf.constant(updates[:, :half, None]), tf.constant(updates[:, half:]))
   first, second = tf.function(rule.combine)(parts, tf.constant(weights))
   return np.concatenate([first.numpy()[:, 0], second.numpy()])
+
+
+def test_the_stacked_mean_weights_updates():
+  updates, weights = np.random.default_rng(5).normal(size=(4, 5)), [1.0, 2.0, 4.0, 0.5]
+  expected = np.average(updates, axis=0, weights=weights)
+  np.testing.assert_allclose(_combine_by(mean.StackedMean(), updates, weights), expected, rtol=1e-5)
 
 
 def test_median_by_hand():
@@ -112,7 +122,11 @@ def test_median_by_hand():
   np.testing.assert_array_equal(_combine('median', even), [3, 35, -2.5, 0.5])
 
 
-@pytest.mark.parametrize('fraction, removed', [(0.09, 0), (0.1, 1), (0.29, 2), (0.3, 3), (0.49, 4)])
+# What the last one removes would be all, but for its rounding.
+REMOVED = [(0.09, 0), (0.1, 1), (0.29, 2), (0.3, 3), (0.49, 4), (0.4999999999, 4)]
+
+
+@pytest.mark.parametrize('fraction, removed', REMOVED)
 def test_trimmed_mean_removes_the_fraction_rounded_down(fraction, removed):
   updates = np.random.default_rng(0).normal(size=(10, 6)) ** 3
   kept = np.sort(updates, axis=0)[removed : 10 - removed]

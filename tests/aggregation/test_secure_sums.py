@@ -141,6 +141,13 @@ def test_every_number_costs_the_bits_of_the_modulus():
   np.testing.assert_array_equal(sent, np.ceil(numbers * 35 / 8))
 
 
+def test_a_secure_mean_has_no_form_that_sees_single_updates():
+  update = tff.to_type([(np.float32, (3,))])
+  seen = lambda updates, clients: updates
+  assert aggregation.build('mean', {}, WIDE).create_seen(update, seen) is None
+  assert aggregation.build('mean', {}).create_seen(update, seen) is not None
+
+
 def test_updates_of_zero_change_nothing_but_for_rounding():
   sums = sums_lib.SecureSums(bound=1.0, clients=seven_clients.COUNT)
   process = seven_clients.build(

@@ -150,6 +150,7 @@ def test_figure_against_a_setting(paper):
     'figure,title,column,studies\n'
     'rates,Rates,train/accuracy final against client_learning_rate,arm other\n'
     'rounds,Rounds,train/accuracy,arm other\n'
+    'over,One over the other,train/accuracy over round,arm other\n'
     'table,Table,numbers.csv: y against x,\n'
   )
   (paper / 'results').mkdir()
@@ -157,7 +158,7 @@ def test_figure_against_a_setting(paper):
   assert run(paper, '--claim=rate,order', '--write') == 0
   assert run(paper, '--refresh') == 0
   page = (paper / 'README.md').read_text()
-  for name in ('rates', 'rounds', 'table'):
+  for name in ('rates', 'rounds', 'over', 'table'):
     assert (paper / 'results' / f'{name}.png').stat().st_size > 1000
     assert f'results/{name}.png' in page
 

@@ -82,6 +82,16 @@ def test_over_selection_keeps_the_fastest():
     np.testing.assert_array_equal(plan.uploading, np.sort(fastest))
 
 
+def test_over_selection_counts_the_examples_that_are_used():
+  p = _participation(wanted=8, max_examples=30, bytes_down=0, bytes_up=0)
+  for round_num in range(5):
+    plan = p.plan(round_num)
+    visited = 5 * np.minimum(p.sampler.sizes[plan.selected], 30)
+    seconds = p.devices.seconds(plan.selected, visited, 0, 0)
+    fastest = plan.selected[np.argsort(seconds)[:8]]
+    np.testing.assert_array_equal(plan.uploading, np.sort(fastest))
+
+
 def test_clock_adds_up():
   clock = devices.Devices(0.01, 1000.0, 500.0, 0.0, seed=1)
   seconds = clock.seconds(np.array([3, 4]), np.array([100, 200]), 2000, np.array([500, 1000]))

@@ -73,7 +73,7 @@ SEEDS = st.integers(0, 2**31)
   seed=SEEDS,
   trigger=st.one_of(
     st.builds(scheduler.Buffer, st.integers(1, 9)),
-    st.builds(scheduler.Deadline, st.floats(0.05, 3.0)),
+    st.builds(scheduler.Deadline, st.floats(0.05, 3.0), st.sampled_from([0.0, 0.5])),
   ),
   concurrency=st.integers(1, 12),
   spread=st.sampled_from([0.0, 0.5, 2.0]),
@@ -177,6 +177,26 @@ def test_a_deadline_may_find_nobody():
   _, found = played(scheduler.Deadline(0.01), steps=30)
   counts = [len(events.applied) for events, _ in found]
   assert counts[0] == 0 and sum(counts) > 0
+
+
+def test_clients_can_be_done_at_a_deadline():
+  trigger = scheduler.Deadline(0.5, least_epochs=0.25)
+  given = plans()
+  _, found = played(trigger, steps=20)
+  begun = [each for events, _ in found for each in events.started]
+  full = [each for each in begun if each.epochs == 2.0]
+  fitted = [each for each in begun if each.epochs < 2.0]
+  assert len(fitted) > 10 and full
+  assert min(each.epochs for each in fitted) >= 0.25 * (1 - 1e-6)
+  for each in fitted:
+    # It arrives at a deadline, and would be late for the one before with the least that it may do.
+    number = round(each.arrives / 0.5)
+    assert 0 <= number * 0.5 - each.arrives < 1e-6
+    one = np.array([each.client])
+    visited = np.array([each.epochs, 0.25]) * SIZES[one]
+    took, least = given.devices.seconds(one.repeat(2), visited, 1000, BYTES)
+    assert each.arrives - took + least > (number - 1) * 0.5 - 1e-6
+  assert all(events.concurrency == pytest.approx(4.0) for events, _ in found)
 
 
 def test_larger_messages_take_longer():

@@ -35,6 +35,18 @@ def two_steps(data, states):
   return mean, tff.federated_sum(again), again
 
 
+@tff.tensorflow.computation(rounds.DATA)
+def _checked(data):
+  with tf.control_dependencies([tf.debugging.assert_less(data['num_examples'], 20)]):
+    return tf.identity(data['num_examples'])
+
+
+@tff.federated_computation(rounds.CLIENTS_DATA)
+def total(data):
+  """The number of examples; fails at clients with 20 or more."""
+  return tff.federated_sum(tff.federated_map(_checked, data))
+
+
 @pytest.fixture
 def small_slices(monkeypatch):
   monkeypatch.setattr(chunks, 'WHOLE_BYTES', 0)
@@ -61,7 +73,7 @@ def test_what_stays_at_the_clients_and_other_arguments(small_slices, name):
   data = described_clients.described_clients(SIZES)
   states = [np.float32(0.25 * k) for k in range(len(SIZES))]
   with runtime.use_context('fused', 2):
-    expected = two_steps(rounds.clients(SIZES), states)
+    expected = two_steps(runtime.stack_clients(rounds.clients(SIZES)), states)
   with runtime.use_context(name, 2):
     found = two_steps(data, states)
   tolerance = 0 if name == 'fused' else 1e-5
@@ -93,15 +105,6 @@ def test_xla_takes_them_whole(small_slices):
 
 
 def test_a_failing_client_is_named_in_any_slice(small_slices):
-  @tff.tensorflow.computation(rounds.DATA)
-  def checked(data):
-    with tf.control_dependencies([tf.debugging.assert_less(data['num_examples'], 20)]):
-      return tf.identity(data['num_examples'])
-
-  @tff.federated_computation(rounds.CLIENTS_DATA)
-  def total(data):
-    return tff.federated_sum(tff.federated_map(checked, data))
-
   with (
     runtime.use_context('fused', 2),
     pytest.raises(runtime.ComputationError, match='client 5 of the cohort'),

@@ -1,10 +1,10 @@
 """Stands in for a program that trains: does what its first argument says.
 
-`cores` prints those it may use; `process` its number; `fail` ends as a user's mistake does, `raise`
-in an exception, `signal` and `exit` without a chance to say more than it has; `native` writes as
-C++ code does; `leave` leaves a process behind, prints its number, and dies; `sleep` sleeps;
-`orphan` ends the process that has started this one, unless the file that is its second argument is
-there.
+`cores` prints those it may use; `meet` too, once another does so (in the folder that is its second
+argument); `process` its number; `fail` ends as a user's mistake does, `raise` in an exception,
+`signal` and `exit` without a chance to say more than it has; `native` writes as C++ code does;
+`leave` leaves a process behind, prints its number, and dies; `sleep` sleeps; `orphan` ends the
+process that has started this one, unless the file that is its second argument is there.
 """
 
 import ctypes
@@ -17,8 +17,8 @@ import time
 
 
 def main(what: str, *files: str) -> int:
-  if what == 'cores':
-    time.sleep(0.3)
+  if what in ('cores', 'meet'):
+    _meet(*map(pathlib.Path, files))
     print(sorted(os.sched_getaffinity(0)))
   elif what == 'process':
     print(os.getpid())
@@ -37,6 +37,14 @@ def main(what: str, *files: str) -> int:
   else:
     return _bad_end(what)
   return 0
+
+
+def _meet(*folders: pathlib.Path) -> None:
+  time.sleep(0.3)
+  for folder in folders:
+    (folder / f'{os.getpid()} is here').touch()
+    while len(list(folder.glob('* is here'))) < 2:
+      time.sleep(0.01)
 
 
 def _orphan(*files: pathlib.Path) -> None:

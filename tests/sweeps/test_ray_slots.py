@@ -21,18 +21,26 @@ from fl_research.sweeps import ray_slots
 PROGRAM = 'tests.sweeps.little_program'
 
 
+def test_an_address_at_which_nobody_listens():
+  with socket.socket() as taken:
+    taken.bind(('localhost', 0))
+    address = f'localhost:{taken.getsockname()[1]}'
+    expected = pytest.raises(UsageError, match=f'--ray_address={address}: no cluster answers there')
+    with expected, ray_slots.cluster(address):
+      pass
+
+
 @pytest.fixture(scope='module')
 def cluster():
   """Ray with two processors, whatever this machine has; nothing of it is left afterwards."""
-  cores, handler = os.sched_getaffinity(0), signal.getsignal(signal.SIGTERM)
+  handler = signal.getsignal(signal.SIGTERM)
   with pytest.MonkeyPatch.context() as patch:
     patch.setattr(os, 'sched_getaffinity', lambda process: {0, 1})
     stack = contextlib.ExitStack()
     running = stack.enter_context(ray_slots.cluster(''))
   with stack:
     yield running
-  signal.signal(signal.SIGTERM, handler)
-  assert os.sched_getaffinity(0) == cores
+  assert signal.getsignal(signal.SIGTERM) is handler
   listed = subprocess.run(['ps', '-o', 'args', '--ppid', str(os.getpid())], capture_output=True)
   assert b'raylet' not in listed.stdout
 
@@ -48,8 +56,8 @@ def _run(cluster, jobs, parallel=0):
 
 
 def test_jobs_share_processes_with_cores_of_their_own_and_a_crash_harms_no_other(cluster, tmp_path):
-  whats = ['cores', 'cores', 'signal', *4 * ['process']]
-  ended = _run(cluster, [_job(tmp_path, number, what) for number, what in enumerate(whats)])
+  whats = [*2 * [('meet', tmp_path)], ('signal',), *4 * [('process',)]]
+  ended = _run(cluster, [_job(tmp_path, number, *what) for number, what in enumerate(whats)])
   assert [one.code for one in ended] == [0, 0, -signal.SIGSEGV, 0, 0, 0, 0]
   assert ended[2].complaint() == 'the last words'
   first, second, *processes = [
@@ -86,7 +94,11 @@ def test_a_sweep(cluster, tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(sweep, 'TRAIN', 'tests.experiments.fake_train')
   monkeypatch.setattr(ray_slots, 'cluster', lambda address: contextlib.nullcontext(cluster))
   arguments = ['--task=digits', '--total_rounds=2', '--experiment_name=sw', '--launch=ray']
-  arguments += ['--grid=client_learning_rate=0.1,9,0.3', f'--output_dir={tmp_path}']
+  arguments += [
+    '--ray_address=any',
+    '--grid=client_learning_rate=0.1,9,0.3',
+    f'--output_dir={tmp_path}',
+  ]
   assert (
     command_line.run(sweep.main, ['sweep.py', *arguments, '--select=train/accuracy final']) == 1
   )
@@ -97,22 +109,17 @@ def test_a_sweep(cluster, tmp_path, monkeypatch, capsys):
   assert not list((tmp_path / 'sw' / 'logs').glob('.*/*'))
 
 
-def test_an_address_at_which_nobody_listens():
-  with socket.socket() as taken:
-    taken.bind(('localhost', 0))
-    address = f'localhost:{taken.getsockname()[1]}'
-    expected = pytest.raises(UsageError, match=f'--ray_address={address}: nobody listens there')
-    with expected, ray_slots.cluster(address):
-      pass
+def test_not_with_the_runtime_that_needs_the_cluster_itself(tmp_path, capsys):
+  arguments = ['--task=digits', '--experiment_name=sw', '--launch=ray', '--grid=runtime=fused,ray']
+  assert command_line.run(sweep.main, ['sweep.py', *arguments, f'--output_dir={tmp_path}']) == 2
+  assert '--launch=ray: not with --runtime=ray' in capsys.readouterr().err
 
 
 def test_without_ray_it_is_one_line(monkeypatch, tmp_path, capsys):
   monkeypatch.setitem(sys.modules, 'ray', None)
-  monkeypatch.delitem(sys.modules, 'fl_research.sweeps.ray_slots')
-  monkeypatch.delattr('fl_research.sweeps.ray_slots')
   arguments = ['--task=digits', '--experiment_name=sw', '--launch=ray', '--grid=seed=0,1']
   arguments.append(f'--output_dir={tmp_path}')
   assert command_line.run(sweep.main, ['sweep.py', *arguments]) == 2
   assert capsys.readouterr().err == (
-    'sweep.py: --launch=ray: Ray is not installed; `make ray` installs it\n'
+    'sweep.py: --launch=ray: Ray is not installed; `make ray` does it\n'
   )

@@ -182,6 +182,10 @@ PRIVATE = {'dp_noise_multiplier': 1.0, 'dp_clip_norm': 1.0}
       {**ASYNCHRONOUS, 'hyperparameters': {'staleness_slope': 1.0}},
       'not read by this run .--staleness_weighting=polynomial',
     ),
+    (
+      {'aggregation_trigger': 'deadline', 'hyperparameters': {'deadline_least_epochs': 2.0}},
+      '--deadline_least_epochs=2: is more than --client_epochs_per_round=1',
+    ),
     ({**ASYNCHRONOUS, **PRIVATE}, 'not with differential privacy'),
     ({**ASYNCHRONOUS, 'algorithm': 'scaffold'}, 'not with --algorithm=scaffold, which presumes'),
     ({**ASYNCHRONOUS, 'algorithm': 'mime'}, 'not with --algorithm=mime'),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fl_research.datasets.federated_data import Problem
-from fl_research.population import devices
+from fl_research.population import cohorts, devices, participation
 from fl_research.training import columns, model_evaluation
 
 PLAN = types.SimpleNamespace(
@@ -111,22 +111,33 @@ def test_numbers_of_clients_are_those_that_count_the_methods_own_among_them():
   ]
 
 
-def test_the_virtual_clock_waits_for_the_slowest():
-  clock = devices.Devices(2.0, 50.0, 1.0, 0.0, seed=0)
-  assert trained().simulated_seconds(clock) == pytest.approx(2 * 30 + 100 / 50 + 7)
+CLOCK = devices.Devices(2.0, 50.0, 1.0, 0.0, seed=0)
+
+
+def plans(clock=CLOCK, max_examples=None):
+  sampler = cohorts.CohortSampler('uniform', 4, DATA.train.sizes, seed=0)
+  return participation.Participation(
+    sampler, 0, 1.0, 0.0, True, 0.0, clock, 100, 8, 0, max_examples=max_examples
+  )
+
+
+@pytest.mark.parametrize('max_examples, visited', [(None, 30), (12, 12), (40, 30)])
+def test_the_virtual_clock_waits_for_the_slowest(max_examples, visited):
+  seconds = trained().simulated_seconds(plans(max_examples=max_examples))
+  assert seconds == pytest.approx(2 * visited + 100 / 50 + 7)
 
 
 def test_nobody_who_uploads_takes_no_time():
   nobody = types.SimpleNamespace(uploading=np.array([], int), epochs=np.array([]), last_dropout=0.0)
   report = {'client': np.array([], int), 'values': np.zeros((0, len(REPORT)))}
   empty = columns.TrainedRound(Process(), DATA, nobody, {'report': report}, 4)
-  assert empty.simulated_seconds(devices.Devices(2.0, 50.0, 1.0, 0.5, seed=0)) == 0.0
+  assert empty.simulated_seconds(plans()) == 0.0
 
 
 @pytest.mark.parametrize('last_dropout, expected', [(68.0, 69.0), (70.0, 70.0)])
 def test_the_virtual_clock_waits_for_a_client_that_drops_out_later(last_dropout, expected):
   plan = types.SimpleNamespace(**{**vars(PLAN), 'last_dropout': last_dropout})
-  assert trained(plan).simulated_seconds(devices.Devices(2.0, 50.0, 1.0, 0.0, seed=0)) == expected
+  assert trained(plan).simulated_seconds(plans()) == expected
 
 
 def test_the_virtual_clock_tells_rounds_apart_by_their_number():
@@ -137,5 +148,5 @@ def test_the_virtual_clock_tells_rounds_apart_by_their_number():
       asked.append(event)
       return np.zeros(len(clients))
 
-  trained().simulated_seconds(Clock())
+  trained().simulated_seconds(plans(Clock()))
   assert asked == [4]
