@@ -134,6 +134,12 @@ def test_trimmed_mean_removes_the_fraction_rounded_down(fraction, removed):
   np.testing.assert_allclose(actual, kept.mean(axis=0), rtol=1e-5, atol=1e-7)
 
 
+def test_trimmed_mean_of_an_odd_number_may_leave_the_median():
+  updates = np.random.default_rng(3).normal(size=(7, 4))
+  median = np.median(np.float32(updates), axis=0)
+  np.testing.assert_array_equal(_combine('trimmed_mean', updates, fraction=0.49), median)
+
+
 def test_trimmed_mean_does_not_lose_a_client_to_binary_fractions():
   # 0.29 * 100 is 28.999999999999996 in floating point.
   updates = np.random.default_rng(0).normal(size=(100, 4))

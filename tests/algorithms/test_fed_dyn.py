@@ -54,3 +54,8 @@ def test_small_alpha_alone_leaves_the_servers_memory(averaged):
   doubled = [w + 2.0 * (a - w) for w, a in zip(start, averaged[0])]
   harness.assert_same(ours[:1], [doubled], 1e-4)
   assert max(np.abs(a - w).max() for a, w in zip(averaged[0], start)) > 1e-2
+
+
+def test_without_population_it_is_not_built():
+  with pytest.raises(ValueError, match='FedDyn needs the population size'):
+    _build(0.1, population_size=None)
