@@ -5,7 +5,7 @@ from typing import Union
 import numpy as np
 
 from fl_research import random_streams
-from fl_research.population.cohorts import Eligible
+from fl_research.population.eligible import Eligible
 
 Generator = Union[np.random.Generator, random_streams.SystemGenerator]
 
