@@ -12,7 +12,7 @@ from typing import Any, Optional
 import numpy as np
 
 from fl_research import random_streams, registry
-from fl_research.population.eligible import Eligible, Everybody
+from fl_research.population.draws import Eligible, Everybody
 from fl_research.registry import UsageError
 
 _MODULE = 'fl_research.population.draws'

@@ -1,19 +1,24 @@
 """Ray: joining a cluster, or starting one on this machine that never outlives this process.
 
 A driver that is killed leaves processes of a local Ray behind. So whatever starts one here is
-watched by a shell that waits on a pipe whose other end only we hold: when we close it, or die of
-anything at all, it ends all processes that name the folder of this Ray, and removes that.
+started by a shell that waits on a pipe whose other end only we hold: when we close it, or die of
+anything at all, it ends all processes that name the folder of this Ray, and removes that. Both are
+in a session of their own: a signal to this process and all of its group is for this process only,
+which needs its actors to end its round.
 """
 
 import contextlib
 import importlib.util
 import logging
 import os
+import pathlib
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
+import time
 from typing import Any, Optional
 
 from fl_research import environment
@@ -26,14 +31,15 @@ ACTOR_BYTES = 1 << 30
 """What an actor reserves: TensorFlow's 0.6 GB, and a chunk's slice, model and accumulators."""
 
 _ANSWER_SECONDS = 10.0
-_STORE_SHARE, _MOST_STORE_BYTES = 0.2, 4 << 30  # Of the free memory, for objects.
-# Signals that a terminal or a supervisor sends to the whole group do not count.
-_KEEPER = """trap "" INT TERM HUP; read _
+_START_SECONDS = 180.0
+_STORE_SHARE = 0.2  # Of the free memory, for objects.
+_LEAST_STORE_BYTES, _MOST_STORE_BYTES = 100 << 20, 4 << 30
+_KEEPER = """folder=$1; shift; "$@" </dev/null & read _
 for process in /proc/[0-9]*; do
-  if grep -aqs -- "$1" $process/cmdline && [ ${process#/proc/} != $$ ]; then
+  if grep -aqs -- "$folder" $process/cmdline && [ ${process#/proc/} != $$ ]; then
     kill -9 ${process#/proc/}
   fi
-done; sleep 1; rm -rf "$1"
+done; sleep 1; rm -rf "$folder"
 """
 
 
@@ -97,28 +103,43 @@ class Cluster:
 
   def _start(self, ray: Any, cores: int) -> None:
     self._folder = tempfile.mkdtemp(prefix='ray_')
-    self._keeper = subprocess.Popen(
-      ['/bin/sh', '-c', _KEEPER, 'sh', self._folder],
-      stdin=subprocess.PIPE,
-      stdout=subprocess.DEVNULL,
-      stderr=subprocess.DEVNULL,
-      start_new_session=True,
-    )
+    store = max(min(int(_STORE_SHARE * _free_bytes()), _MOST_STORE_BYTES), _LEAST_STORE_BYTES)
+    head = [
+      *(sys.executable, '-m', 'ray.scripts.scripts', 'start', '--head', '--block'),
+      *('--node-ip-address=127.0.0.1', '--port=0', '--include-dashboard=false'),
+      *('--disable-usage-stats', f'--temp-dir={self._folder}'),
+      *(f'--num-cpus={cores}', f'--object-store-memory={store}'),
+    ]
     # Otherwise Ray's agents wait for a pipe that they hold open for each other.
-    os.environ.setdefault('RAY_enable_pipe_based_agent_to_parent_health_check', '0')
-    store = min(int(_STORE_SHARE * _free_bytes()), _MOST_STORE_BYTES)
-    try:
-      ray.init(
-        address='local',
-        num_cpus=cores,
-        object_store_memory=max(store, 100 << 20),
-        include_dashboard=False,
-        _temp_dir=self._folder,
-        **_arguments(),
+    variables = {'RAY_enable_pipe_based_agent_to_parent_health_check': '0', **os.environ}
+    words = pathlib.Path(self._folder, 'words')
+    with open(words, 'wb') as file:
+      self._keeper = subprocess.Popen(
+        ['/bin/sh', '-c', _KEEPER, 'sh', self._folder, *head],
+        stdin=subprocess.PIPE,
+        stdout=file,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        env=variables,
       )
+    try:
+      ray.init(address=self._own_address(), _node_ip_address='127.0.0.1', **_arguments())
     except (OSError, RuntimeError, ValueError) as error:
+      said = words.read_text(errors='replace').strip().splitlines()[-1:]
       self.close()
-      raise UsageError(f'{self._flag}: Ray did not start ({one_line(error)})') from error
+      raise UsageError(
+        f'{self._flag}: Ray did not start ({" ".join([one_line(error), *said])})'
+      ) from error
+
+  def _own_address(self) -> str:
+    """The address of the cluster that is being started, once it has one."""
+    path = pathlib.Path(self._folder, 'ray_current_cluster')
+    end = time.monotonic() + _START_SECONDS
+    while not (path.exists() and path.read_text().strip()):
+      if time.monotonic() > end:
+        raise TimeoutError(f'it has had {_START_SECONDS:.0f} s')
+      time.sleep(0.05)
+    return path.read_text().strip()
 
   def actors(self, wanted: Optional[int]) -> int:
     """How many actors the nodes have cores and memory for; at most as many as are wanted."""

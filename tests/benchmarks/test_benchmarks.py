@@ -17,6 +17,7 @@ from benchmarks import (
   processes,
   round_time,
   scaling,
+  split_rounds,
   works,
 )
 from fl_research import client_data, registry
@@ -133,3 +134,11 @@ def test_limits_of_states_are_measured(tmp_path):
   assert all(row['get_ms'] > 0 and row['checkpoint_ms'] > 0 for row in rows[:-1])
   limits.plot('states', course, tmp_path / 'states.png')
   assert (tmp_path / 'states.png').stat().st_size > 1000
+
+
+def test_rounds_cut_in_two_end_as_whole_ones(tmp_path):
+  works.save(works.WORKS['tiny'], tmp_path / 'work.npz')
+  taken = split_rounds.measure(works.Job.load('tiny', tmp_path / 'work.npz'), rounds=1)
+  assert [len(seconds) for seconds, _ in taken.values()] == [1, 1, 1]
+  head, *lines = split_rounds.rows('tiny', taken)
+  assert head.split()[:2] == ['tiny', 'next'] and head.split()[-1] == '1.00' and len(lines) == 2
