@@ -57,9 +57,9 @@ def measure_model(values: Any) -> tuple[Rows, pd.DataFrame]:
   rows: Rows = []
   course = []
   for at_once in (1, 2):
-    model_mib = 1.0
-    for line in _worker('model', values.parameters, 2 * at_once, at_once):
-      model_mib = line.get('model_mib', model_mib)
+    lines = list(_worker('model', values.parameters, 2 * at_once, at_once))
+    [model_mib] = (line['model_mib'] for line in lines if 'model_mib' in line)
+    for line in lines:
       if 'stage' in line:
         both = {f'{what}_models': line[f'{what}_mib'] / model_mib for what in ('peak', 'resident')}
         rows.append({'chunks_at_once': at_once, **line, **both})
@@ -128,7 +128,7 @@ def plot(part: str, course: pd.DataFrame, path: pathlib.Path) -> None:
     for at_once, own in course.groupby('chunks_at_once'):
       axis.plot(own.x, own.y, label=f'{at_once} chunk{"s" * (at_once > 1)} at the same time')
     axis.set(xlabel='seconds', ylabel='memory beyond the libraries (models)', ylim=(0, None))
-    axis.legend()
+    axis.legend(loc='lower center')
   elif part == 'population':
     for form, own in course.groupby('line', sort=False):
       axis.plot(own.x, own.y, marker='o', label=form)

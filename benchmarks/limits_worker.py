@@ -132,6 +132,7 @@ def _ids(count: int) -> Iterator[str]:
 def write_index(folder: str, count: int) -> None:
   """An imported folder of so many clients, of one example each, and its index in other forms."""
   import sqlite3
+  from unittest import mock
 
   import pandas as pd
 
@@ -159,8 +160,8 @@ def write_index(folder: str, count: int) -> None:
       np.save(at / f'{split}_y.npy', y)
       np.save(at / f'{split}_x.npy', y[:, np.newaxis].astype(np.float32))
 
-  store._write_arrays = write_arrays
-  _tell(form='ours', seconds_to_write=_seconds(lambda: store.write(Phones(), f'{folder}/ours')))
+  with mock.patch.object(store, '_write_arrays', write_arrays):
+    _tell(form='ours', seconds_to_write=_seconds(lambda: store.write(Phones(), f'{folder}/ours')))
   frame = pd.DataFrame({'id': list(_ids(count)), 'first_row': np.arange(count), 'size': 1})
   path = f'{folder}/index.parquet'
   _tell(form='parquet', seconds_to_write=_seconds(lambda: frame.to_parquet(path)))

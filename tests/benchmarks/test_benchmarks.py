@@ -125,20 +125,15 @@ def test_scaling_measures_memory_and_draws(tmp_path):
 class _Small:
   """Flags of `limits` that take no time."""
 
-  states, floats, population = 200, 20_000, 20_000
+  states, floats = 200, 20_000
 
 
-def test_limits_are_measured(tmp_path):
+def test_limits_of_states_are_measured(tmp_path):
   rows, course = limits.measure_states(_Small)
   assert [row['what'] for row in rows[:-1]] == ['first'] * 4 + ['again']
   assert all(row['get_ms'] > 0 and row['checkpoint_ms'] > 0 for row in rows[:-1])
   limits.plot('states', course, tmp_path / 'states.png')
-  rows, course = limits.measure_population(_Small)
-  ours = [row for row in rows if row['form'] == 'ours']
-  assert [row['clients'] for row in ours] == [200, 2000, 20_000]
-  assert ours[-1]['seconds_to_open'] < 10
-  limits.plot('population', course, tmp_path / 'population.png')
-  assert all((tmp_path / f'{part}.png').stat().st_size for part in ('states', 'population'))
+  assert (tmp_path / 'states.png').stat().st_size > 1000
 
 
 def test_rounds_cut_in_two_end_as_whole_ones(tmp_path):
