@@ -91,13 +91,13 @@ def _plot_table(path: pathlib.Path, columns: str, target: pathlib.Path) -> None:
 
 
 def _plot_over(runs: analysis.Runs, column: str, x: str, axes: axes_lib.Axes) -> None:
-  """A column over another, a line for every run; one that is empty at the start begins at 0."""
+  """A column over another, which grows by factors, a line for every run."""
   for number, (study, members) in enumerate(runs.settings.groupby('study', sort=False)):
     for place, name in enumerate(members.index):
-      known = runs.metrics[runs.metrics['run'] == name].dropna(subset=[column]).fillna({x: 0.0})
+      known = runs.metrics[runs.metrics['run'] == name].dropna(subset=[column, x])
       label = str(study) if place == 0 else None
       axes.plot(known[x], known[column], label=label, color=plots.COLORS[number], linewidth=1.1)
-  axes.set(xlabel=x, ylabel=column)
+  axes.set(xscale='log', xlabel=x, ylabel=column)
   axes.grid(alpha=0.3)
   axes.legend(frameon=False)
 

@@ -7,11 +7,12 @@ Differences from the paper:
 from collections.abc import Mapping, Sequence
 import dataclasses
 import functools
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
 import numpy as np
 
 from fl_research import random_streams, registry
+from fl_research.population.draws import Eligible, Everybody
 from fl_research.registry import UsageError
 
 _MODULE = 'fl_research.population.draws'
@@ -39,25 +40,6 @@ returns the cohort: some of the positions that are eligible, of which there is o
 `eligible` is an array of them, or `Everybody`, which can be indexed like one. `sizes` has the
 number of examples of every client, eligible or not; above 0 for those that are.
 """
-
-
-class Everybody:
-  """All positions of a population, as an array of them would be, but for its memory."""
-
-  def __init__(self, count: int):
-    self._count = count
-
-  def __len__(self) -> int:
-    return self._count
-
-  def __array__(self, dtype: Any = None) -> np.ndarray:
-    return np.arange(self._count, dtype=dtype)
-
-  def __getitem__(self, chosen: np.ndarray) -> np.ndarray:
-    return np.flatnonzero(chosen) if chosen.dtype == bool else chosen
-
-
-Eligible = Union[np.ndarray, Everybody]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,31 @@
 """Ways of drawing a cohort from the clients that are eligible; see `cohorts.SAMPLINGS`."""
 
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
 
 from fl_research import random_streams
-from fl_research.population.cohorts import Eligible
 
 Generator = Union[np.random.Generator, random_streams.SystemGenerator]
+
+
+class Everybody:
+  """All positions of a population, as an array of them would be, but for its memory."""
+
+  def __init__(self, count: int):
+    self._count = count
+
+  def __len__(self) -> int:
+    return self._count
+
+  def __array__(self, dtype: Any = None) -> np.ndarray:
+    return np.arange(self._count, dtype=dtype)
+
+  def __getitem__(self, chosen: np.ndarray) -> np.ndarray:
+    return np.flatnonzero(chosen) if chosen.dtype == bool else chosen
+
+
+Eligible = Union[np.ndarray, Everybody]
 
 
 def uniform(

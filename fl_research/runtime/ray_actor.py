@@ -10,7 +10,7 @@ import os
 import socket
 from typing import Any
 
-import fl_research  # noqa: F401  its settings of TensorFlow, before that is imported
+from fl_research import environment  # noqa: F401  before TensorFlow
 
 MOST_SOURCES = 4
 """How many populations an actor keeps, which serves one run after the other."""

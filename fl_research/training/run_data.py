@@ -412,7 +412,7 @@ def _cohort_size(clients: Clients, settings: Settings) -> int:
 
 def _combined(clients: Clients, cohort_size: int, settings: Settings) -> int:
   """How many clients' updates make a step of the server."""
-  size, filled = settings.buffer_size, int(np.count_nonzero(clients.sizes))
+  size, filled = settings.buffer_size, clients.num_filled
   if size is None:
     return cohort_size
   if size > filled:

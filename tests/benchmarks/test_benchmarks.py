@@ -10,7 +10,16 @@ import time
 import numpy as np
 import pytest
 
-from benchmarks import competitors, foreign_programs, processes, round_time, scaling, works
+from benchmarks import (
+  competitors,
+  foreign_programs,
+  limits,
+  processes,
+  round_time,
+  scaling,
+  split_rounds,
+  works,
+)
 from fl_research import client_data, registry
 
 # The loss of `tiny` before training.
@@ -111,3 +120,30 @@ def test_scaling_measures_memory_and_draws(tmp_path):
   assert (table['resident_mib'] > 100).all()
   scaling.plot({'memory': table}, tmp_path / 'plot.png')
   assert (tmp_path / 'plot.png').stat().st_size > 1000
+
+
+class _Small:
+  """Flags of `limits` that take no time."""
+
+  states, floats, population = 200, 20_000, 20_000
+
+
+def test_limits_are_measured(tmp_path):
+  rows, course = limits.measure_states(_Small)
+  assert [row['what'] for row in rows[:-1]] == ['first'] * 4 + ['again']
+  assert all(row['get_ms'] > 0 and row['checkpoint_ms'] > 0 for row in rows[:-1])
+  limits.plot('states', course, tmp_path / 'states.png')
+  rows, course = limits.measure_population(_Small)
+  ours = [row for row in rows if row['form'] == 'ours']
+  assert [row['clients'] for row in ours] == [200, 2000, 20_000]
+  assert ours[-1]['seconds_to_open'] < 10
+  limits.plot('population', course, tmp_path / 'population.png')
+  assert all((tmp_path / f'{part}.png').stat().st_size for part in ('states', 'population'))
+
+
+def test_rounds_cut_in_two_end_as_whole_ones(tmp_path):
+  works.save(works.WORKS['tiny'], tmp_path / 'work.npz')
+  taken = split_rounds.measure(works.Job.load('tiny', tmp_path / 'work.npz'), rounds=1)
+  assert [len(seconds) for seconds, _ in taken.values()] == [1, 1, 1]
+  head, *lines = split_rounds.rows('tiny', taken)
+  assert head.split()[:2] == ['tiny', 'next'] and head.split()[-1] == '1.00' and len(lines) == 2

@@ -59,6 +59,23 @@ def test_stragglers_of_one_epoch_do_part_of_it():
   assert np.all((plan.epochs > 0) & (plan.epochs <= 1)) and plan.epochs.min() < 0.5
 
 
+@pytest.mark.parametrize('epochs', [1.0, 2.0, 5.0])
+def test_without_cohorts_each_client_straggles_and_fails_by_itself(epochs):
+  p = _participation(epochs=epochs, straggler_fraction=0.6, dropout_probability=0.3)
+  found, straggles, fails = map(np.array, zip(*(p.luck(number) for number in range(3000))))
+  assert np.all(found[~straggles] == epochs)
+  assert straggles.mean() == pytest.approx(0.6, abs=0.04)
+  for part in (straggles, ~straggles):
+    assert fails[part].mean() == pytest.approx(0.3, abs=0.06)
+  slow = found[straggles]
+  if epochs < 2:
+    assert slow.min() > 0 and slow.max() <= 1 and slow.mean() == pytest.approx(0.5, abs=0.04)
+  else:
+    shares = np.bincount(slow.astype(int), minlength=int(epochs) + 1) / len(slow)
+    np.testing.assert_allclose(shares, [0] + [1 / epochs] * int(epochs), atol=0.06)
+    assert np.all(slow == np.round(slow))
+
+
 def test_dropped_stragglers_do_not_upload():
   plan = _participation(straggler_fraction=0.5, keep_stragglers=False).plan(1)
   assert (len(plan.selected), len(plan.uploading), plan.stragglers) == (20, 10, 10)
@@ -147,6 +164,22 @@ def test_a_phone_that_stops_being_ready_drops_out(ready, wanted, per_round, seco
     assert plan.last_dropout == (0.0 if enough else max(left[late], default=0.0))
   assert sum(plan.dropouts for plan in plans) > 0
   assert any(plan.last_dropout for plan in plans) or wanted
+
+
+@pytest.mark.parametrize('over', [False, True])
+def test_a_round_waits_until_as_many_are_ready_as_are_wanted(over, tmp_path):
+  times = [(10, 20), (15, 60)]
+  phones = trace_files.readiness_of(tmp_path, [trace_files.timer(0, 60, t) for t in times], 12)
+  sizes = np.where(np.arange(12) % 3 == 1, 0, 1)
+  first, both = np.sum((phones.phones == 0) & (sizes == 1)), np.sum(sizes == 1)
+  assert 0 < first < both < 12
+  for enough, seconds, begins in ((first, 2.0, 10.0), (first + 1, 2.0, 15.0), (both, 16.5, 16.5)):
+    sampler = cohorts.CohortSampler('uniform', int(2 * enough if over else enough), sizes, seed=5)
+    p = _participation(sampler=sampler, wanted=int(enough) if over else 0, readiness=phones)
+    plan = p.plan(1, seconds)
+    assert plan.begins == begins
+    ready = int(np.sum(phones.at(begins) & (sizes == 1)))
+    assert len(plan.selected) == min(sampler.clients_per_round, ready)
 
 
 def test_the_same_plans_where_all_phones_are_always_ready(tmp_path):
