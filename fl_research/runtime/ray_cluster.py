@@ -70,8 +70,9 @@ class Cluster:
 
   def __init__(self, address: str, cores: int, flag: str = RUNTIME):
     check_installed(flag)
-    # Nothing is reported to Ray's makers.
-    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
+    # Nothing is reported to Ray's makers, and nothing said on stderr that is for them.
+    for name, value in (('RAY_USAGE_STATS_ENABLED', '0'), ('RAY_BACKEND_LOG_LEVEL', 'fatal')):
+      os.environ.setdefault(name, value)
     import ray
 
     self.address, self._flag = address, flag
@@ -108,6 +109,8 @@ class Cluster:
       *(sys.executable, '-m', 'ray.scripts.scripts', 'start', '--head', '--block'),
       *('--node-ip-address=127.0.0.1', '--port=0', '--include-dashboard=false'),
       *('--disable-usage-stats', f'--temp-dir={self._folder}'),
+      # Fixed ports would be those of every other Ray on this machine.
+      *('--min-worker-port=0', '--max-worker-port=0', '--dashboard-agent-listen-port=0'),
       *(f'--num-cpus={cores}', f'--object-store-memory={store}'),
     ]
     # Otherwise Ray's agents wait for a pipe that they hold open for each other.
