@@ -521,7 +521,11 @@ def _train(
     metrics.primary(data.problem, data.num_classes),
     workers,
   )
-  observers: list[observer.Observer] = [_Tables(folder, last_round, settings.clients_csv)]
+  # Where chance is fresh, rounds that have to be made again are counted by their rows.
+  every_row = settings.is_fresh
+  observers: list[observer.Observer] = [
+    _Tables(folder, last_round, settings.clients_csv, every_row)
+  ]
   with contextlib.ExitStack() as stack:
     stack.enter_context(contextlib.closing(store))
     if settings.tensorboard:
@@ -534,20 +538,36 @@ def _train(
 
 
 class _Tables(observer.Observer):
-  """Brings rows to the CSVs, where they are on the disk at once."""
+  """Brings rows to the CSVs, and to the disk before a checkpoint: later ones are cut off anyway.
 
-  def __init__(self, folder: run_folder.RunFolder, last_round: int, by_client: bool):
+  Args:
+    folder: where they are.
+    last_round: rows of later rounds are cut off.
+    by_client: whether clients' rows are wanted.
+    every_row: whether each row of a round has to be on the disk before the next round.
+  """
+
+  def __init__(
+    self, folder: run_folder.RunFolder, last_round: int, by_client: bool, every_row: bool
+  ):
     self._metrics = tables.Table(folder.metrics, last_round)
     # Rows of later rounds are cut off though none may follow.
     self._clients = tables.Table(folder.clients, last_round)
-    self._by_client = by_client
+    self._by_client, self._every_row = by_client, every_row
 
   def row(self, row: dict[str, Any]) -> None:
     self._metrics.append([row])
+    if self._every_row:
+      self._metrics.sync()
 
   def client_rows(self, rows: list[dict[str, Any]]) -> None:
     if self._by_client:
       self._clients.append(rows)
+
+  def checkpoint(self, progress: loop_lib.Progress) -> None:
+    del progress
+    self._metrics.sync()
+    self._clients.sync()
 
 
 class _Saver(observer.Observer):

@@ -83,7 +83,9 @@ class Table:
     os.truncate(path, end)
 
   def append(self, rows: list[dict[str, Any]]) -> None:
-    """Adds rows, `round` being the first column, and brings them to the disk.
+    """Adds rows, `round` being the first column.
+
+    They outlive this process from here on, and a crash of the machine once `sync` was called.
 
     Raises:
       OSError: they cannot be written; the file is cut back to what it held before.
@@ -96,14 +98,27 @@ class Table:
     try:
       with open(self._path, 'ab') as file:
         file.write(text.encode())
-        file.flush()
-        os.fsync(file.fileno())
     except OSError as error:
       with contextlib.suppress(OSError):
         os.truncate(self._path, size)
       error.filename = str(self._path)
       raise
     self._columns = columns
+
+  def sync(self) -> None:
+    """Brings all rows to the disk, which takes as long as many rounds of a small model.
+
+    Raises:
+      OSError: that cannot be done.
+    """
+    if not self._columns:
+      return
+    with open(self._path, 'rb') as file:
+      try:
+        os.fsync(file.fileno())
+      except OSError as error:
+        error.filename = str(self._path)
+        raise
 
 
 def to_csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]], header: bool = True) -> str:

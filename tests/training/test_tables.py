@@ -1,9 +1,11 @@
 """CSV files that grow by rows: exact numbers, and only whole rows after a crash."""
 
+import contextlib
 import csv
 import errno
 import math
 import os
+import resource
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -126,27 +128,48 @@ def test_rows_may_be_long(path):
   assert tables.last_row(path)['dropped'] == names
 
 
-def test_a_full_disk_leaves_the_rows_that_were_there(path, monkeypatch):
+@contextlib.contextmanager
+def full_at(size):
+  """No file of this process can grow beyond so many bytes."""
+  before = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+  try:
+    yield
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_leaves_the_rows_that_were_there(path):
   whole = filled(path)
   table = Table(path, 99)
-
-  def refuse(descriptor):
-    raise OSError(errno.ENOSPC, 'No space left on device')
-
-  with monkeypatch.context() as patched:
-    patched.setattr(os, 'fsync', refuse)
-    with pytest.raises(OSError, match=r'No space left on device: .*table\.csv'):
-      table.append([{'round': 5, 'loss': 0.1, 'name': ''}])
+  with full_at(len(whole) + 3), pytest.raises(OSError, match=r'File too large: .*table\.csv'):
+    table.append([{'round': 5, 'loss': 0.1, 'name': ''}])
   assert path.read_bytes() == whole
   table.append([{'round': 5, 'loss': 0.1, 'name': ''}])
   assert path.read_bytes() == whole + b'5,0.1,\n'
 
 
-def test_a_first_row_that_could_not_be_written_comes_with_the_header_again(path, monkeypatch):
+def test_a_first_row_that_could_not_be_written_comes_with_the_header_again(path):
   table = Table(path, -1)
-  with monkeypatch.context() as patched:
-    patched.setattr(os, 'fsync', lambda descriptor: (_ for _ in ()).throw(OSError(28, 'full')))
-    with pytest.raises(OSError, match='full'):
-      table.append(ROWS[:1])
+  with full_at(3), pytest.raises(OSError, match='File too large'):
+    table.append(ROWS[:1])
   table.append(ROWS)
   assert pd.read_csv(path, float_precision='round_trip').to_dict('records') == ROWS
+
+
+def test_rows_are_brought_to_the_disk_when_it_is_asked_for(path, monkeypatch):
+  synced = []
+  monkeypatch.setattr(os, 'fsync', lambda d: synced.append(os.readlink(f'/proc/self/fd/{d}')))
+  table = Table(path, -1)
+  table.sync()
+  table.append(ROWS)
+  assert not synced
+  table.sync()
+  assert synced == [str(path)]
+
+  def refuse(descriptor):
+    raise OSError(errno.ENOSPC, 'No space left on device')
+
+  monkeypatch.setattr(os, 'fsync', refuse)
+  with pytest.raises(OSError, match=r'No space left on device: .*table\.csv'):
+    table.sync()
