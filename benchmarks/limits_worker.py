@@ -280,7 +280,7 @@ def bookkeeping(rounds: int) -> None:
     folder = run_folder.RunFolder(Settings(output_dir=scratch, experiment_name='run'))
     folder.path.mkdir()
     folder.finish({'flags': {}, 'identity': {}, 'method_flags': {}})
-    tables = experiment._Tables(folder, -1, by_client=True)
+    tables = experiment._Tables(folder, -1, by_client=True, every_row=False)
     board = tensorboard.Writer(folder.logdir, -1)
     bar = terminal.ProgressBar(2 * rounds, 0, 'accuracy')
     store = checkpoints.CheckpointStore(folder.checkpoints, 3)
@@ -297,6 +297,7 @@ def bookkeeping(rounds: int) -> None:
 
     def saved(r: int) -> None:
       progress.round_num = r
+      tables.checkpoint(progress)
       remember()
       store.save(loop.to_checkpoint(progress))
 
