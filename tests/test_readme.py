@@ -18,7 +18,7 @@ from tests import jobs
 _ROOT = pathlib.Path(__file__).parent.parent
 _DATA = _ROOT.parent / 'shared' / 'data'
 _BLOCKS = re.findall(r'```sh\n(.*?)```', (_ROOT / 'README.md').read_text(), re.DOTALL)
-_PROCESS = re.compile('experiments.doctor|--help|--experiment_name=mcmahan_2nn')
+_PROCESS = re.compile('--runtime=ray|experiments.doctor|--help|--experiment_name=mcmahan_2nn')
 _COMMANDS = [line.split('#')[0].strip() for block in _BLOCKS for line in block.splitlines()]
 
 
