@@ -34,12 +34,19 @@ _ANSWER_SECONDS = 10.0
 _START_SECONDS = 180.0
 _STORE_SHARE = 0.2  # Of the free memory, for objects.
 _LEAST_STORE_BYTES, _MOST_STORE_BYTES = 100 << 20, 4 << 30
+# Workers are no longer named so once they are up, and may make the folder anew as they end: it
+# counts as gone when it has been for three looks.
 _KEEPER = """folder=$1; shift; "$@" </dev/null & read _
-for process in /proc/[0-9]*; do
-  if grep -aqs -- "$folder" $process/cmdline && [ ${process#/proc/} != $$ ]; then
-    kill -9 ${process#/proc/}
-  fi
-done; sleep 1; rm -rf "$folder"
+clean=0
+while [ $clean -lt 3 ]; do
+  clean=$((clean + 1)); [ -e "$folder" ] && clean=0
+  for process in /proc/[0-9]*; do
+    if grep -aqs -- "$folder" $process/cmdline && [ ${process#/proc/} != $$ ]; then
+      kill -9 ${process#/proc/}; clean=0
+    fi
+  done
+  rm -rf "$folder"; sleep 0.4
+done
 """
 
 
