@@ -83,12 +83,17 @@ def kill(victim: str, process, cluster: Cluster, draw: random.Random) -> None:
 
 def survive(folder: pathlib.Path, flags, kills: int, cluster: Cluster, draw) -> int:
   """Runs to the end under so many kills; gives how many there were."""
-  done = 0
+  done, victim = 0, ''
   victims = itertools.cycle(VICTIMS)
   process = soak_kills.start('experiments.train', folder, *flags)
   while done < kills:
     if not wait_for_rows(process, folder, draw.randint(1, 8)):
-      break
+      if process.returncode == 0 or victim != 'node':
+        break
+      # Ray had joined it to the node that was lost, and ends whom it has joined to a node with it.
+      print(f'the driver ended with the node (exit code {process.returncode})', flush=True)
+      process = soak_kills.start('experiments.train', folder, *flags)
+      continue
     victim = next(victims)
     kill(victim, process, cluster, draw)
     done += 1
