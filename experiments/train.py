@@ -88,6 +88,17 @@ def main(argv: Sequence[str]) -> int:
   return train(settings)
 
 
+def run_data_loader(settings: settings_lib.Settings):
+  """What loads the data that the settings name, or meets the sites that have them."""
+  if settings.runtime == 'federation':
+    from fl_research.federation import engine_data
+
+    return engine_data.load
+  from fl_research.training import run_data
+
+  return run_data.load
+
+
 def train(settings: settings_lib.Settings) -> int:
   """Runs the experiment and reports; gives the exit code."""
   from fl_research.training import run_folder
@@ -101,9 +112,8 @@ def train(settings: settings_lib.Settings) -> int:
     print(f'{folder.path}: this run {ended}; nothing to do')
     return EXIT_DIVERGED if diverged else 0
   # The data first: what is wrong with them is said before TensorFlow's five seconds.
-  from fl_research.training import run_data
-
-  data = run_data.load(settings)
+  load = run_data_loader(settings)
+  data = load(settings)
   folder.check_data({'sources': data.sources, 'passport': data.passport})
   with Interruption() as interruption:
     from fl_research.training import experiment, summary
