@@ -6,7 +6,13 @@ from typing import Any, Optional
 
 import numpy as np
 
-from fl_research.datasets.federated_data import Clients, ContiguousClients
+from fl_research.datasets.federated_data import (
+  Clients,
+  ContiguousClients,
+  FederatedData,
+  PooledData,
+)
+from fl_research.importing import memory, preprocessing, shared_fit, table_source
 from fl_research.models.specification import ModelSpec
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
@@ -83,6 +89,61 @@ class SiteData:
     """What is the same at all sites, and who reads it must know."""
     data = self._there
     return {'class_names': list(data.class_names), 'task': self._settings.task}
+
+
+class TableData(SiteData):
+  """A table of a site's own, of which other sites have other rows.
+
+  Means, deviations, categories and classes are found out by all of them together
+  (`fl_research.importing.shared_fit`); rows that no column and no file name gives an owner are the
+  site's own, as one client.
+
+  Args:
+    name: of the site.
+    settings: `data_file` and how it is read.
+    least: how many training rows a category must have to be named to others.
+  """
+
+  statistics = shared_fit.ROUNDS
+
+  def __init__(self, name: str, settings: Settings, least: int):
+    super().__init__(settings)
+    self._name, self._options = name, run_data.options(settings)
+    self._part = shared_fit.Part(self._options, least)
+
+  def answer(self, what, facts, numbers):
+    if what == 'facts':
+      return self._part.facts(), []
+    if what == 'categories':
+      return self._part.categories(facts['columns']), []
+    if what == 'sums':
+      return {}, [self._part.sums(facts['columns'], facts['categories'])]
+    if what == 'squares' and len(numbers) == 1:
+      return {}, [self._part.squares(facts['columns'], numbers[0])]
+    return super().answer(what, facts, numbers)
+
+  def load(self, shared, numbers):
+    try:
+      fitted = preprocessing.Preprocessing.from_data(shared)
+    except (KeyError, TypeError, ValueError) as error:
+      raise UsageError(f'describe: what all sites found out cannot be read ({error})') from error
+    data = memory.read(table_source.TableSource(self._options, fitted))
+    if isinstance(data, PooledData):
+      data = _of_one(self._name, data)
+    self._data = run_data.of(data, self._settings)
+
+
+def _of_one(name: str, data: PooledData) -> FederatedData:
+  """The data as those of one client."""
+  fields = {
+    f.name: getattr(data, f.name)
+    for f in dataclasses.fields(FederatedData)
+    if hasattr(data, f.name)
+  }
+  train, test = (
+    ContiguousClients(own, np.array([0, len(own['y'])]), [name]) for own in (data.train, data.test)
+  )
+  return FederatedData(**{**fields, 'train': train, 'test_clients': test})
 
 
 def _chosen(clients: Clients, ids: Sequence[str]) -> Clients:

@@ -12,10 +12,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.federation import client_graph
 from fl_research.federation.client_graph import ClientGraph, DATA, Input, SERVER, STATE
 from fl_research.models import model as model_lib
-from fl_research.round import split, types
+from fl_research.round import split
 from fl_research.runtime import (
   chunks,
   client_loop,

@@ -1,4 +1,4 @@
-"""Refuses what a federation does not read, and what cannot be had where data stay at their sites."""
+"""Refuses what a federation does not read, and what needs data that stay at their sites."""
 
 import dataclasses
 from typing import Any

@@ -1,9 +1,9 @@
 """Rounds on machines that keep their data: the clients' half at the sites, the server's half here.
 
 A round is that of `fl_research.training.synchronous`, cut where messages arrive
-(`fl_research.round.split`): the same cohort, the same work, and the same sum of the same messages in
-the same order, so that the model is the simulation's. A site that has not answered in time counts
-as one whose clients dropped out.
+(`fl_research.round.split`): the same cohort, the same work, and the same sum of the same messages
+in the same order, so that the model is the simulation's. A site that has not answered in time
+counts as one whose clients dropped out.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 
