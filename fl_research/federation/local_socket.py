@@ -89,9 +89,7 @@ class Server:
     self._token = addresses.read_token(address, token_file)
     self._handler = handler
     self._limit = limit
-    self._turn: contextlib.AbstractContextManager = (
-      contextlib.nullcontext() if concurrent else threading.Lock()
-    )
+    self._turn = threading.Semaphore(_WAITING if concurrent else 1)
     self._lock = threading.Lock()
     self._jobs: collections.OrderedDict[bytes, _Job] = collections.OrderedDict()
     self._connections: set[socket.socket] = set()
