@@ -13,9 +13,10 @@ from typing import Any, Optional
 
 import numpy as np
 
-from fl_research.federation import client_graph, messages
+from fl_research.federation import client_graph, messages, shared_columns
 from fl_research.federation.messages import Message, MessageError
 from fl_research.federation.transport import Lost, Transport
+from fl_research.importing import shared_fit
 from fl_research.models.specification import ModelSpec
 from fl_research.registry import UsageError
 
@@ -69,6 +70,7 @@ class Engine:
     self.sites: dict[str, SiteFacts] = {}
     self.spec: ModelSpec
     self.class_names: tuple[str, ...] = ()
+    self.preprocessing: dict[str, Any] = {}
 
   def traffic(self) -> dict:
     """Bytes to and from each site so far."""
@@ -91,13 +93,24 @@ class Engine:
     if not names:
       raise UsageError('--federation: no site is there')
     hello = Message('hello', {'protocol': messages.PROTOCOL})
-    for name, answer in self.ask({name: hello for name in names}, 'site').items():
+    greetings = self.ask({name: hello for name in names}, 'site')
+    for name, answer in greetings.items():
       if answer['name'] != name:
         raise SiteError(f'site {name}: answers as {answer["name"]}; one of the names is wrong')
-    describe = Message('describe', {'shared': {}}, {'shared': []})
+    self.preprocessing = self._shared(greetings)
+    describe = Message('describe', {'shared': self.preprocessing})
     answers = self.ask({name: describe for name in names}, 'data')
     self._check_task(answers, task)
     self._take(answers)
+
+  def _shared(self, greetings: Mapping[str, Message]) -> dict[str, Any]:
+    """What the sites must find out together before they make their data; {} where it is nothing."""
+    asked_for = {tuple(answer['statistics']) for answer in greetings.values()}
+    if asked_for == {()}:
+      return {}
+    if asked_for != {shared_fit.ROUNDS}:
+      raise SiteError('sites: some have tables and others have not; all must have data of one kind')
+    return shared_columns.find_out(sorted(greetings), self.ask)
 
   def _check_task(self, answers: Mapping[str, Message], task: str) -> None:
     for name, answer in answers.items():

@@ -47,7 +47,7 @@ FORMS: Mapping[str, Form] = {
   # Engine to site.
   'hello': Form({'protocol': int}),
   'statistics': Form({'what': str, 'facts': dict}, ('numbers',)),
-  'describe': Form({'shared': dict}, ('shared',)),
+  'describe': Form({'shared': dict}),
   'propose': Form({'proposal': dict, 'signature': str}),
   'begin': Form({'run': str, 'run_facts': dict, 'resumed': dict}, ('clients', 'initial_state')),
   'graph': Form({'run': str, 'graph': dict}, ('library', 'captured')),

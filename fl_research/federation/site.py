@@ -149,6 +149,13 @@ class Site:
       logging.exception('A message could not be answered.')
       return messages.pack(messages.refused("the site failed; its owner's log says why"))
 
+  def close(self) -> None:
+    """Ends the use of all files; what was not committed is gone, but for what is held."""
+    for run in self._runs.values():
+      if run.states is not None:
+        run.states.close()
+    self._runs.clear()
+
   def _hello(self, message: Message) -> Message:
     if message['protocol'] != messages.PROTOCOL:
       raise MessageError(
@@ -167,7 +174,7 @@ class Site:
 
   def _describe(self, message: Message) -> Message:
     self._guard.admit('', 'counts', 0)
-    self._data.load(message['shared'], message.arrays['shared'])
+    self._data.load(message['shared'])
     train, tests = self._data.train, self._data.tests
     fields = {
       'spec': self._data.spec.to_data(),

@@ -199,7 +199,8 @@ def _check_together(settings: Settings) -> None:
   _check_availability(settings)
   _check_devices(settings)
   _check_machine(settings)
-  check_own_data(settings)
+  if settings.runtime != 'federation':
+    check_own_data(settings)
 
 
 def _check_availability(settings: Settings) -> None:

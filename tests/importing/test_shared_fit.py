@@ -93,7 +93,7 @@ def test_columns_that_differ_are_named(tmp_path):
   changed = table.copy()
   changed['age'] = changed['age'].map(lambda age: 'old' if age > 50 else 'young')
   facts['west'] = _parts(changed, tmp_path)['west'].facts()
-  with pytest.raises(UsageError, match='column age: number .* at north and category .* at west'):
+  with pytest.raises(UsageError, match=r'column age: number .* at north and category .* at west'):
     shared_fit.Agreement(facts)
   facts['west'] = _parts(table.drop(columns='pain'), tmp_path)['west'].facts()
   with pytest.raises(UsageError, match='column pain: an input at north and none at west'):
@@ -101,5 +101,5 @@ def test_columns_that_differ_are_named(tmp_path):
 
 
 def test_identifiers_stay_where_they_are(tmp_path):
-  with pytest.raises(UsageError, match='column pain: holds ids.*--columns=pain:ignore'):
+  with pytest.raises(UsageError, match=r'column pain: holds ids.*--columns=pain:ignore'):
     _parts(_table('class'), tmp_path, columns='pain:identifier')['north'].facts()
