@@ -35,7 +35,7 @@ _ORDER = (
   ('settings',),
   ('soundness', 'analysis'),
   ('training',),
-  ('sweeps',),
+  ('federation', 'sweeps'),
   ('api', 'own_data'),
 )
 """The packages and modules of fl_research, low ones first; none imports another of its own row."""
