@@ -11,7 +11,7 @@ import tensorflow_federated as tff
 from fl_research import algorithms, registry, runtime
 from fl_research.aggregation import compression, median
 from fl_research.aggregation import sums as sums_lib
-from fl_research.algorithms import fed_avg
+from fl_research.algorithms.optimization import fed_avg
 from fl_research.population import staleness
 from fl_research.registry import UsageError
 from fl_research.round import split

@@ -22,7 +22,7 @@ Differences from the paper:
    other writes, the result is the same.
 """
 
-from fl_research.algorithms import fed_avg, fed_prox
+from fl_research.algorithms.optimization import fed_avg, fed_prox
 from fl_research.round.method import Method
 
 

@@ -26,7 +26,7 @@ import collections
 
 import tensorflow as tf
 
-from fl_research.algorithms import fed_avg
+from fl_research.algorithms.optimization import fed_avg
 from fl_research.registry import UsageError
 
 

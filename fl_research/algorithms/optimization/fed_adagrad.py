@@ -1,7 +1,7 @@
 """FedAdagrad: the server steps as Adagrad does.
 
 Reddi et al. 2021, "Adaptive Federated Optimization", algorithm 2 (see
-`fl_research.algorithms.adaptive_server` for the whole of it), with the rule
+`fl_research.algorithms.optimization.adaptive_server` for the whole of it), with the rule
 
     v_t = v_{t-1} + Δ_t².
 
@@ -12,7 +12,7 @@ Differences from the paper:
 2. v starts from τ² or more, as in algorithm 2; their code's tuned value was 0.
 """
 
-from fl_research.algorithms import adaptive_server
+from fl_research.algorithms.optimization import adaptive_server
 from fl_research.round.method import Method
 
 

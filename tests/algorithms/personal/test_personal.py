@@ -5,7 +5,8 @@ import pytest
 
 from fl_research import registry
 from fl_research.aggregation import compression
-from fl_research.algorithms import ditto, fed_avg, fed_per, fed_rep, local, private_layers
+from fl_research.algorithms.optimization import fed_avg
+from fl_research.algorithms.personal import ditto, fed_per, fed_rep, local, private_layers
 from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import ditto as ditto_oracle

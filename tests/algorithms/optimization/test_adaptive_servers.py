@@ -5,7 +5,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import algorithms, registry
-from fl_research.algorithms import fed_avg_m
+from fl_research.algorithms.optimization import fed_avg_m
 from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import adaptive_server as oracle

@@ -17,7 +17,7 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research.algorithms import fed_avg
+from fl_research.algorithms.optimization import fed_avg
 from fl_research.round.method import Method
 
 

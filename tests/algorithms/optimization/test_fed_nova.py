@@ -6,7 +6,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import client_data
-from fl_research.algorithms import fed_avg, fed_nova
+from fl_research.algorithms.optimization import fed_avg, fed_nova
 from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import fed_nova as oracle

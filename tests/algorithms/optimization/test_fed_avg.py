@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import client_data
-from fl_research.algorithms import fed_avg, fed_sgd
+from fl_research.algorithms.optimization import fed_avg, fed_sgd
 from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import fed_avg as oracle

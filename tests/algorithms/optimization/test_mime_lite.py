@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from fl_research import algorithms, runtime
-from fl_research.algorithms import fed_avg, mime_lite
+from fl_research.algorithms.optimization import fed_avg, mime_lite
 from fl_research.registry import UsageError
 from tests.algorithms import harness
 from tests.oracles import mime_lite as oracle

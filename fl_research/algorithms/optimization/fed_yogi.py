@@ -1,7 +1,7 @@
 """FedYogi: the server steps as Yogi does, without bias correction.
 
 Reddi et al. 2021, "Adaptive Federated Optimization", algorithm 2 (see
-`fl_research.algorithms.adaptive_server` for the whole of it), with the rule
+`fl_research.algorithms.optimization.adaptive_server` for the whole of it), with the rule
 
     v_t = v_{t-1} - (1 - β2) Δ_t² sign(v_{t-1} - Δ_t²),
 
@@ -16,7 +16,7 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research.algorithms import adaptive_server
+from fl_research.algorithms.optimization import adaptive_server
 from fl_research.round.method import Method
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fl_research.algorithms import fed_dyn
+from fl_research.algorithms.optimization import fed_dyn
 from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import fed_dyn as oracle

@@ -5,7 +5,7 @@ import pytest
 import tensorflow_federated as tff
 
 from fl_research import algorithms, client_data, runtime
-from fl_research.algorithms import fed_sgd
+from fl_research.algorithms.optimization import fed_sgd
 from tests.algorithms import harness
 from tests.oracles import mime as oracle
 from tests.oracles import mime_lite

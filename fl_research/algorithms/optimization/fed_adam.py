@@ -1,7 +1,7 @@
 """FedAdam: the server steps as Adam does, without bias correction.
 
 Reddi et al. 2021, "Adaptive Federated Optimization", algorithm 2 (see
-`fl_research.algorithms.adaptive_server` for the whole of it), with the rule
+`fl_research.algorithms.optimization.adaptive_server` for the whole of it), with the rule
 
     v_t = β2 v_{t-1} + (1 - β2) Δ_t².
 
@@ -13,7 +13,7 @@ Differences from the paper:
 3. v starts from τ² or more, as in algorithm 2; their code's starts from 0.
 """
 
-from fl_research.algorithms import adaptive_server
+from fl_research.algorithms.optimization import adaptive_server
 from fl_research.round.method import Method
 
 

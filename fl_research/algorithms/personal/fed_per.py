@@ -12,7 +12,7 @@ Differences from the paper:
 1. The paper trains all clients in every round; here a client's layers rest while it is not drawn.
 """
 
-from fl_research.algorithms import private_layers
+from fl_research.algorithms.personal import private_layers
 from fl_research.round.method import Method
 
 

@@ -30,7 +30,7 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research.algorithms import fed_prox
+from fl_research.algorithms.optimization import fed_prox
 from fl_research.round.method import Method, Reply
 from fl_research.round.structures import subtract
 

@@ -6,7 +6,7 @@ import tensorflow_federated as tff
 
 from fl_research import client_data
 from fl_research.aggregation import compression
-from fl_research.algorithms import fed_sgd, scaffold
+from fl_research.algorithms.optimization import fed_sgd, scaffold
 from fl_research.round import minibatches
 from fl_research.training import client_states
 from tests import contexts

@@ -3,7 +3,7 @@
 import pytest
 
 from fl_research import client_data
-from fl_research.algorithms import fed_prox
+from fl_research.algorithms.optimization import fed_prox
 from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import fed_prox as oracle

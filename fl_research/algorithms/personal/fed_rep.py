@@ -18,7 +18,7 @@ Differences from the paper:
    fresh shuffle comes with the next round only.
 """
 
-from fl_research.algorithms import private_layers
+from fl_research.algorithms.personal import private_layers
 from fl_research.round.method import Method
 
 

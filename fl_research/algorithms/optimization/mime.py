@@ -3,9 +3,9 @@
 Karimireddy, Jaggi, Kale, Mohri, Reddi, Stich, Suresh 2021, "Breaking the centralized barrier for
 cross-device federated learning" (on arXiv "Mime: Mimicking Centralized Stochastic Algorithms in
 Federated Learning"), algorithm 1 and the table of base optimisers, for which see
-`fl_research.algorithms.mime_lite`. A round has two trips. In the first every client of the cohort
-gets x and sends ∇f_i(x), the gradient of its loss over all its examples; their mean is c. In the
-second it gets x, c and the base's statistics s, and takes steps over minibatches b,
+`fl_research.algorithms.optimization.mime_lite`. A round has two trips. In the first every client of
+the cohort gets x and sends ∇f_i(x), the gradient of its loss over all its examples; their mean is
+c. In the second it gets x, c and the base's statistics s, and takes steps over minibatches b,
 
     y_i = y_i - η U(g_i(y_i; b) - g_i(x; b) + c, s).
 
@@ -29,7 +29,7 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research.algorithms import mime_lite
+from fl_research.algorithms.optimization import mime_lite
 from fl_research.round.method import Exchange, Method, Reply
 from fl_research.round.objective import Objective
 from fl_research.round.structures import subtract, Weights
