@@ -79,6 +79,20 @@ class ClientGraph:
     digest.update(json.dumps(self._facts(), sort_keys=True).encode())
     return digest.hexdigest()
 
+  @property
+  def hash_of_library(self) -> str:
+    """SHA-256 of the library alone: what an owner's approval names."""
+    return hashlib.sha256(self.function.library).hexdigest()
+
+  def operations(self) -> tuple[str, ...]:
+    """The names of all operations in it, sorted."""
+    graph = tf.compat.v1.GraphDef()
+    graph.library.ParseFromString(self.function.library)
+    functions = graph.library.function
+    names = {function.signature.name for function in functions}
+    found = {node.op for function in functions for node in function.node_def}
+    return tuple(sorted(found - names))
+
   def _facts(self) -> dict[str, Any]:
     return {
       'purpose': self.purpose,

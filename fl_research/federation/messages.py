@@ -48,7 +48,7 @@ FORMS: Mapping[str, Form] = {
   'hello': Form({'protocol': int}),
   'statistics': Form({'what': str, 'facts': dict}, ('numbers',)),
   'describe': Form({'shared': dict}),
-  'propose': Form({'proposal': dict, 'signature': str}),
+  'propose': Form({'proposal': str, 'signature': str}),
   'begin': Form({'run': str, 'run_facts': dict, 'resumed': dict}, ('clients', 'initial_state')),
   'graph': Form({'run': str, 'graph': dict}, ('library', 'captured')),
   'work': Form(

@@ -33,8 +33,14 @@ class Federation:
     identity=False,
     **domains.POSITIVE,
   )
+  experimenter_name: str = _setting(
+    '',
+    'with --runtime=federation, as whom sites are asked; the name of the account when left out',
+    identity=False,
+  )
   experimenter_key: str = _setting(
     '',
-    'with --runtime=federation, a file with the Ed25519 key that signs what sites are asked for',
+    'with --runtime=federation, a file with the Ed25519 key that signs what sites are asked for; '
+    'made where there is none',
     identity=False,
   )

@@ -9,23 +9,25 @@ counts as one whose clients dropped out.
 from collections.abc import Iterator, Mapping
 import contextlib
 import dataclasses
-import hashlib
-import json
+import getpass
+import pathlib
 from typing import Any
 
 import numpy as np
 
 from fl_research import client_data, metrics, runtime
+from fl_research.federation import client_graph, graph_store, proposal, signing, work_graph
 from fl_research.federation import engine as engine_lib
-from fl_research.federation import work_graph
 from fl_research.federation.engine import StatesAtSites
 from fl_research.population import participation
 from fl_research.registry import UsageError
 from fl_research.round import split
 from fl_research.settings import Settings
 from fl_research.training import columns as columns_lib
-from fl_research.training import driver, model_evaluation
+from fl_research.training import driver, model_evaluation, request, run_folder
 from fl_research.training.run_data import RunData
+
+_GRAPHS = 'graphs'
 
 
 class AtSites:
@@ -179,7 +181,11 @@ def build(
       "global model only, and not clients' own; accepted are methods with one model for all"
     )
   work = work_graph.WorkGraph(process)
-  graphs = {'work': work.graph, 'evaluate': work_graph.evaluation_graph(process.parts.model)}
+  folder = run_folder.RunFolder(settings).path / _GRAPHS
+  graphs = graph_store.load(folder) or {
+    'work': work.graph,
+    'evaluate': work_graph.evaluation_graph(process.parts.model),
+  }
   facts = {
     'batch_size': settings.batch_size or client_data.FULL_BATCH,
     'seed': settings.seed,
@@ -188,13 +194,24 @@ def build(
   }
   assert data.engine is not None
   initial = work.initial_client_state()
-  run = engine_lib.RunAtSites(data.engine, _name(settings), facts, initial, graphs)
-  states = StatesAtSites(run)
+  asked, signature = _request(settings, data, process, graphs)
+  run = engine_lib.RunAtSites(data.engine, asked, signature, facts, initial, graphs)
+  states = StatesAtSites(run, lambda: graph_store.save(folder, graphs))
   driver_of_run = AtSites(process, plans, work, run, states)
   return driver_of_run, EvaluationAtSites(run, data), states
 
 
-def _name(settings: Settings) -> str:
-  """A run's name at the sites: the same when it is resumed."""
-  identity = {'experiment_name': settings.experiment_name, **settings.identity()}
-  return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+def _request(
+  settings: Settings,
+  data: RunData,
+  process: split.SplitProcess,
+  graphs: Mapping[str, client_graph.ClientGraph],
+) -> tuple[proposal.Proposal, str]:
+  """What is asked of the sites, and its signature in hexadecimal, empty without a key."""
+  key = (
+    signing.load_key(pathlib.Path(settings.experimenter_key)) if settings.experimenter_key else None
+  )
+  public = signing.public_key(key) if key else ''
+  who = proposal.Experimenter(settings.experimenter_name or getpass.getuser(), public)
+  asked = request.of(settings, data, process, graphs, who)
+  return asked, key.sign(asked.canonical()).hex() if key else ''

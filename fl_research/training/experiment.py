@@ -459,6 +459,7 @@ def run(
         'stopped': progress.stopped or progress.interrupted,
         'diverged': loop.diverged(progress),
         'runtime': context.report(),
+        **({} if data.engine is None else {'traffic': data.engine.traffic()}),
       }
     )
   reason = progress.stopped or progress.interrupted
