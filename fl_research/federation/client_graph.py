@@ -62,6 +62,7 @@ class ClientGraph:
       with.
     sent: which of its results are sent; the others are kept.
     columns: of an evaluation, what the columns of its result are.
+    measures: which of its results are sums of metrics, that a site may be asked to withhold.
   """
 
   purpose: str
@@ -69,6 +70,7 @@ class ClientGraph:
   inputs: tuple[Input, ...]
   sent: tuple[int, ...]
   columns: tuple[str, ...] = ()
+  measures: tuple[int, ...] = ()
 
   @property
   def hash(self) -> str:
@@ -101,6 +103,7 @@ class ClientGraph:
       'inputs': [each.to_data() for each in self.inputs],
       'sent': list(self.sent),
       'columns': list(self.columns),
+      'measures': list(self.measures),
     }
 
   def to_message(self, run: str) -> messages.Message:
@@ -122,8 +125,9 @@ class ClientGraph:
         library, str(facts['name']), int(facts['outputs']), tuple(message.arrays['captured'])
       )
       inputs = tuple(Input.from_data(each) for each in facts['inputs'])
-      sent = tuple(map(int, facts['sent']))
-      return cls(str(facts['purpose']), function, inputs, sent, tuple(map(str, facts['columns'])))
+      sent, measures = (tuple(map(int, facts[name])) for name in ('sent', 'measures'))
+      columns = tuple(map(str, facts['columns']))
+      return cls(str(facts['purpose']), function, inputs, sent, columns, measures)
     except (KeyError, TypeError, ValueError) as error:
       raise messages.MessageError(f'graph: {error}') from error
 

@@ -73,7 +73,8 @@ class _Run:
   """What a site knows of one run.
 
   Args:
-    facts: batches and chance: `batch_size`, `seed` and `max_examples` of `client_data.cohort`.
+    facts: batches and chance: `batch_size`, `seed` and `max_examples` of `client_data.cohort`; and
+      whether the sums of training metrics are `released`.
     source: the site's clients.
     states: what they keep; None where it is nothing.
   """
@@ -81,6 +82,7 @@ class _Run:
   def __init__(self, facts: Mapping[str, Any], source: _Source, states: Optional[KeptStates]):
     self.facts = {name: facts[name] for name in ('batch_size', 'seed', 'max_examples')}
     self.source = source
+    self.released = bool(facts['released'])
     self.states = states
     self.graphs: dict[str, tuple[client_graph.ClientGraph, flat_function.ImportedFunction]] = {}
 
@@ -256,7 +258,8 @@ class Site:
     if not run.source.has(clients):
       raise MessageError('work: asks for clients of another site')
     rows = int(run.source.clients.sizes[clients].sum())
-    for kind in (proposal.UPDATES, proposal.TRAINING_METRICS):
+    metrics_too = (proposal.TRAINING_METRICS,) if run.released else ()
+    for kind in (proposal.UPDATES, *metrics_too):
       self._guard.admit(message['run'], kind, round_num, len(clients), rows)
     if run.states is not None:
       run.states.apply(message['applied'])
@@ -277,6 +280,9 @@ class Site:
         tensors[number] = layouts.arranged(each.specs, leaves)
     flat = [tensor for number in sorted(tensors) for tensor in tensors[number]]
     results = [np.asarray(tensor) for tensor in _call(function, len(positions), flat)]
+    if not run.released:
+      for place in graph.measures:
+        results[place] = np.zeros_like(results[place])
     if run.states is not None:
       kept = [result for place, result in enumerate(results) if place not in graph.sent]
       run.states.hold(round_num, positions.tolist(), kept)

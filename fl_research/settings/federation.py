@@ -33,6 +33,13 @@ class Federation:
     identity=False,
     **domains.POSITIVE,
   )
+  site_metrics: str = _setting(
+    'release',
+    'with --runtime=federation, whether sites send the sums of loss and metrics of their training; '
+    'withheld, the columns train/… are empty',
+    choices=lambda: ('release', 'withhold'),
+    identity=False,
+  )
   experimenter_name: str = _setting(
     '',
     'with --runtime=federation, as whom sites are asked; the name of the account when left out',

@@ -191,6 +191,7 @@ def build(
     'seed': settings.seed,
     'max_examples': settings.max_examples_per_client or None,
     'kernel_threads': settings.kernel_threads,
+    'released': settings.site_metrics == 'release',
   }
   assert data.engine is not None
   initial = work.initial_client_state()

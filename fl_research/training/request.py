@@ -49,7 +49,7 @@ def of(
     batch_size=settings.batch_size or 0,
     secure_aggregation=proposal.SecureAggregation(),
     privacy=_privacy(settings, data),
-    releases=_releases(data, process),
+    releases=_releases(settings, data, process),
     graphs=tuple(
       proposal.Graph(graph.hash_of_library, purpose, graph.operations())
       for purpose, graph in sorted(graphs.items())
@@ -83,16 +83,20 @@ def _privacy(settings: Settings, data: RunData) -> proposal.Privacy:
   )
 
 
-def _releases(data: RunData, process: split.SplitProcess) -> tuple[proposal.Release, ...]:
+def _releases(
+  settings: Settings, data: RunData, process: split.SplitProcess
+) -> tuple[proposal.Release, ...]:
   """What leaves a site in a round, at most: what all of its clients send, uncompressed or not."""
   assert data.engine is not None
   clients = max(len(site.ids) for site in data.engine.sites.values())
   # Compressed messages are shorter, but for small tensors, whose heads count.
   numbers = process.bytes_up_per_client // _BYTES_OF_FLOAT + 1_000
+  released = settings.site_metrics == 'release'
+  metrics = [proposal.Release(proposal.TRAINING_METRICS, _METRICS_BYTES)] if released else []
   return (
     proposal.Release(proposal.COUNTS, _METRICS_BYTES),
     proposal.Release(proposal.EVALUATION_SUMS, _METRICS_BYTES),
-    proposal.Release(proposal.TRAINING_METRICS, _METRICS_BYTES),
+    *metrics,
     proposal.Release(proposal.UPDATES, 2 * _BYTES_OF_FLOAT * numbers * clients + _METRICS_BYTES),
   )
 

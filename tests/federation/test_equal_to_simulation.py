@@ -82,3 +82,17 @@ def test_tables_of_their_own(tmp_path, monkeypatch):
   assert set(tables[0]) - set(tables[1]) == {'eval/auc', 'eval/auprc', 'eval/balanced_accuracy'}
   common = [column for column in tables[1] if column != 'seconds']
   pd.testing.assert_frame_equal(tables[0][common], tables[1][common], rtol=1e-5)
+
+
+def test_withheld_metrics_change_nothing_else(tmp_path, monkeypatch):
+  settings = runs.settings(tmp_path, experiment_name='released')
+  deployed, _, _ = runs.of_sites(settings, monkeypatch, tmp_path)
+  released = experiment.run(deployed, lambda: '', engine_data.load(deployed))
+  withheld = dataclasses.replace(deployed, site_metrics='withhold', experiment_name='withheld')
+  outcome = experiment.run(withheld, lambda: '', engine_data.load(withheld))
+  first, second = (
+    pd.read_csv(o.folder.metrics).drop(columns='seconds') for o in (released, outcome)
+  )
+  training = [column for column in first if column.startswith('train/')]
+  assert second[training].isna().all(axis=None) and not first[training][1:].isna().any(axis=None)
+  pd.testing.assert_frame_equal(first.drop(columns=training), second.drop(columns=training))
