@@ -115,6 +115,7 @@ class Privacy(records.Checked):
     sampling: how cohorts are drawn, one of `accountant.ACCOUNTED`; `availability` counts no
       protection by sampling, and is the one for `local`, where who takes part is known.
     num_clients: N, of all sites.
+    discrete: whether the noise is the discrete Gaussian.
   """
 
   kind: str = dataclasses.field(default=NOT_PRIVATE, metadata=records.one_of(*PRIVACY))
@@ -126,6 +127,7 @@ class Privacy(records.Checked):
     default='availability', metadata=records.one_of(*accountant.ACCOUNTED)
   )
   num_clients: int = dataclasses.field(default=1, metadata=domains.COUNT)
+  discrete: bool = False
 
   def __post_init__(self):
     super().__post_init__()
