@@ -44,7 +44,7 @@ def test_methods_that_presume_a_client_optimizer_refuse_others(name, optimizer):
 
 @pytest.mark.parametrize('name', ['qfedavg', 'term', 'afl'])
 def test_methods_that_weigh_clients_by_their_losses_refuse_other_weights(name):
-  with pytest.raises(UsageError, match='--client_weighting=num_examples: not with .*losses'):
+  with pytest.raises(UsageError, match=r'--client_weighting=num_examples: not with .*losses'):
     validation.validate(_settings(name, client_weighting='num_examples'))
 
 
