@@ -45,7 +45,7 @@ def serve(
   if settings.task == 'tabular':
     if clients:
       raise UsageError('--site_clients: a table of the site holds the rows of its own clients only')
-    least = max(1, guard.policy.release.least_rows)
+    least = guard.policy.survey.least_rows
     data: site_data.SiteData = site_data.TableData(name, settings, least)
   else:
     data = site_data.SiteData(settings, clients)
