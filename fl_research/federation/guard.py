@@ -27,7 +27,15 @@ import pathlib
 import threading
 from typing import Any, Optional
 
-from fl_research.federation import audit_log, budget, graph_check, policy, requests, signing
+from fl_research.federation import (
+  audit_log,
+  budget,
+  graph_check,
+  plain_words,
+  policy,
+  requests,
+  signing,
+)
 from fl_research.federation import proposal as proposals
 from fl_research.federation.proposal import Proposal
 from fl_research.federation.refusal import Refused
@@ -133,6 +141,13 @@ class Guard:
       budget.epsilon({**runs, proposal.run_id: own}, delta),
       budget.conflict(runs, own.mechanism),
     )
+
+  def describe(self, proposal: Proposal) -> dict[str, tuple[str, ...]]:
+    """A request in plain words: sentences by heading."""
+    data_set = proposal.data_set
+    delta = self.policy.privacy.delta_of(data_set)
+    spent = budget.epsilon(self.ledger.runs(data_set), delta)
+    return plain_words.describe(proposal, self.policy, self.history(proposal), spent)
 
   def approve(self, run_id: str, note: str = '') -> None:
     """The owner lets a run through.

@@ -1,6 +1,7 @@
-"""A request in plain words, for whoever decides about the data and does not program."""
+"""Requests, policies and log lines in plain words, for whoever decides about the data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any, Optional
 
 from fl_research.federation import graph_check, policy
 from fl_research.federation import proposal as proposals
@@ -174,3 +175,95 @@ def _harmless() -> str:
     'all on the list of those that only compute: none reads or writes files, opens connections or '
     'runs other programs. That is checked again before it runs.'
   )
+
+
+def describe_policy(rules: policy.Policy) -> dict[str, tuple[str, ...]]:
+  """What a policy lets through, as sentences by section of its file."""
+  return {
+    'decision': (
+      f'A request within all limits: {_OUTCOMES[rules.decision.within]}.',
+      'A request beyond one gets what the limit says, the strictest of several.',
+    ),
+    'experimenters': tuple(_who_may(rules.experimenters)),
+    'data': tuple(_data_rules(rules.data)),
+    'training': tuple(_training_rules(rules.training)),
+    'privacy': tuple(_privacy_rules(rules.privacy)),
+    'secure_aggregation': (
+      f'At least {rules.secure_aggregation.least}, with at least '
+      f'{counted(rules.secure_aggregation.least_others, "other site")}; otherwise: '
+      f'{_OUTCOMES[rules.secure_aggregation.beyond]}.',
+    ),
+    'release': tuple(_release_rules(rules.release)),
+  }
+
+
+_OUTCOMES = {'allow': 'allowed at once', 'ask': 'a person decides', 'deny': 'denied'}
+
+
+def _listed(names: tuple[str, ...]) -> str:
+  return ', '.join(names) or 'none'
+
+
+def _listed_or_any(names: Optional[tuple[str, ...]]) -> str:
+  return 'any' if names is None else _listed(names)
+
+
+def _who_may(rules: policy.Experimenters) -> Iterator[str]:
+  if not rules.keys:
+    yield 'Anybody may ask.'
+  else:
+    yield f'Known by their keys: {_listed(tuple(rules.keys))}. Others: {_OUTCOMES[rules.beyond]}.'
+
+
+def _data_rules(rules: policy.Data) -> Iterator[str]:
+  yield f'Data sets: {_listed_or_any(rules.sets)}.'
+  if rules.withheld_columns:
+    yield f'Columns withheld: {_listed(rules.withheld_columns)}.'
+  yield f'Beyond this section: {_OUTCOMES[rules.beyond]}.'
+
+
+def _training_rules(rules: policy.Training) -> Iterator[str]:
+  yield f'Algorithms: {_listed_or_any(rules.algorithms)}.'
+  limits = {'a run': rules.most_rounds_per_run, 'all runs together': rules.most_rounds}
+  for what, most in limits.items():
+    if most is not None:
+      yield f'Rounds of {what}: at most {most:,}.'
+  yield f'Beyond this section: {_OUTCOMES[rules.beyond]}.'
+
+
+def _privacy_rules(rules: policy.PrivacyRules) -> Iterator[str]:
+  yield f'Differential privacy: {_listed(rules.kinds)}. All else is denied.'
+  for data_set in ('', *rules.data_sets):
+    limits = rules.budget(data_set)
+    where = f'on {data_set}' if data_set else 'on a data set'
+    most = 'any' if limits.most_epsilon is None else f'at most {limits.most_epsilon:g}'
+    least = 'any' if limits.least_noise is None else f'at least {limits.least_noise:g}'
+    yield (
+      f'All runs {where}: epsilon {most} at delta {rules.delta_of(data_set):g}; noise multiplier '
+      f'of each {least}.'
+    )
+
+
+def _release_rules(rules: policy.ReleaseRules) -> Iterator[str]:
+  yield f'May leave: {_listed(rules.kinds)}. Others: {_OUTCOMES[rules.beyond]}.'
+  yield (
+    f'Behind each number: at least {counted(rules.least_clients, "client")} and '
+    f'{counted(rules.least_rows, "row")}, or it is not computed.'
+  )
+
+
+def log_line(entry: Mapping[str, Any]) -> str:
+  """A line of the log for people."""
+  run = f' {entry["run"][:12]}' if 'run' in entry else ''
+  parts = [f'{entry["number"]:>5}  {entry["time"]}  {entry["what"]}{run}']
+  if 'round' in entry:
+    parts.append(f'{entry["kind"]}, round {entry["round"]}')
+  if 'bytes' in entry:
+    parts.append(counted(entry['bytes'], 'byte'))
+  if 'epsilon' in entry:
+    parts.append(f'epsilon of {entry["data_set"]} now {entry["epsilon"]}')
+  parts += [str(entry[name]) for name in ('name', 'status', 'note') if entry.get(name)]
+  why = entry.get('why', '')
+  if why:
+    parts.append(why if isinstance(why, str) else ' '.join(why))
+  return ': '.join((parts[0], ', '.join(parts[1:]))) if parts[1:] else parts[0]
