@@ -54,10 +54,12 @@ def connect(address: str) -> Transport:
   if kind == 'flower' and rest:
     from fl_research.federation import flower
 
-    return flower.Flower(rest)
+    where, *awaited = rest.split(',')
+    return flower.Flower(addresses.parse('--federation', where), awaited=awaited)
   raise UsageError(
-    f'--federation={address}: accepted are direct:NAME=ADDRESS,… and flower:ADDRESS, where an '
-    'ADDRESS is unix:/path/of/a.sock or 127.0.0.1:PORT'
+    f'--federation={address}: accepted are direct:NAME=ADDRESS,… and flower:ADDRESS, or '
+    'flower:ADDRESS,NAME,… with the sites to be awaited; an ADDRESS is unix:/path/of/a.sock or '
+    '127.0.0.1:PORT'
   )
 
 
