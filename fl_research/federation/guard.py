@@ -277,6 +277,24 @@ class Guard:
     facts = {'kind': kind, 'round': round_num, 'bytes': len(message), 'sha256': content}
     self.log.append('received', run=run_id, **facts)
 
+  def survey(self, kind: str) -> None:
+    """Whether something may be said before any run is asked for.
+
+    Args:
+      kind: one of `proposal.SURVEY_KINDS`.
+
+    Raises:
+      Refused: the policy keeps it for itself.
+    """
+    with self._logs_refusals('', kind=kind):
+      if kind not in self.policy.survey.kinds:
+        raise Refused(f'the policy of this site does not let {kind} be known')
+
+  def surveyed(self, kind: str, message: bytes) -> None:
+    """Writes to the log what is about to be said before any run is asked for."""
+    content = hashlib.sha256(message).hexdigest()
+    self.log.append('surveyed', kind=kind, bytes=len(message), sha256=content)
+
   def _approved(self, run_id: str) -> Proposal:
     """The proposal of a run that may go on; raises `Refused` for others."""
     request = self.requests.get(run_id)

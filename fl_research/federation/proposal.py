@@ -29,6 +29,10 @@ KINDS = (
 )
 """All that may leave a site."""
 
+SURVEY_KINDS = (COLUMN_STATISTICS, COUNTS)
+"""What a request cannot be made without: how many clients and rows there are, and sums over the
+columns of a table."""
+
 MODEL_KINDS = (UPDATES, MASKED_UPDATES)
 """What differential privacy and secure aggregation are about: the others they do not cover."""
 

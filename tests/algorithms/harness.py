@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow_federated as tff
 
 from fl_research import client_data, models
-from fl_research.algorithms import fed_avg
+from fl_research.algorithms.optimization import fed_avg
 from fl_research.datasets.federated_data import Problem
 from fl_research.models.specification import ModelSpec
 from fl_research.round import composition

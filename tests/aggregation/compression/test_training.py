@@ -11,7 +11,8 @@ import tensorflow_federated as tff
 from fl_research import runtime
 from fl_research.aggregation import combiner, compression
 from fl_research.aggregation.compression import compressor as compressor_lib
-from fl_research.algorithms import fed_avg, fed_per, fed_rep, fed_sgd, local
+from fl_research.algorithms.optimization import fed_avg, fed_sgd
+from fl_research.algorithms.personal import fed_per, fed_rep, local
 from fl_research.optimizers import gradient_transforms
 from fl_research.registry import UsageError
 from tests import contexts
