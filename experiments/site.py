@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import flags
 
-from experiments import command_line
+from experiments import command_line, site_serve
 from fl_research import registry
 from fl_research.federation import audit_log, budget, guard, plain_words, requests
 from fl_research.federation import policy as policies
@@ -26,6 +26,7 @@ docs/federation_policy.md goes through it with an example.
   python -m experiments.site approve 3f2a --note="as agreed with the board" --folder=site
 """
 _WIDTH = 100
+_SERVE = 'serve'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,14 +243,16 @@ COMMANDS: Mapping[str, Command] = {
 
 def main(argv: Sequence[str]) -> int:
   name = argv[1] if len(argv) > 1 and not argv[1].startswith('-') else ''
+  if name == _SERVE and not command_line.wants_help(argv):
+    return site_serve.main([f'{argv[0]} {name}', *argv[2:]])
   if command_line.wants_help(argv):
     _print_help(name)
     return 0
   if name not in COMMANDS:
-    hint = registry.suggestion(name, COMMANDS)
+    hint = registry.suggestion(name, [_SERVE, *COMMANDS])
     raise UsageError(
-      f'{name or "nothing"}: is no command{hint}; commands are {", ".join(COMMANDS)}; --help tells '
-      'more'
+      f'{name or "nothing"}: is no command{hint}; commands are {", ".join([_SERVE, *COMMANDS])}; '
+      '--help tells more'
     )
   command, values = COMMANDS[name], flags.FlagValues()
   for own, flag in {**_EVERYWHERE, **command.flags}.items():
@@ -259,9 +262,15 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _print_help(name: str) -> None:
+  if name == _SERVE:
+    command_line.print_help(
+      'python -m experiments.site serve', site_serve.INTRODUCTION, site_serve.help_groups()
+    )
+    return
   command = COMMANDS.get(name)
   if command is None:
-    groups = {'Commands': [f'  {own:9} {c.help}' for own, c in COMMANDS.items()]}
+    helps = {_SERVE: site_serve.SUMMARY, **{own: c.help for own, c in COMMANDS.items()}}
+    groups = {'Commands': [f'  {own:9} {text}' for own, text in helps.items()]}
     groups['More'] = ['  COMMAND --help: its arguments and flags']
     command_line.print_help('python -m experiments.site COMMAND', INTRODUCTION, groups)
     return

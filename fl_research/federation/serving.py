@@ -44,7 +44,7 @@ def serve(
   address = addresses.parse('--listen', listen)
   if settings.task == 'tabular':
     if clients:
-      raise UsageError('--site_clients: a table of the site holds the rows of its own clients only')
+      raise UsageError('--clients: a table of the site holds the rows of its own clients only')
     least = guard.policy.survey.least_rows
     data: site_data.SiteData = site_data.TableData(name, settings, least)
   else:
