@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import pathlib
 import textwrap
+import threading
 from typing import Any
 
 from absl import flags
@@ -184,6 +185,19 @@ def _policy(values: flags.FlagValues, arguments: list[str]) -> int:
   return 0
 
 
+def _page(values: flags.FlagValues, arguments: list[str]) -> int:
+  del arguments
+  from fl_research.federation import owner_page  # its look is the reports', which need pandas
+
+  page = owner_page.serve(_folder(values), read_policy(values), values.port)
+  print(f'Open {page.address}\nCtrl-C ends it.', flush=True)
+  try:
+    threading.Event().wait()
+  finally:
+    page.close()
+  return 0
+
+
 COMMANDS: Mapping[str, Command] = {
   'requests': Command(
     _requests,
@@ -217,6 +231,11 @@ COMMANDS: Mapping[str, Command] = {
     _policy,
     'the policy in plain words',
     flags={'check': Flag(False, 'only checks the file; exit code 2 when it is not understood')},
+  ),
+  'page': Command(
+    _page,
+    'all of this in a browser on this machine, until Ctrl-C',
+    flags={'port': Flag(0, 'where it listens; any free one when 0')},
   ),
 }
 """What can be done, by name."""
