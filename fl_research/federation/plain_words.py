@@ -9,14 +9,14 @@ from fl_research.federation.proposal import Proposal
 
 _LEAVES = {
   proposals.UPDATES: (
-    'how the model changed by training here, in full: numbers, of which much about single rows can '
-    'be inferred where neither a sum nor noise hides it'
+    'how the model changed by training here, for each client: numbers, from which much about '
+    'single rows can be inferred where neither a sum nor noise hides it'
   ),
   proposals.MASKED_UPDATES: (
     'how the model changed by training here, hidden by masks: of use only in a sum with others'
   ),
-  proposals.TRAINING_METRICS: 'how well the model did on the rows it was trained on: sums',
-  proposals.EVALUATION_SUMS: 'how well the model did on rows it was not trained on: sums',
+  proposals.TRAINING_METRICS: 'how well the model did on the rows that each client trained it on',
+  proposals.EVALUATION_SUMS: 'how well the model did on the test rows of each client',
   proposals.COLUMN_STATISTICS: 'of columns: counts, means, spreads, the categories there are',
   proposals.COUNTS: 'how many clients and rows there are',
 }
@@ -194,6 +194,7 @@ def describe_policy(rules: policy.Policy) -> dict[str, tuple[str, ...]]:
       f'{_OUTCOMES[rules.secure_aggregation.beyond]}.',
     ),
     'release': tuple(_release_rules(rules.release)),
+    'survey': tuple(_survey_rules(rules.survey)),
   }
 
 
@@ -250,6 +251,11 @@ def _release_rules(rules: policy.ReleaseRules) -> Iterator[str]:
     f'Behind each number: at least {counted(rules.least_clients, "client")} and '
     f'{counted(rules.least_rows, "row")}, or it is not computed.'
   )
+
+
+def _survey_rules(rules: policy.SurveyRules) -> Iterator[str]:
+  yield f'May be known before a run is asked for: {_listed(rules.kinds)}. Others: denied.'
+  yield f'Categories of a column are named that have at least {counted(rules.least_rows, "row")}.'
 
 
 def log_line(entry: Mapping[str, Any]) -> str:
