@@ -22,7 +22,7 @@ _LONGEST_POLL = 10.0
 _SILENCE = 30.0
 """Seconds without a word from the ServerApp after which it counts as gone."""
 
-_ABSENCE = 10.0
+_ABSENCE = 15.0
 """Seconds for which a site may be without a SuperNode before it counts as gone."""
 
 _SETTLING = 8.0

@@ -68,6 +68,10 @@ class Processes:
     self._running[name] = process
     return process
 
+  def pid(self, name: str) -> int:
+    """The number of a program."""
+    return self._running[name].pid
+
   def log(self, name: str) -> pathlib.Path:
     """Where a program writes to."""
     return self._logs / f'{name}.log'

@@ -2,12 +2,13 @@
 
     python -m tests.federation.echo_site --listen=unix:/tmp/a.sock
 
-It waits `--seconds` before it answers, and notes every request that it computes in `--log`.
+A request that begins with `wait:SECONDS:` takes so long. Every request that is computed is a line
+in `--log`.
 """
 
 import argparse
-import hashlib
 import pathlib
+import threading
 import time
 
 from fl_research.federation import addresses, local_socket
@@ -17,20 +18,20 @@ def main() -> None:
   """Answers until it is killed."""
   parser = argparse.ArgumentParser()
   parser.add_argument('--listen', required=True)
-  parser.add_argument('--seconds', type=float, default=0.0)
   parser.add_argument('--log', type=pathlib.Path)
   arguments = parser.parse_args()
 
   def echo(request: bytes) -> bytes:
+    head = request[:64].split(b':')
     if arguments.log:
       with arguments.log.open('a') as log:
-        log.write(hashlib.sha256(request).hexdigest() + '\n')
-    time.sleep(arguments.seconds)
+        log.write(f'{request[:64]!r}\n')
+    if head[0] == b'wait':
+      time.sleep(float(head[1]))
     return request
 
   with local_socket.Server(addresses.parse('--listen', arguments.listen), echo):
-    while True:
-      time.sleep(3600)
+    threading.Event().wait()
 
 
 if __name__ == '__main__':

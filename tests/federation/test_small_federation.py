@@ -55,7 +55,7 @@ def _settings(tmp_path, federation, **flags):
 
 def _run(settings):
   data = engine_data.load(settings)
-  with contextlib.closing(data.engine):
+  with contextlib.closing(data.sites):
     return experiment.run(settings, lambda: '', data)
 
 
@@ -93,7 +93,7 @@ def test_a_run_that_waits_for_an_owner(tmp_path, monkeypatch):
 
     owners = threading.Thread(target=owners_look)
     data = engine_data.load(settings)
-    data.engine.say = said.append
+    data.sites.engine.say = said.append
     owners.start()
     experiment.run(settings, lambda: '', data)
     owners.join()
@@ -102,13 +102,13 @@ def test_a_run_that_waits_for_an_owner(tmp_path, monkeypatch):
 
 def test_a_run_that_an_owner_denies(tmp_path):
   rules = policy.Policy(training=policy.Training(most_rounds_per_run=2, beyond='deny'))
-  with _sites(tmp_path / 'sites', rules) as (_, federation):
-    with pytest.raises(SiteError, match=r'site [ab] denies the run: A run may have 2 rounds'):
-      _run(_settings(tmp_path, federation))
+  denies = pytest.raises(SiteError, match=r'site [ab] denies the run: A run may have 2 rounds')
+  with _sites(tmp_path / 'sites', rules) as (_, federation), denies:
+    _run(_settings(tmp_path, federation))
 
 
 def test_what_an_owner_keeps_to_itself(tmp_path):
   rules = policy.Policy(survey=policy.SurveyRules(kinds=()))
-  with _sites(tmp_path / 'sites', rules) as (_, federation):
-    with pytest.raises(SiteError, match='does not let counts be known'):
-      _run(_settings(tmp_path, federation))
+  refuses = pytest.raises(SiteError, match='does not let counts be known')
+  with _sites(tmp_path / 'sites', rules) as (_, federation), refuses:
+    _run(_settings(tmp_path, federation))

@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any, NamedTuple, Optional
 
-from flwr.app import Context, Message
+from flwr.app import Context, Error, Message
 from flwr.serverapp import Grid, ServerApp
 
 from fl_research.federation import addresses, local_socket, parcels
@@ -23,6 +23,7 @@ _TTL = 180.0
 """Seconds after which Flower gives a message up; a site answers within a third of it."""
 
 _ATTEMPTS = 3
+_NODE_UNAVAILABLE = 5
 _LOOK_SECONDS = 2.0
 _BUSY_SECONDS = 0.2
 _IDLE_SECONDS = 2.0
@@ -154,7 +155,7 @@ class Relay:
       if flight is None:
         continue
       if reply.has_error():
-        self._failed(flight, f'Flower: {reply.error.reason} (code {reply.error.code})')
+        self._failed(flight, reply.error)
       else:
         self._take(flight, *content.unpack(reply.content))
 
@@ -170,7 +171,11 @@ class Relay:
       self._engine.tell({'operation': 'lost', 'id': flight.key, 'reason': label['reason']})
     # A site that has started anew does not know the id: the engine hands the request out again.
 
-  def _failed(self, flight: Flight, reason: str) -> None:
+  def _failed(self, flight: Flight, error: Error) -> None:
     """Flower has lost a message; what is asked too often in vain is given up."""
-    if flight.key and self._attempts.get(flight.key, 0) >= _ATTEMPTS:
+    if error.code == _NODE_UNAVAILABLE:
+      # It is asked again once it is back; whether that takes too long is for the engine to say.
+      self._names.pop(flight.node, None)
+    elif flight.key and self._attempts.get(flight.key, 0) >= _ATTEMPTS:
+      reason = f'Flower: {error.reason} (code {error.code})'
       self._engine.tell({'operation': 'lost', 'id': flight.key, 'reason': reason})
