@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
-from fl_research.federation import graph_check, policy
+from fl_research.federation import budget, graph_check, policy
 from fl_research.federation import proposal as proposals
 from fl_research.federation.proposal import Proposal
 
@@ -149,6 +149,12 @@ def _privacy(
       f'at delta {asked.delta:g}; the request says {asked.epsilon:g}. It is about the updates, and '
       'about nothing else that leaves.'
     )
+    if rules.privacy.trust_sampling and budget.mechanism_of(proposal).drawing.amplifies:
+      yield (
+        f'That counts on the experimenter, who says that {proposal.clients_per_round:,} of '
+        f'{asked.num_clients:,} clients are drawn at random in each round and that nobody learns '
+        'which.'
+      )
   most = rules.privacy.budget(data_set).most_epsilon
   limit = 'no limit is set' if most is None else f'the limit is {most:g}'
   yield (
@@ -234,6 +240,8 @@ def _training_rules(rules: policy.Training) -> Iterator[str]:
 
 def _privacy_rules(rules: policy.PrivacyRules) -> Iterator[str]:
   yield f'Differential privacy: {_listed(rules.kinds)}. All else is denied.'
+  if not rules.trust_sampling:
+    yield 'That cohorts are drawn at random does not make epsilon smaller.'
   for data_set in ('', *rules.data_sets):
     limits = rules.budget(data_set)
     where = f'on {data_set}' if data_set else 'on a data set'
