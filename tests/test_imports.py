@@ -19,6 +19,7 @@ _ORDER = (
     'hooks',
     'random_streams',
     'registry',
+    'secure_aggregation',
     'tff_private',
   ),
   ('runtime',),

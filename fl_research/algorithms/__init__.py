@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from fl_research import registry
-from fl_research.algorithms import optimization, personal
+from fl_research.algorithms import clusters, fairness, optimization, personal
 
 FAMILIES: Mapping[str, Mapping[str, registry.Entry]] = {
   'optimisation': optimization.METHODS,
+  'clusters': clusters.METHODS,
+  'fairness': fairness.METHODS,
   'personal models': personal.METHODS,
 }
 """The families' tables, by what the family is called."""

@@ -8,7 +8,7 @@ import numpy as np
 from fl_research import models
 from fl_research.datasets import passport
 from fl_research.datasets.federated_data import Clients, Examples
-from fl_research.federation import addresses, direct
+from fl_research.federation import addresses, at_sites, direct
 from fl_research.federation.engine import Engine
 from fl_research.federation.transport import Transport
 from fl_research.registry import UsageError
@@ -103,5 +103,5 @@ def load(settings: Settings) -> run_data.RunData:
     passport=passport.of_sizes(clients),
     class_names=engine.class_names,
     preprocessing=engine.preprocessing,
-    engine=engine,
+    sites=at_sites.Sites(engine),
   )

@@ -131,6 +131,21 @@ class ReleaseRules(records.Checked):
 
 
 @dataclasses.dataclass(frozen=True)
+class SurveyRules(records.Checked):
+  """What anybody may learn who has not asked for a run yet, and needs it to do so.
+
+  Attributes:
+    kinds: some of counts and column statistics.
+    least_rows: how many training rows a category must have to be named.
+  """
+
+  kinds: tuple[str, ...] = dataclasses.field(
+    default=proposals.SURVEY_KINDS, metadata=_words(*proposals.SURVEY_KINDS)
+  )
+  least_rows: int = dataclasses.field(default=1, metadata=domains.COUNT)
+
+
+@dataclasses.dataclass(frozen=True)
 class DecisionRules(records.Checked):
   """What a request gets that is within all limits."""
 
@@ -147,6 +162,7 @@ class Policy(records.Checked):
   privacy: PrivacyRules = PrivacyRules()
   secure_aggregation: SecureAggregationRules = SecureAggregationRules()
   release: ReleaseRules = ReleaseRules()
+  survey: SurveyRules = SurveyRules()
   decision: DecisionRules = DecisionRules()
 
 

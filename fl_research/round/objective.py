@@ -70,6 +70,10 @@ class Objective(abc.ABC):
     """This objective with a term added to its gradient."""
     return _Sum(self, term)
 
+  def times(self, factor: float) -> 'Objective':
+    """This objective times a number."""
+    return _Product(self, factor)
+
 
 class Loss(Objective):
   """The batch's mean loss: what FedAvg descends."""
@@ -106,6 +110,23 @@ class _Sum(Objective):
 
   def _added(self, found: Gradient, term: Weights) -> Gradient:
     return found._replace(gradient=tuple(g + t for g, t in zip(found.gradient, term, strict=True)))
+
+
+class _Product(Objective):
+  """An objective times a number."""
+
+  def __init__(self, objective: Objective, factor: float):
+    self._objective = objective
+    self._factor = factor
+
+  def initial_carry(self, weights):
+    return self._objective.initial_carry(weights)
+
+  def gradient(self, weights, batch, seed, carry):
+    return self._objective.scaled_gradient(weights, batch, seed, carry, tf.constant(self._factor))
+
+  def scaled_gradient(self, weights, batch, seed, carry, factor):
+    return self._objective.scaled_gradient(weights, batch, seed, carry, self._factor * factor)
 
 
 def loss_gradient(
