@@ -176,6 +176,8 @@ def _asks(entry: registry.Entry) -> list[str]:
     lines.append('needs --server_examples')
   if entry.not_private:
     lines.append(f'not with differential privacy, as it {entry.not_private}')
+  if entry.not_structured:
+    lines.append(f'not with compressors that restrict training, as it {entry.not_structured}')
   return [
     part
     for line in lines

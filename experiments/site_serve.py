@@ -15,22 +15,24 @@ Answers experimenters' requests for training on this machine's data, as far as t
 owner allow it. The data stay here. It runs until it is stopped (Ctrl-C, or SIGTERM), and may be
 started again at any time: runs go on where they were.
 
-  python -m experiments.site serve --site_name=north --site_folder=north --policy=policy.toml \\
-      --listen=unix:/srv/fl/north.sock --data_file=patients.csv --label_column=ill
+  python -m experiments.site serve --name=north --folder=north --listen=unix:/srv/fl/north.sock \\
+      --data_file=patients.csv --label_column=ill
 
 A table's columns get the roles that experiments.import_data shows; means, categories and classes
 are found out together with the other sites, from sums.
 """
 
+SUMMARY = "the program that has the site's data and answers engines"
+
 OWN = {
-  'site_name': 'what the others call this site',
-  'site_folder': 'where requests, budget, log and what clients keep are; made where there is none',
+  'name': 'what the others call this site',
+  'folder': 'where requests, budget, log and what clients keep are; made where there is none',
   'listen': 'where requests come in: unix:/path/of/a.sock, or 127.0.0.1:PORT with --token_file',
-  'policy': 'the TOML file of what may run here (docs/federation_policy.md)',
+  'policy': "the owner's policy; when empty, policy.toml in the folder",
   'token_file': 'of a port: what both ends must know; made where there is none',
-  'site_clients': 'of a task with clients, those of this site, with commas between',
+  'clients': 'of a task with clients, those of this site, with commas between',
 }
-_NEEDED = ('site_name', 'site_folder', 'listen', 'policy')
+_NEEDED = ('name', 'folder', 'listen')
 _DATA = (
   *('task', 'data_dir', 'seed', 'num_clients', 'partition', 'own_test_fraction'),
   *('synthetic_alpha', 'synthetic_beta', 'sequence_length'),
@@ -64,14 +66,14 @@ def main(argv: Sequence[str]) -> int:
 
   validation.check_fields(settings)
   validation.check_own_data(settings)
-  folder = pathlib.Path(value('site_folder'))
+  folder = pathlib.Path(value('folder'))
   serving.serve(
-    value('site_name'),
+    value('name'),
     folder,
     value('listen'),
-    guard.Guard(folder, policy.read(pathlib.Path(value('policy')))),
+    guard.Guard(folder, policy.read(pathlib.Path(value('policy') or folder / 'policy.toml'))),
     settings,
-    [name for name in value('site_clients').split(',') if name],
+    [name for name in value('clients').split(',') if name],
     pathlib.Path(value('token_file')) if value('token_file') else None,
     command_line.say,
   )

@@ -118,8 +118,8 @@ def train(settings: settings_lib.Settings) -> int:
   try:
     return run(settings, folder, data)
   finally:
-    if data.engine is not None:
-      data.engine.close()
+    if data.sites is not None:
+      data.sites.close()
 
 
 def run(settings: settings_lib.Settings, folder: Any, data: Any) -> int:

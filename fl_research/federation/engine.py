@@ -21,7 +21,7 @@ from fl_research.importing import shared_fit
 from fl_research.models.specification import ModelSpec
 from fl_research.registry import UsageError
 
-_PATIENCE = 2.0
+PATIENCE = 2.0
 """Seconds between two attempts to reach a site."""
 
 
@@ -198,7 +198,7 @@ class Engine:
       if len(answers) >= least:
         return answers
       if complained - set(answers):
-        time.sleep(_PATIENCE)
+        time.sleep(PATIENCE)
 
   def _read(self, name: str, reply: bytes) -> Message:
     try:
@@ -261,7 +261,7 @@ class RunAtSites:
           )
       if not waiting:
         return
-      time.sleep(_PATIENCE)
+      time.sleep(PATIENCE)
 
   def begin(self, round_num: int = 0, known_by: Optional[Mapping[str, str]] = None) -> None:
     """Has all sites begin, or go back to the checkpoint of a round.

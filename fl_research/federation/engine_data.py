@@ -8,7 +8,7 @@ import numpy as np
 from fl_research import models
 from fl_research.datasets import passport
 from fl_research.datasets.federated_data import Clients, Examples
-from fl_research.federation import addresses, direct
+from fl_research.federation import addresses, at_sites, direct
 from fl_research.federation.engine import Engine
 from fl_research.federation.transport import Transport
 from fl_research.registry import UsageError
@@ -54,10 +54,12 @@ def connect(address: str) -> Transport:
   if kind == 'flower' and rest:
     from fl_research.federation import flower
 
-    return flower.Flower(rest)
+    where, *awaited = rest.split(',')
+    return flower.Flower(addresses.parse('--federation', where), awaited=awaited)
   raise UsageError(
-    f'--federation={address}: accepted are direct:NAME=ADDRESS,… and flower:ADDRESS, where an '
-    'ADDRESS is unix:/path/of/a.sock or 127.0.0.1:PORT'
+    f'--federation={address}: accepted are direct:NAME=ADDRESS,… and flower:ADDRESS, or '
+    'flower:ADDRESS,NAME,… with the sites to be awaited; an ADDRESS is unix:/path/of/a.sock or '
+    '127.0.0.1:PORT'
   )
 
 
@@ -101,5 +103,5 @@ def load(settings: Settings) -> run_data.RunData:
     passport=passport.of_sizes(clients),
     class_names=engine.class_names,
     preprocessing=engine.preprocessing,
-    engine=engine,
+    sites=at_sites.Sites(engine),
   )

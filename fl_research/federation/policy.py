@@ -86,12 +86,15 @@ class PrivacyRules(Budget):
 
   Attributes:
     kinds: some of `proposal.PRIVACY`.
+    trust_sampling: whether ε is smaller where the experimenter says that cohorts are drawn at
+      random, of so many clients and unseen by anybody; a site cannot check that.
     data_sets: budgets of single data sets; what they leave out is as for all.
   """
 
   kinds: tuple[str, ...] = dataclasses.field(
     default=proposals.PRIVACY, metadata=_words(*proposals.PRIVACY)
   )
+  trust_sampling: bool = True
   data_sets: Mapping[str, Budget] = dataclasses.field(default_factory=dict)
 
   def budget(self, data_set: str) -> Budget:
@@ -131,6 +134,21 @@ class ReleaseRules(records.Checked):
 
 
 @dataclasses.dataclass(frozen=True)
+class SurveyRules(records.Checked):
+  """What anybody may learn who has not asked for a run yet, and needs it to do so.
+
+  Attributes:
+    kinds: some of counts and column statistics.
+    least_rows: how many training rows a category must have to be named.
+  """
+
+  kinds: tuple[str, ...] = dataclasses.field(
+    default=proposals.SURVEY_KINDS, metadata=_words(*proposals.SURVEY_KINDS)
+  )
+  least_rows: int = dataclasses.field(default=1, metadata=domains.COUNT)
+
+
+@dataclasses.dataclass(frozen=True)
 class DecisionRules(records.Checked):
   """What a request gets that is within all limits."""
 
@@ -147,6 +165,7 @@ class Policy(records.Checked):
   privacy: PrivacyRules = PrivacyRules()
   secure_aggregation: SecureAggregationRules = SecureAggregationRules()
   release: ReleaseRules = ReleaseRules()
+  survey: SurveyRules = SurveyRules()
   decision: DecisionRules = DecisionRules()
 
 
@@ -173,12 +192,15 @@ class History:
 
   Attributes:
     rounds: of all other runs: those approved in full, the rest as far as they came.
-    run_epsilon: ε of the run that is asked for, as this site computes it, at the run's δ.
+    described_epsilon: ε of the run that is asked for, at its δ, as this site computes it from what
+      the request says.
+    run_epsilon: the same from what this site believes of that (`PrivacyRules.trust_sampling`).
     epsilon_after: of its data set, were this run and all that are approved made in full.
     conflict: why this run cannot be added to the others of its data set; empty when it can.
   """
 
   rounds: int = 0
+  described_epsilon: float = 0.0
   run_epsilon: float = 0.0
   epsilon_after: float = 0.0
   conflict: str = ''
@@ -258,10 +280,10 @@ def _privacy(rules: PrivacyRules, proposal: Proposal, history: History) -> Itera
     yield (
       f'The noise multiplier is {asked.noise_multiplier:g}; the least is {limits.least_noise:g}.'
     )
-  if asked.epsilon is not None and history.run_epsilon > asked.epsilon * _ROUNDING:
+  if asked.epsilon is not None and history.described_epsilon > asked.epsilon * _ROUNDING:
     yield (
       f'The request states epsilon {asked.epsilon:.4g}; what it describes has '
-      f'{history.run_epsilon:.4g}.'
+      f'{history.described_epsilon:.4g}.'
     )
   if history.conflict:
     yield history.conflict

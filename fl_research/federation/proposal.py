@@ -29,6 +29,10 @@ KINDS = (
 )
 """All that may leave a site."""
 
+SURVEY_KINDS = (COLUMN_STATISTICS, COUNTS)
+"""What a request cannot be made without: how many clients and rows there are, and sums over the
+columns of a table."""
+
 MODEL_KINDS = (UPDATES, MASKED_UPDATES)
 """What differential privacy and secure aggregation are about: the others they do not cover."""
 
@@ -115,6 +119,7 @@ class Privacy(records.Checked):
     sampling: how cohorts are drawn, one of `accountant.ACCOUNTED`; `availability` counts no
       protection by sampling, and is the one for `local`, where who takes part is known.
     num_clients: N, of all sites.
+    discrete: whether the noise is the discrete Gaussian.
   """
 
   kind: str = dataclasses.field(default=NOT_PRIVATE, metadata=records.one_of(*PRIVACY))
@@ -126,6 +131,7 @@ class Privacy(records.Checked):
     default='availability', metadata=records.one_of(*accountant.ACCOUNTED)
   )
   num_clients: int = dataclasses.field(default=1, metadata=domains.COUNT)
+  discrete: bool = False
 
   def __post_init__(self):
     super().__post_init__()

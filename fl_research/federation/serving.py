@@ -44,8 +44,8 @@ def serve(
   address = addresses.parse('--listen', listen)
   if settings.task == 'tabular':
     if clients:
-      raise UsageError('--site_clients: a table of the site holds the rows of its own clients only')
-    least = max(1, guard.policy.release.least_rows)
+      raise UsageError('--clients: a table of the site holds the rows of its own clients only')
+    least = guard.policy.survey.least_rows
     data: site_data.SiteData = site_data.TableData(name, settings, least)
   else:
     data = site_data.SiteData(settings, clients)

@@ -151,7 +151,6 @@ def _chosen(clients: Clients, ids: Sequence[str]) -> Clients:
   missing = [own for own in ids if own not in positions]
   if missing:
     raise UsageError(
-      f'--site_clients={",".join(missing)}: no such clients; there are '
-      f'{", ".join(list(positions)[:10])}'
+      f'--clients={",".join(missing)}: no such clients; there are {", ".join(list(positions)[:10])}'
     )
   return clients.select([positions[own] for own in ids])

@@ -16,7 +16,8 @@ class Federation:
   federation: str = _setting(
     '',
     'with --runtime=federation, the way to the sites: direct:NAME=ADDRESS,NAME=ADDRESS for sites '
-    'on this machine, or flower:ADDRESS for the socket on which the ServerApp of Flower is awaited',
+    'on this machine, or flower:ADDRESS for the socket on which the ServerApp of Flower is awaited '
+    '(flower:ADDRESS,NAME,NAME: and these sites)',
     identity=False,
   )
   min_sites: int = _setting(

@@ -17,7 +17,7 @@ _NOT_THERE = {
   'evaluate_train': 'training examples are at the sites',
   'evaluate_auc': 'areas under curves are no sums over sites',
   'fine_tune_epochs': 'fine-tuning is evaluated in simulations only',
-  'class_weights': 'how often a class occurs is known at the sites',
+  'class_weighting': 'how often a class occurs is known at the sites',
   'centralized': 'there is no place where all data are',
   'local_only': 'nothing would cross, and sites need no engine for it',
   'devices': 'its machines are real ones',

@@ -36,7 +36,9 @@ def validate(settings: Settings, data_are_there: bool = False) -> None:
   if not name.isprintable() or '/' in name or name in ('', '.', '..'):
     raise UsageError(f'--experiment_name={name}: must be given, and be the name of a folder')
   _check_hyperparameters(settings)
-  chains.check(settings.compressor, settings.compressor_stages())
+  stages = settings.compressor_stages()
+  chains.check(settings.compressor, stages)
+  chains.check_method(settings.compressor, stages, settings.algorithm)
   _check_requirements(settings)
   _check_attackers(settings)
   asynchronous.check(settings)

@@ -35,7 +35,6 @@ from fl_research.round.parts import Parts
 from fl_research.settings import Settings
 from fl_research.training import (
   asynchronous,
-  at_sites,
   atomic_files,
   checkpoints,
   client_states,
@@ -365,7 +364,7 @@ class Built:
   loop: loop_lib.Loop
   evaluation: model_evaluation.ModelEvaluation
   guarantee: Optional[guarantee_lib.Guarantee]
-  states_at_sites: Optional[at_sites.StatesAtSites] = None
+  states_at_sites: Any = None
 
 
 def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Built:
@@ -381,9 +380,9 @@ def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Bui
   runtime.memory.prepare(model.num_parameters)
   process = build_process(settings, model, data)
   states = None
-  if data.engine is not None:
+  if data.sites is not None:
     plans = build_participation(settings, data, process)
-    steps, scored, states = at_sites.build(settings, process, data, plans)
+    steps, scored, states = data.sites.build(settings, process, data, plans)
   else:
     steps = _by_protocol(settings, context, build_driver(settings, data, process))
     scored = build_evaluation(settings, process, data)
@@ -471,7 +470,7 @@ def run(
         'stopped': progress.stopped or progress.interrupted,
         'diverged': loop.diverged(progress),
         'runtime': context.report(),
-        **({} if data.engine is None else {'traffic': data.engine.traffic()}),
+        **({} if data.sites is None else {'traffic': data.sites.traffic()}),
       }
     )
   reason = progress.stopped or progress.interrupted
@@ -513,7 +512,7 @@ def _train(
   describe: Callable[[loop_lib.Progress], final_answers.FinalAnswers],
   guarantee: Optional[guarantee_lib.Guarantee],
   workers: Callable[[], str],
-  states_at_sites: Optional[at_sites.StatesAtSites],
+  states_at_sites: Any,
 ) -> tuple[loop_lib.Progress, final_answers.FinalAnswers]:
   """Runs the loop from where the folder stands, everything it tells going to the folder.
 

@@ -1,6 +1,6 @@
 """Sites in this process: their programs as they are, without sockets."""
 
-from fl_research.federation import guard, transport
+from fl_research.federation import guard, requests, transport
 from fl_research.federation.site import Site
 from fl_research.federation.site_data import SiteData
 
@@ -12,7 +12,7 @@ class Anything:
     self.left = []
 
   def propose(self, proposal, signature):
-    return guard.Answer(guard.APPROVED)
+    return guard.Answer(requests.APPROVED)
 
   def survey(self, kind):
     pass

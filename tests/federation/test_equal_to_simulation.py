@@ -13,11 +13,9 @@ from fl_research.training import experiment
 from tests.federation import in_process, runs
 
 RUNS = {
-  'fedavg': {},
   'scaffold': {'algorithm': 'scaffold'},
   'top_k': {'compressor': 'top_k', 'top_k_fraction': 0.3},
   'private': {'dp_noise_multiplier': 0.5, 'dp_clip_norm': 0.5},
-  'median': {'aggregator': 'median'},
 }
 
 

@@ -30,6 +30,7 @@ def _table(label):
     }
   )
   table.loc[table['site'] == 'west', 'pain'] = 'none'
+  table.loc[::9, 'pain'] = None  # The most frequent one counts for them.
   if label == 'class':
     table.loc[table['site'] == 'west', 'outcome'] = 'well'  # One class only.
   return table
@@ -72,6 +73,14 @@ def test_as_one_who_has_all_rows(label, tmp_path):
     for own in ('mean', 'deviation'):
       values = [getattr(fitted.label.scale, own) for fitted in (together, alone)]
       np.testing.assert_allclose(*values, rtol=1e-6)
+
+
+def test_a_column_that_only_test_rows_have(tmp_path):
+  table = _table('class')
+  table['late'] = np.where(table['split'] == 'test', np.arange(len(table)), np.nan)
+  fitted = _together(_parts(table, tmp_path))
+  [late] = [column for column in fitted.to_data()['columns'] if column['name'] == 'late']
+  assert (late['mean'], late['deviation']) == (0.0, 1.0)
 
 
 def test_rare_categories_are_not_named(tmp_path):

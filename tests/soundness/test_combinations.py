@@ -1,15 +1,32 @@
 """docs/combinations.md says what the checks say, and what it says runs does run."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from fl_research import aggregation, client_data, runtime
+from fl_research import aggregation, algorithms, client_data, runtime
 from fl_research.aggregation import compression
+from fl_research.round.method import Method
 from fl_research.soundness import combinations
 from fl_research.training import experiment, run_data
 
 _ROUNDS = 2
+
+
+@functools.cache
+def _kind_of_algorithm(name):
+  """All that an aggregator or a compressor can notice of it, but for what it reckons with."""
+  entry, method = algorithms.ALGORITHMS[name], type(algorithms.build(name, {}))
+  hooks = ('exchanges', 'initial', 'initial_client_state', 'shares')
+  own = tuple(getattr(method, hook) is not getattr(Method, hook) for hook in hooks)
+  asks = tuple(
+    (asked.setting, asked.accepted)
+    for asked in entry.requires
+    if asked.setting in ('aggregator', 'compressor', 'secure_aggregation')
+  )
+  return method.auxiliary_weighting, bool(entry.not_private), entry.not_structured, own, asks
 
 
 def _kind_of_aggregator(name):
@@ -28,19 +45,21 @@ def _pairs(cell):
   """Choices that must meet: each with the kinds of the others, and with privacy itself.
 
   A method and an aggregator, or one of them and a compressor, know of each other only what the
-  interfaces show, so that one of each kind stands for the others.
+  interfaces show, so that one of each kind stands for the others. Every method occurs.
   """
-  aggregator, compressor = (
+  algorithm, aggregator, compressor = (
+    _kind_of_algorithm(cell.algorithm),
     _kind_of_aggregator(cell.aggregator),
     _kind_of_compressor(cell.compressor),
   )
   yield from (
-    ('algorithm, aggregator', cell.algorithm, aggregator),
-    ('algorithm, compressor', cell.algorithm, compressor),
+    ('algorithm', cell.algorithm),
+    ('algorithm, aggregator', algorithm, aggregator),
+    ('algorithm, compressor', algorithm, compressor),
     ('aggregator, compressor', cell.aggregator, compressor),
     ('compressor, aggregator', cell.compressor, aggregator),
   )
-  for choice in (cell.algorithm, cell.aggregator, cell.compressor):
+  for choice in (algorithm, cell.aggregator, cell.compressor):
     yield choice, cell.privacy
 
 

@@ -39,7 +39,21 @@ _MIME_BASE = {
   'initial_accumulator': Hyperparameter(0.1, 'initial second moment', **domains.FROM_0),
 }
 _MIMICS = registry.Requirement('client_optimizer', ('sgd',), "defines the clients' steps")
+_RHO = {'rho': Hyperparameter(0.05, 'rho, how far the worst point nearby is', **domains.FROM_0)}
 _MU = {'mu': Hyperparameter(0.0, 'mu, strength of the proximal term', **domains.FROM_0)}
+
+_PLAIN_STEPS = registry.Requirement(
+  'client_optimizer', ('sgd',), 'presumes plain steps on the clients'
+)
+_TAKES_THE_MEAN = tuple(
+  registry.Requirement(setting, (accepted,), 'goes on from the mean of the models as it is')
+  for setting, accepted in (
+    ('server_optimizer', 'sgd'),
+    ('server_learning_rate', 1.0),
+    ('server_lr_schedule', 'constant'),
+  )
+)
+_SENDS_STEPS = 'also sends how much work is behind an update, which noise would not cover'
 
 METHODS = {
   'fedavg': registry.Entry(
@@ -80,6 +94,18 @@ METHODS = {
     requires=(_IS_SERVER_OPTIMIZER,),
     defaults=_ADAPTIVE_STEP,
   ),
+  'fedexp': registry.Entry(
+    'fl_research.algorithms.optimization.fed_exp',
+    'longer steps of the server where clients disagree (Jhunjhunwala et al. 2023)',
+    {
+      'epsilon': Hyperparameter(
+        1e-3, "epsilon, added to the mean update's squared length", **domains.POSITIVE
+      )
+    },
+    requires=(requirements.DEFINES_SERVER_STEP,),
+    defaults=requirements.UNIFORM,
+    not_private='also sends how long an update is, which noise would not cover',
+  ),
   'fedprox': registry.Entry(
     'fl_research.algorithms.optimization.fed_prox',
     'a proximal term holds clients near the global model (Li et al. 2020)',
@@ -94,7 +120,7 @@ METHODS = {
         'client_optimizer', ('sgd', 'momentum'), 'normalises by what these do with gradients'
       ),
     ),
-    not_private='also sends how much work is behind an update, which noise would not cover',
+    not_private=_SENDS_STEPS,
   ),
   'scaffold': registry.Entry(
     'fl_research.algorithms.optimization.scaffold',
@@ -107,7 +133,7 @@ METHODS = {
     requires=(
       registry.ONE_STATE_PER_CLIENT,
       registry.TRAINS_FROM_ONE_MODEL,
-      registry.Requirement('client_optimizer', ('sgd',), 'presumes plain steps on the clients'),
+      _PLAIN_STEPS,
     ),
     defaults=requirements.UNIFORM,
     not_private='also sends the change of a control variate, which noise would not cover',
@@ -127,6 +153,61 @@ METHODS = {
     requires=(_MIMICS, registry.TRAINS_FROM_ONE_MODEL),
     defaults=requirements.UNIFORM,
     not_private='also sends a gradient, in a trip of its own',
+  ),
+  'fedcm': registry.Entry(
+    'fl_research.algorithms.optimization.fed_cm',
+    "momentum of the last round in every client's steps (Xu et al. 2021)",
+    {
+      'alpha': Hyperparameter(
+        0.1, "alpha, the gradient's share of a step; 1: FedAvg", **domains.ABOVE_0_TO_1
+      )
+    },
+    requires=(_PLAIN_STEPS,),
+    defaults=requirements.UNIFORM,
+    not_private=_SENDS_STEPS,
+  ),
+  'fedsam': registry.Entry(
+    'fl_research.algorithms.optimization.fed_sam',
+    'clients look for flat minima (Qu et al. 2022, Caldarola et al. 2022)',
+    _RHO,
+  ),
+  'fedasam': registry.Entry(
+    'fl_research.algorithms.optimization.fed_asam',
+    'FedSAM that measures by the size of weights (Caldarola et al. 2022)',
+    {
+      'rho': Hyperparameter(0.5, 'rho, how far the worst point nearby is', **domains.FROM_0),
+      'nu': Hyperparameter(0.2, "nu, added to the weights' sizes", **domains.FROM_0),
+    },
+  ),
+  'mofedsam': registry.Entry(
+    'fl_research.algorithms.optimization.mo_fed_sam',
+    'FedSAM with the momentum of the last round (Qu et al. 2022)',
+    {
+      **_RHO,
+      'beta': Hyperparameter(
+        0.1, "beta, the gradient's share of a step; 1: FedSAM", **domains.ABOVE_0_TO_1
+      ),
+    },
+    requires=(_PLAIN_STEPS,),
+    defaults=requirements.UNIFORM,
+    not_private=_SENDS_STEPS,
+  ),
+  'scaffnew': registry.Entry(
+    'fl_research.algorithms.optimization.scaffnew',
+    "control variates from what becomes of a client's model (Mishchenko et al. 2022)",
+    requires=(
+      registry.ONE_STATE_PER_CLIENT,
+      registry.TRAINS_FROM_ONE_MODEL,
+      _PLAIN_STEPS,
+      *_TAKES_THE_MEAN,
+    ),
+    defaults=requirements.UNIFORM,
+    not_structured='renews variates of all weights by how far its training led',
+  ),
+  'fedlc': registry.Entry(
+    'fl_research.algorithms.optimization.fed_lc',
+    'logits calibrated for the classes that a client has (Zhang et al. 2022)',
+    {'tau': Hyperparameter(1.0, 'tau, strength of the calibration', **domains.FROM_0)},
   ),
   'feddyn': registry.Entry(
     'fl_research.algorithms.optimization.fed_dyn',

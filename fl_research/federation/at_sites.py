@@ -16,7 +16,14 @@ from typing import Any
 import numpy as np
 
 from fl_research import client_data, metrics, runtime
-from fl_research.federation import client_graph, graph_store, proposal, signing, work_graph
+from fl_research.federation import (
+  asking,
+  client_graph,
+  graph_store,
+  proposal,
+  signing,
+  work_graph,
+)
 from fl_research.federation import engine as engine_lib
 from fl_research.federation.engine import StatesAtSites
 from fl_research.population import participation
@@ -24,7 +31,7 @@ from fl_research.registry import UsageError
 from fl_research.round import split
 from fl_research.settings import Settings
 from fl_research.training import columns as columns_lib
-from fl_research.training import driver, model_evaluation, request, run_folder
+from fl_research.training import driver, model_evaluation, run_folder
 from fl_research.training.run_data import RunData
 
 _GRAPHS = 'graphs'
@@ -110,12 +117,17 @@ class EvaluationAtSites(model_evaluation.ModelEvaluation):
 
   Args:
     run: the run at the sites.
+    sites: what is known of each.
     data: the run's data.
   """
 
-  def __init__(self, run: engine_lib.RunAtSites, data: RunData):
-    assert data.engine is not None
-    self._run, self._sites, self._data = run, data.engine.sites, data
+  def __init__(
+    self,
+    run: engine_lib.RunAtSites,
+    sites: Mapping[str, engine_lib.SiteFacts],
+    data: RunData,
+  ):
+    self._run, self._sites, self._data = run, sites, data
     self._evaluations = 0
     self.headline = 'eval'
     problem, classes = data.problem, data.num_classes
@@ -164,48 +176,67 @@ class EvaluationAtSites(model_evaluation.ModelEvaluation):
     return None
 
 
-def build(
-  settings: Settings,
-  process: Any,
-  data: RunData,
-  plans: participation.Participation,
-) -> tuple[AtSites, EvaluationAtSites, StatesAtSites]:
-  """What makes the server step, and evaluates, at the sites that have the data.
+class Sites:
+  """The sites that have a run's data, as the experiment sees them (`driver.Elsewhere`).
 
-  Raises:
-    UsageError: the method's clients have models of their own.
+  Args:
+    engine: the way to them.
   """
-  if process.method.personal:
-    raise UsageError(
-      f'--algorithm={settings.algorithm}: not with --runtime=federation, where sites evaluate the '
-      "global model only, and not clients' own; accepted are methods with one model for all"
-    )
-  work = work_graph.WorkGraph(process)
-  folder = run_folder.RunFolder(settings).path / _GRAPHS
-  graphs = graph_store.load(folder) or {
-    'work': work.graph,
-    'evaluate': work_graph.evaluation_graph(process.parts.model),
-  }
-  facts = {
-    'batch_size': settings.batch_size or client_data.FULL_BATCH,
-    'seed': settings.seed,
-    'max_examples': settings.max_examples_per_client or None,
-    'kernel_threads': settings.kernel_threads,
-    'released': settings.site_metrics == 'release',
-  }
-  assert data.engine is not None
-  initial = work.initial_client_state()
-  asked, signature = _request(settings, data, process, graphs)
-  run = engine_lib.RunAtSites(data.engine, asked, signature, facts, initial, graphs)
-  states = StatesAtSites(run, lambda: graph_store.save(folder, graphs))
-  driver_of_run = AtSites(process, plans, work, run, states)
-  return driver_of_run, EvaluationAtSites(run, data), states
+
+  def __init__(self, engine: engine_lib.Engine):
+    self.engine = engine
+
+  def build(
+    self,
+    settings: Settings,
+    process: Any,
+    data: RunData,
+    plans: participation.Participation,
+  ) -> tuple[AtSites, EvaluationAtSites, StatesAtSites]:
+    """What makes the server step, what evaluates, and what clients keep.
+
+    Raises:
+      UsageError: the method's clients have models of their own.
+    """
+    if process.method.personal:
+      raise UsageError(
+        f'--algorithm={settings.algorithm}: not with --runtime=federation, where sites evaluate '
+        "the global model only, and not clients' own; accepted are methods with one model for all"
+      )
+    work = work_graph.WorkGraph(process)
+    folder = run_folder.RunFolder(settings).path / _GRAPHS
+    graphs = graph_store.load(folder) or {
+      'work': work.graph,
+      'evaluate': work_graph.evaluation_graph(process.parts.model),
+    }
+    facts = {
+      'batch_size': settings.batch_size or client_data.FULL_BATCH,
+      'seed': settings.seed,
+      'max_examples': settings.max_examples_per_client or None,
+      'kernel_threads': settings.kernel_threads,
+      'released': settings.site_metrics == 'release',
+    }
+    asked, signature = _request(settings, data, process, self.engine, graphs)
+    initial = work.initial_client_state()
+    run = engine_lib.RunAtSites(self.engine, asked, signature, facts, initial, graphs)
+    states = StatesAtSites(run, lambda: graph_store.save(folder, graphs))
+    rounds = AtSites(process, plans, work, run, states)
+    return rounds, EvaluationAtSites(run, self.engine.sites, data), states
+
+  def traffic(self) -> Mapping[str, Any]:
+    """Bytes to and from each site so far."""
+    return self.engine.traffic()
+
+  def close(self) -> None:
+    """Ends the connection to them."""
+    self.engine.close()
 
 
 def _request(
   settings: Settings,
   data: RunData,
   process: split.SplitProcess,
+  engine: engine_lib.Engine,
   graphs: Mapping[str, client_graph.ClientGraph],
 ) -> tuple[proposal.Proposal, str]:
   """What is asked of the sites, and its signature in hexadecimal, empty without a key."""
@@ -214,5 +245,5 @@ def _request(
   )
   public = signing.public_key(key) if key else ''
   who = proposal.Experimenter(settings.experimenter_name or getpass.getuser(), public)
-  asked = request.of(settings, data, process, graphs, who)
+  asked = asking.of(settings, data, process, engine, graphs, who)
   return asked, key.sign(asked.canonical()).hex() if key else ''

@@ -1,11 +1,13 @@
 """What an experiment asks of the sites that have its data, in full, before it begins."""
 
+from collections.abc import Mapping
 import dataclasses
 import math
 from typing import Any
 
 from fl_research import settings as settings_lib
 from fl_research.federation import client_graph, proposal
+from fl_research.federation.engine import Engine
 from fl_research.round import split
 from fl_research.settings import Settings
 from fl_research.training import guarantee as guarantee_lib
@@ -20,7 +22,8 @@ def of(
   settings: Settings,
   data: RunData,
   process: split.SplitProcess,
-  graphs: dict[str, client_graph.ClientGraph],
+  engine: Engine,
+  graphs: Mapping[str, client_graph.ClientGraph],
   experimenter: proposal.Experimenter,
 ) -> proposal.Proposal:
   """The request of a run.
@@ -29,14 +32,14 @@ def of(
     settings: of the run.
     data: what is known of the data.
     process: the method.
+    engine: the way to the sites.
     graphs: what the sites are to run, by purpose.
     experimenter: who asks.
   """
   model = process.parts.model
-  assert data.engine is not None
   return proposal.Proposal(
     experimenter=experimenter,
-    data_set=data.engine.task,
+    data_set=engine.task,
     columns=_columns(data),
     model=data.model,
     parameters=model.num_parameters,
@@ -49,7 +52,7 @@ def of(
     batch_size=settings.batch_size or 0,
     secure_aggregation=proposal.SecureAggregation(),
     privacy=_privacy(settings, data),
-    releases=_releases(settings, data, process),
+    releases=_releases(settings, engine, process),
     graphs=tuple(
       proposal.Graph(graph.hash_of_library, purpose, graph.operations())
       for purpose, graph in sorted(graphs.items())
@@ -84,11 +87,10 @@ def _privacy(settings: Settings, data: RunData) -> proposal.Privacy:
 
 
 def _releases(
-  settings: Settings, data: RunData, process: split.SplitProcess
+  settings: Settings, engine: Engine, process: split.SplitProcess
 ) -> tuple[proposal.Release, ...]:
   """What leaves a site in a round, at most: what all of its clients send, uncompressed or not."""
-  assert data.engine is not None
-  clients = max(len(site.ids) for site in data.engine.sites.values())
+  clients = max(len(site.ids) for site in engine.sites.values())
   # Compressed messages are shorter, but for small tensors, whose heads count.
   numbers = process.bytes_up_per_client // _BYTES_OF_FLOAT + 1_000
   released = settings.site_metrics == 'release'
