@@ -20,6 +20,7 @@ Differences from the paper:
 2. The tails are computed, where the paper also bounds them to show how k grows with log n.
 """
 
+import functools
 import math
 from typing import NamedTuple, Optional
 
@@ -68,6 +69,7 @@ def unfinished(clients: int, silent: int, degree: int, threshold: int) -> float:
   return silent * float(of_silent) + left * float(of_survivor)
 
 
+@functools.cache
 def plan(clients: int, corrupt: float = 0.2, silent: float = 0.2) -> Plan:
   """The fewest neighbours that will do, and the largest threshold with them.
 
