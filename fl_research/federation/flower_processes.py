@@ -78,6 +78,8 @@ def environment(folder: pathlib.Path, flower: pathlib.Path) -> dict[str, str]:
     'FLWR_HOME': str(folder / 'home'),
     'FLWR_TELEMETRY_ENABLED': '0',
     'FLWR_DISABLE_UPDATE_CHECK': '1',
+    # A proxy is for the way to other machines.
+    'NO_PROXY': ','.join(filter(None, (os.environ.get('NO_PROXY', ''), _HOST))),
     'PATH': f'{flower / "bin"}{os.pathsep}{os.environ.get("PATH", os.defpath)}',
     'PYTHONPATH': str(path),
   }

@@ -73,7 +73,7 @@ class Federation:
     place = [f'--listen=unix:{self.folder}/{site}.sock', f'--log={self.folder}/{site}.log']
     self.processes.start(f'site-{site}', [*command, *place], {'PYTHONPATH': str(ROOT)})
 
-  def start_node(self, site: str, certificate=None, key=None) -> None:
+  def start_node(self, site: str, certificate=None, key=None, program=()) -> None:
     command = flower_processes.node_command(
       FLOWER,
       f'127.0.0.1:{self.port}',
@@ -82,6 +82,8 @@ class Federation:
       site,
       f'unix:{self.folder}/{site}.sock',
     )
+    if program:
+      command[1:3] = program
     environment = flower_processes.environment(self.folder / 'flower', FLOWER)
     self.processes.start(f'node-{site}', command, environment)
 
@@ -298,6 +300,25 @@ def test_unknown_key_is_refused(federation):
   wait_until(lambda: 'does not let this key in' in federation.processes.last_line('node-d'))
   federation.kill('node-d')
   assert ask(federation, b'still here') == to_all(b'still here')
+
+
+CLOCK_AHEAD = """
+import datetime
+from flwr.supernode import node_auth_http_interceptor
+from fl_research.federation.flower_app import site_node
+soon = lambda: datetime.datetime.now(datetime.UTC) + datetime.timedelta(minutes=1)
+node_auth_http_interceptor.now = soon
+site_node.main()
+"""
+
+
+def test_clock_that_is_ahead(federation):
+  key = federation.folder / 'ahead' / keys.SITES / 'f'
+  keys.make_key(federation.folder / 'ahead', keys.SITES, 'f')
+  federation.start_node('f', key=key, program=['-c', CLOCK_AHEAD])
+  wait_until(lambda: '(HTTP 401)' in federation.processes.last_line('node-f'))
+  assert 'or the clocks differ' in federation.processes.last_line('node-f')
+  federation.kill('node-f')
 
 
 def test_certificate_of_another_authority_is_refused(federation):

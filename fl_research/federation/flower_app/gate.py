@@ -64,7 +64,10 @@ def main() -> None:
     parser.add_argument(f'--{flag}', required=True)
   arguments = parser.parse_args()
   superlink = httpx.AsyncClient(
-    base_url=f'https://{arguments.superlink}', verify=arguments.authority, timeout=60.0
+    base_url=f'https://{arguments.superlink}',
+    verify=arguments.authority,
+    timeout=60.0,
+    trust_env=False,
   )
   uvicorn.run(
     make_app(superlink),
