@@ -67,14 +67,19 @@ class Mechanism(records.Checked):
     return max(rounds, default=0) if self.drawing.amplifies else len(rounds)
 
 
-def mechanism_of(proposal: proposals.Proposal) -> Mechanism:
-  """What a round of a run that is asked for would cost."""
+def mechanism_of(proposal: proposals.Proposal, trust_sampling: bool = True) -> Mechanism:
+  """What a round of a run that is asked for would cost.
+
+  Args:
+    proposal: the run.
+    trust_sampling: whether it counts that cohorts are drawn at random by somebody else.
+  """
   asked = proposal.privacy
   if asked.kind == proposals.NOT_PRIVATE:
     return Mechanism(0.0, 'availability', 1, 1)
   return Mechanism(
     asked.noise_multiplier,
-    asked.sampling,
+    asked.sampling if trust_sampling else 'availability',
     asked.num_clients,
     proposal.clients_per_round,
     asked.discrete,

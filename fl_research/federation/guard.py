@@ -71,19 +71,21 @@ class Guard:
   Args:
     folder: holds `requests/`, `budget.json` and `audit.log`; made when it is not there.
     rules: the owner's policy.
+    data_set: the one that this site has; a request for another is denied. None where only its
+      owner looks at what was asked.
 
   Raises:
     UsageError: the folder's log, budget or requests cannot be read, do not fit together, or the
       log is broken.
   """
 
-  def __init__(self, folder: pathlib.Path, rules: policy.Policy):
+  def __init__(self, folder: pathlib.Path, rules: policy.Policy, data_set: Optional[str] = None):
     folder.mkdir(parents=True, exist_ok=True)
-    self.policy = rules
+    self.policy, self.data_set = rules, data_set
     self.requests = requests.Store(folder / REQUESTS)
     self.ledger = budget.Ledger(folder / BUDGET)
     self.log = audit_log.AuditLog(folder / LOG)
-    self._verdicts: dict[str, policy.Decision] = {}
+    self._allowed: set[tuple[str, str]] = set()
     self._left: dict[_Step, int] = {}
     self._first_answers: dict[_Step, str] = {}
     self._lock = threading.Lock()
@@ -121,6 +123,9 @@ class Guard:
 
   def decide(self, proposal: Proposal) -> policy.Decision:
     """What the policy makes of a request, after all that has gone before."""
+    if self.data_set not in (None, proposal.data_set):
+      reason = f'The data set here is {self.data_set}, and the request is for {proposal.data_set}.'
+      return policy.Decision(policy.DENIED, (reason,))
     return policy.decide(self.policy, proposal, self.history(proposal))
 
   def history(self, proposal: Proposal) -> policy.History:
@@ -133,11 +138,14 @@ class Guard:
     rounds += sum(len(spent.rounds) for run_id, spent in made if run_id in rest)
     runs = dict(self.ledger.runs(proposal.data_set))
     runs.pop(proposal.run_id, None)
-    runs |= {p.run_id: _in_full(p) for p in approved if p.data_set == proposal.data_set}
-    own, delta = _in_full(proposal), self.policy.privacy.delta_of(proposal.data_set)
+    runs |= {p.run_id: self._in_full(p) for p in approved if p.data_set == proposal.data_set}
+    own, delta = self._in_full(proposal), self.policy.privacy.delta_of(proposal.data_set)
+    described = budget.Spent(budget.mechanism_of(proposal)).in_full(proposal.total_rounds)
+    own_delta = proposal.privacy.delta or delta
     return policy.History(
       rounds,
-      budget.epsilon({proposal.run_id: own}, proposal.privacy.delta or delta),
+      budget.epsilon({proposal.run_id: described}, own_delta),
+      budget.epsilon({proposal.run_id: own}, own_delta),
       budget.epsilon({**runs, proposal.run_id: own}, delta),
       budget.conflict(runs, own.mechanism),
     )
@@ -300,15 +308,22 @@ class Guard:
     request = self.requests.get(run_id)
     if request.status != requests.APPROVED:
       raise Refused(f'run {short(run_id)} is {request.status}: {" ".join(request.reasons)}')
-    if run_id not in self._verdicts:
-      self._verdicts[run_id] = self.decide(request.proposal)
-    decision = self._verdicts[run_id]
-    by_person = request.by == requests.BY_OWNER
-    if decision.verdict == policy.DENIED or (decision.verdict == policy.ASK and not by_person):
-      raise Refused(
-        f'run {short(run_id)} was approved under another policy: {" ".join(decision.reasons)}'
-      )
+    if (run_id, request.by) not in self._allowed:
+      decision = self.decide(request.proposal)
+      by_person = request.by == requests.BY_OWNER
+      if decision.verdict == policy.DENIED or (decision.verdict == policy.ASK and not by_person):
+        raise Refused(
+          f'run {short(run_id)} was approved under another policy: {" ".join(decision.reasons)}'
+        )
+      self._allowed.add((run_id, request.by))
     return request.proposal
+
+  def _in_full(self, proposal: Proposal) -> budget.Spent:
+    """What all rounds of a run would have spent."""
+    mechanism = budget.mechanism_of(proposal, self.policy.privacy.trust_sampling)
+    spent = budget.Spent(mechanism)
+    has_updates = any(proposal.release(kind) for kind in proposals.MODEL_KINDS)
+    return spent.in_full(proposal.total_rounds) if has_updates else spent
 
   def _pay(self, proposal: Proposal, round_num: int) -> dict[str, Any]:
     data_set, rules = proposal.data_set, self.policy.privacy
@@ -316,7 +331,7 @@ class Guard:
     after = self.ledger.spend(
       data_set,
       proposal.run_id,
-      budget.mechanism_of(proposal),
+      budget.mechanism_of(proposal, rules.trust_sampling),
       round_num,
       rules.delta_of(data_set),
       math.inf if most is None else most,
@@ -382,9 +397,3 @@ def _release(proposal: Proposal, kind: str) -> proposals.Release:
   if release is None:
     raise Refused(f'{kind} may not leave: run {short(proposal.run_id)} did not ask for it')
   return release
-
-
-def _in_full(proposal: Proposal) -> budget.Spent:
-  spent = budget.Spent(budget.mechanism_of(proposal))
-  has_updates = any(proposal.release(kind) for kind in proposals.MODEL_KINDS)
-  return spent.in_full(proposal.total_rounds) if has_updates else spent

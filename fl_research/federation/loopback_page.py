@@ -50,7 +50,7 @@ article { background: var(--panel); border: 1px solid var(--line); border-radius
 article h3 { margin-top: .2rem; } dt { font-weight: 600; margin-top: .6rem; }
 dd { margin: .1rem 0 .1rem 1.2rem; overflow-wrap: anywhere; }
 .good { background: var(--best); border-radius: .4rem; padding: .45rem .8rem; margin: .4rem 0; }
-svg { max-width: 100%; } pre { overflow-x: auto; font-size: .85rem; }
+svg { max-width: 100%; } pre { white-space: pre-wrap; font-size: .85rem; }
 """
 
 Render = Callable[[str], tuple[str, str]]

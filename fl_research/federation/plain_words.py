@@ -3,20 +3,20 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Optional
 
-from fl_research.federation import graph_check, policy
+from fl_research.federation import budget, graph_check, policy
 from fl_research.federation import proposal as proposals
 from fl_research.federation.proposal import Proposal
 
 _LEAVES = {
   proposals.UPDATES: (
-    'how the model changed by training here, in full: numbers, of which much about single rows can '
-    'be inferred where neither a sum nor noise hides it'
+    'how the model changed by training here, for each client: numbers, from which much about '
+    'single rows can be inferred where neither a sum nor noise hides it'
   ),
   proposals.MASKED_UPDATES: (
     'how the model changed by training here, hidden by masks: of use only in a sum with others'
   ),
-  proposals.TRAINING_METRICS: 'how well the model did on the rows it was trained on: sums',
-  proposals.EVALUATION_SUMS: 'how well the model did on rows it was not trained on: sums',
+  proposals.TRAINING_METRICS: 'how well the model did on the rows that each client trained it on',
+  proposals.EVALUATION_SUMS: 'how well the model did on the test rows of each client',
   proposals.COLUMN_STATISTICS: 'of columns: counts, means, spreads, the categories there are',
   proposals.COUNTS: 'how many clients and rows there are',
 }
@@ -149,6 +149,12 @@ def _privacy(
       f'at delta {asked.delta:g}; the request says {asked.epsilon:g}. It is about the updates, and '
       'about nothing else that leaves.'
     )
+    if rules.privacy.trust_sampling and budget.mechanism_of(proposal).drawing.amplifies:
+      yield (
+        f'That counts on the experimenter, who says that {proposal.clients_per_round:,} of '
+        f'{asked.num_clients:,} clients are drawn at random in each round and that nobody learns '
+        'which.'
+      )
   most = rules.privacy.budget(data_set).most_epsilon
   limit = 'no limit is set' if most is None else f'the limit is {most:g}'
   yield (
@@ -194,6 +200,7 @@ def describe_policy(rules: policy.Policy) -> dict[str, tuple[str, ...]]:
       f'{_OUTCOMES[rules.secure_aggregation.beyond]}.',
     ),
     'release': tuple(_release_rules(rules.release)),
+    'survey': tuple(_survey_rules(rules.survey)),
   }
 
 
@@ -233,6 +240,8 @@ def _training_rules(rules: policy.Training) -> Iterator[str]:
 
 def _privacy_rules(rules: policy.PrivacyRules) -> Iterator[str]:
   yield f'Differential privacy: {_listed(rules.kinds)}. All else is denied.'
+  if not rules.trust_sampling:
+    yield 'That cohorts are drawn at random does not make epsilon smaller.'
   for data_set in ('', *rules.data_sets):
     limits = rules.budget(data_set)
     where = f'on {data_set}' if data_set else 'on a data set'
@@ -250,6 +259,11 @@ def _release_rules(rules: policy.ReleaseRules) -> Iterator[str]:
     f'Behind each number: at least {counted(rules.least_clients, "client")} and '
     f'{counted(rules.least_rows, "row")}, or it is not computed.'
   )
+
+
+def _survey_rules(rules: policy.SurveyRules) -> Iterator[str]:
+  yield f'May be known before a run is asked for: {_listed(rules.kinds)}. Others: denied.'
+  yield f'Categories of a column are named that have at least {counted(rules.least_rows, "row")}.'
 
 
 def log_line(entry: Mapping[str, Any]) -> str:

@@ -86,12 +86,15 @@ class PrivacyRules(Budget):
 
   Attributes:
     kinds: some of `proposal.PRIVACY`.
+    trust_sampling: whether ε is smaller where the experimenter says that cohorts are drawn at
+      random, of so many clients and unseen by anybody; a site cannot check that.
     data_sets: budgets of single data sets; what they leave out is as for all.
   """
 
   kinds: tuple[str, ...] = dataclasses.field(
     default=proposals.PRIVACY, metadata=_words(*proposals.PRIVACY)
   )
+  trust_sampling: bool = True
   data_sets: Mapping[str, Budget] = dataclasses.field(default_factory=dict)
 
   def budget(self, data_set: str) -> Budget:
@@ -189,12 +192,15 @@ class History:
 
   Attributes:
     rounds: of all other runs: those approved in full, the rest as far as they came.
-    run_epsilon: ε of the run that is asked for, as this site computes it, at the run's δ.
+    described_epsilon: ε of the run that is asked for, at its δ, as this site computes it from what
+      the request says.
+    run_epsilon: the same from what this site believes of that (`PrivacyRules.trust_sampling`).
     epsilon_after: of its data set, were this run and all that are approved made in full.
     conflict: why this run cannot be added to the others of its data set; empty when it can.
   """
 
   rounds: int = 0
+  described_epsilon: float = 0.0
   run_epsilon: float = 0.0
   epsilon_after: float = 0.0
   conflict: str = ''
@@ -274,10 +280,10 @@ def _privacy(rules: PrivacyRules, proposal: Proposal, history: History) -> Itera
     yield (
       f'The noise multiplier is {asked.noise_multiplier:g}; the least is {limits.least_noise:g}.'
     )
-  if asked.epsilon is not None and history.run_epsilon > asked.epsilon * _ROUNDING:
+  if asked.epsilon is not None and history.described_epsilon > asked.epsilon * _ROUNDING:
     yield (
       f'The request states epsilon {asked.epsilon:.4g}; what it describes has '
-      f'{history.run_epsilon:.4g}.'
+      f'{history.described_epsilon:.4g}.'
     )
   if history.conflict:
     yield history.conflict

@@ -135,8 +135,9 @@ class Site:
       return reply
     except (MessageError, UsageError) as error:
       return messages.pack(messages.refused(str(error)))
-    except errors.ComputationError as error:
-      return messages.pack(messages.refused(f'the work failed: {error}'))
+    except errors.ComputationError:  # What an operation says of its failure may hold rows.
+      logging.exception('The work failed.')
+      return messages.pack(messages.refused("the work failed; the site's owner sees why"))
     except Exception:  # The site lives on; its owner sees why, the engine that it was so.
       logging.exception('A message could not be answered.')
       return messages.pack(messages.refused("the site failed; its owner's log says why"))

@@ -170,6 +170,31 @@ def test_approved_runs_count_in_full_before_they_are_made(tmp_path):
   assert guard.propose(second).status == 'approved'
 
 
+def test_sampling_that_is_not_trusted_makes_epsilon_no_smaller(tmp_path):
+  trusting, wary = (
+    Guard(tmp_path, policies.Policy(privacy=policies.PrivacyRules(trust_sampling=trust)))
+    for trust in (True, False)
+  )
+  proposal = asked(privacy=CENTRAL)
+  everybody = asked(privacy=dataclasses.replace(CENTRAL, sampling='availability'))
+  assert wary.history(proposal).run_epsilon == trusting.history(everybody).run_epsilon
+  assert wary.history(proposal).run_epsilon > 5 * trusting.history(proposal).run_epsilon
+  assert wary.decide(proposal).verdict == policies.ASK
+  said = ' '.join(trusting.describe(proposal)['Differential privacy'])
+  assert '20 of 1,000 clients are drawn at random' in said
+  assert 'at random' not in ' '.join(wary.describe(proposal)['Differential privacy'])
+
+
+def test_a_request_for_other_data_does_not_get_a_budget_of_its_own(tmp_path):
+  guard = Guard(tmp_path, ALLOW, 'heart_disease')
+  answer = guard.propose(asked(data_set='heart_disease_2'))
+  assert answer.status == 'denied'
+  assert answer.reasons == (
+    'The data set here is heart_disease, and the request is for heart_disease_2.',
+  )
+  _approved(guard, asked())
+
+
 def test_without_noise_nothing_runs_where_there_is_a_budget(tmp_path):
   answer = Guard(tmp_path, _private(3.0)).propose(asked())
   assert answer.status == 'denied'

@@ -85,7 +85,7 @@ def test_an_empty_file_asks_a_person_about_everything(tmp_path):
     (
       '',
       asked(privacy=CENTRAL),
-      History(run_epsilon=9.1),
+      History(described_epsilon=9.1),
       DENIED,
       'The request states epsilon 9; what it describes has 9.1',
     ),
