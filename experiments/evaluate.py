@@ -69,10 +69,10 @@ def _evaluate(folder, changes, data_file, dialect, client):
 
     return reevaluation.evaluate(folder, changes)
   from fl_research.datasets.federated_data import DatasetOptions
-  from fl_research.importing import table_source
+  from fl_research.importing import dialect as dialects
   from fl_research.training import file_evaluation
 
-  given = table_source.given(DatasetOptions('', **dialect))
+  given = dialects.given(DatasetOptions('', **dialect))
   return file_evaluation.evaluate(folder, data_file, given, client, changes)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import os
 import signal
 import threading
+from typing import Any
 
 from absl import flags
 
@@ -88,6 +89,17 @@ def main(argv: Sequence[str]) -> int:
   return train(settings)
 
 
+def run_data_loader(settings: settings_lib.Settings):
+  """What loads the data that the settings name, or meets the sites that have them."""
+  if settings.runtime == 'federation':
+    from fl_research.federation import engine_data
+
+    return engine_data.load
+  from fl_research.training import run_data
+
+  return run_data.load
+
+
 def train(settings: settings_lib.Settings) -> int:
   """Runs the experiment and reports; gives the exit code."""
   from fl_research.training import run_folder
@@ -101,9 +113,17 @@ def train(settings: settings_lib.Settings) -> int:
     print(f'{folder.path}: this run {ended}; nothing to do')
     return EXIT_DIVERGED if diverged else 0
   # The data first: what is wrong with them is said before TensorFlow's five seconds.
-  from fl_research.training import run_data
+  load = run_data_loader(settings)
+  data = load(settings)
+  try:
+    return run(settings, folder, data)
+  finally:
+    if data.sites is not None:
+      data.sites.close()
 
-  data = run_data.load(settings)
+
+def run(settings: settings_lib.Settings, folder: Any, data: Any) -> int:
+  """Trains on these data, and reports; gives the exit code."""
   folder.check_data({'sources': data.sources, 'passport': data.passport})
   with Interruption() as interruption:
     from fl_research.training import experiment, summary

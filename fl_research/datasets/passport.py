@@ -53,12 +53,23 @@ def passport(clients: Clients, problem: Problem) -> Passport:
     Plain numbers by name, ready for JSON: `clients`, `examples_total`, `_min`, `_median`, `_max`,
     `_gini`, the label skew as above, and `partition_sha256` (see `partition_hash`).
   """
-  sizes = np.asarray(clients.sizes, np.int64)
   positions = _measured(clients)
   divergence, distance = None, None
   measured = len(clients) if positions is None else len(positions)
-  if problem in LABELLED and sizes.sum():
+  if problem in LABELLED and np.sum(clients.sizes):
     divergence, distance = label_skew(label_counts(clients, problem, positions))
+  return {
+    **of_sizes(clients),
+    'label_js_divergence_mean': divergence,
+    'label_emd_mean': distance,
+    'label_clients_measured': measured if divergence is not None else 0,
+    'partition_sha256': partition_hash(clients),
+  }
+
+
+def of_sizes(clients: Clients) -> Passport:
+  """The part of the passport that the clients' sizes give."""
+  sizes = np.asarray(clients.sizes, np.int64)
   return {
     'clients': len(clients),
     'examples_total': int(sizes.sum()),
@@ -66,10 +77,6 @@ def passport(clients: Clients, problem: Problem) -> Passport:
     'examples_median': float(np.median(sizes)),
     'examples_max': int(sizes.max()),
     'examples_gini': gini(sizes),
-    'label_js_divergence_mean': divergence,
-    'label_emd_mean': distance,
-    'label_clients_measured': measured if divergence is not None else 0,
-    'partition_sha256': partition_hash(clients),
   }
 
 

@@ -20,6 +20,7 @@ from typing import Any, IO, Optional
 import numpy as np
 
 from fl_research.datasets import files
+from fl_research.datasets.federated_data import DatasetOptions
 from fl_research.registry import UsageError
 
 SEPARATORS = {',': 'commas', ';': 'semicolons', '\t': 'tabs', '|': 'bars'}
@@ -309,3 +310,17 @@ def _are_even(lines: bytes, mark: bytes, width: int) -> bool:
     return width > 1 or b'\n\n' not in lines
   marks = marks.reshape(len(ends), width - 1)
   return bool((marks[:, -1] < ends).all() and (marks[1:, 0] > ends[:-1]).all())
+
+
+def given(options: DatasetOptions) -> Given:
+  """What flags say of how CSVs are written.
+
+  Raises:
+    UsageError: a flag has a value that nothing can be written with.
+  """
+  separator = {'tab': '\t', '\\t': '\t'}.get(options.separator or '', options.separator)
+  if separator and len(separator) != 1:
+    raise UsageError(f'--separator={separator}: accepted is one character, or tab')
+  header = {'yes': True, 'no': False}.get(options.header or '')
+  missing = tuple(text.strip() for text in (options.missing or '').split(',') if text.strip())
+  return Given(separator or None, options.decimal, options.encoding, header, missing)

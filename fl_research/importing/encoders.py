@@ -89,7 +89,7 @@ class _Scaled(Encoder):
     # scikit-learn takes a second to import; whoever lists data sets should not pay for it.
     from sklearn.preprocessing import StandardScaler
 
-    numbers = self._numbers(cells)
+    numbers = self.numbers(cells)
     present = numbers[~np.isnan(numbers)]
     if len(present):
       self._scaler = self._scaler or StandardScaler()
@@ -101,8 +101,12 @@ class _Scaled(Encoder):
       self.deviation = float(self._scaler.scale_[0])
 
   @abc.abstractmethod
-  def _numbers(self, cells: pd.Series) -> np.ndarray:
-    """The cells as float64 [n], NaN where missing."""
+  def numbers(self, cells: pd.Series) -> np.ndarray:
+    """The cells as float64 [n], NaN where missing.
+
+    Raises:
+      UsageError: a cell is no number, or no date.
+    """
 
   def _scale(self, numbers: np.ndarray) -> np.ndarray:
     """In units of the deviation, 0 where missing, which is the mean."""
@@ -123,9 +127,9 @@ class Number(_Scaled):
     return 'standardised; the mean where missing'
 
   def encode(self, cells: pd.Series) -> np.ndarray:
-    return self._scale(self._numbers(cells))[:, None]
+    return self._scale(self.numbers(cells))[:, None]
 
-  def _numbers(self, cells: pd.Series) -> np.ndarray:
+  def numbers(self, cells: pd.Series) -> np.ndarray:
     return _checked(self.name, cells, values.numbers(cells), 'number')
 
   def to_data(self) -> dict[str, Any]:
@@ -154,12 +158,12 @@ class Date(_Scaled):
     return 'its day standardised, sine and cosine of the time of year'
 
   def encode(self, cells: pd.Series) -> np.ndarray:
-    days = self._numbers(cells)
+    days = self.numbers(cells)
     angle = 2 * np.pi * days / 365.2425
     year = np.nan_to_num(np.stack([np.sin(angle), np.cos(angle)], axis=1))
     return np.concatenate([self._scale(days)[:, None], year.astype(np.float32)], axis=1)
 
-  def _numbers(self, cells: pd.Series) -> np.ndarray:
+  def numbers(self, cells: pd.Series) -> np.ndarray:
     return _checked(self.name, cells, values.days(cells, self.form), f'date ({self.form})')
 
   def to_data(self) -> dict[str, Any]:
@@ -197,6 +201,9 @@ class Category(Encoder):
   """A position for each value: 1 at the row's own, 0 at the others; all 0 for a value unseen.
 
   Where it is missing, the value that most training rows have.
+
+  Attributes:
+    tally: how often each occurs in the rows it was fitted to.
   """
 
   role = 'category'
@@ -205,7 +212,7 @@ class Category(Encoder):
     super().__init__(name, kind)
     self.categories = list(categories)
     self.usual = usual
-    self._tally = Tally()
+    self.tally = Tally()
 
   @property
   def width(self) -> int:
@@ -216,16 +223,16 @@ class Category(Encoder):
     return f'{self.width} positions, one a value; {self.usual!r} where missing, none where unseen'
 
   def fit(self, cells: pd.Series, owners: np.ndarray) -> None:
-    self._tally.add(*values.names(cells, self.kind), owners)
+    self.tally.add(*values.names(cells, self.kind), owners)
 
   def finish(self) -> None:
-    counts = self._tally.counts
+    counts = self.tally.counts
     self.categories = sorted_names(counts)
     self.usual = max(self.categories, key=lambda name: counts[name], default='')
 
   @property
   def given_away(self) -> Sequence[tuple[str, int]]:
-    return self._tally.alone()
+    return self.tally.alone()
 
   def encode(self, cells: pd.Series) -> np.ndarray:
     codes, names = values.names(cells, self.kind)
@@ -244,7 +251,11 @@ class Category(Encoder):
 
 
 class Names(Encoder):
-  """A position for each name that lists have: 1 at those in the row's own list."""
+  """A position for each name that lists have: 1 at those in the row's own list.
+
+  Attributes:
+    tally: how often each occurs in the rows it was fitted to.
+  """
 
   role = 'category'
 
@@ -252,7 +263,7 @@ class Names(Encoder):
     super().__init__(name, kind)
     self.separator = separator
     self.categories = list(categories)
-    self._tally = Tally()
+    self.tally = Tally()
 
   @property
   def width(self) -> int:
@@ -264,14 +275,14 @@ class Names(Encoder):
 
   def fit(self, cells: pd.Series, owners: np.ndarray) -> None:
     codes, lists = values.lists(cells, self.separator or None)
-    _add_lists(self._tally, codes, lists, owners)
+    _add_lists(self.tally, codes, lists, owners)
 
   def finish(self) -> None:
-    self.categories = sorted_names(self._tally.counts)
+    self.categories = sorted_names(self.tally.counts)
 
   @property
   def given_away(self) -> Sequence[tuple[str, int]]:
-    return self._tally.alone()
+    return self.tally.alone()
 
   def encode(self, cells: pd.Series) -> np.ndarray:
     return multi_hot(cells, self.separator, self.categories)

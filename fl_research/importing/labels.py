@@ -259,18 +259,21 @@ def from_data(data: Mapping[str, Any]) -> Label:
   return Numbers(data['columns'], LabelScale(mean, deviation, tuple(data['columns'])))
 
 
-def choose(columns: Sequence[survey.Column], said: Mapping[str, str]) -> Label:
+def choose(
+  columns: Sequence[survey.Column], said: Mapping[str, str], is_part: bool = False
+) -> Label:
   """What these columns are as labels, by the rule of the module's docstring.
 
   Args:
     columns: what was found in them.
     said: roles that `--columns` gives, `number` and `category` being read.
+    is_part: whether there are rows elsewhere, so that here may be but one class.
 
   Raises:
     UsageError: they are no labels; one line that names the column and, where it can, the row.
   """
   for column in columns:
-    _check(column, said)
+    _check(column, said, is_part)
   if len(columns) > 1:
     return _several(columns)
   (column,) = columns
@@ -334,7 +337,7 @@ def _check_spelling(flag: str, names: Sequence[str]) -> None:
       raise UsageError(f'{flag}: classes {other!r} and {name!r}; write them alike')
 
 
-def _check(column: survey.Column, said: Mapping[str, str]) -> None:
+def _check(column: survey.Column, said: Mapping[str, str], is_part: bool) -> None:
   flag = f'--label_column={column.name}'
   if column.first_missing is not None and not _is_list(column, said):
     raise UsageError(
@@ -347,6 +350,6 @@ def _check(column: survey.Column, said: Mapping[str, str]) -> None:
       f'{flag}: row {column.first_beyond.row} of {column.first_beyond.path} holds a number beyond '
       'float32'
     )
-  if column.distinct == 1:
+  if column.distinct == 1 and not is_part:
     (value,) = column.different
     raise UsageError(f'{flag}: every row has the same label, {value!r}; nothing to learn')

@@ -18,7 +18,7 @@ from fl_research import registry
 from fl_research.datasets import files
 from fl_research.datasets.federated_data import DatasetOptions, Problem
 from fl_research.datasets.splits import held_out_counts
-from fl_research.importing import forms, memory, table_files, table_source
+from fl_research.importing import dialect, forms, memory, table_files
 from fl_research.importing.source import Counts, Found, Part, Source, Spec
 from fl_research.importing.tokens import Tokenizer
 from fl_research.registry import UsageError
@@ -263,7 +263,7 @@ class _Table(Files):
         )
     self._author = options.client_column or ''
     self._text = options.text_column or ''
-    self._table = table_files.open_table(self._path, table_source.given(options))
+    self._table = table_files.open_table(self._path, dialect.given(options))
     self.hashes = {os.path.basename(self._path): files.sha256_of(self._path)}
     self.form = f'text in a table, {self._table.form}'
     self._check_columns()

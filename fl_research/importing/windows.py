@@ -21,7 +21,7 @@ from fl_research import registry
 from fl_research.datasets import files
 from fl_research.datasets.federated_data import DatasetOptions, LabelScale, Problem
 from fl_research.datasets.splits import held_out_counts
-from fl_research.importing import dialect, memory, table_files, table_source
+from fl_research.importing import dialect, memory, table_files
 from fl_research.importing.source import ColumnFound, Counts, Found, Part, Source, Spec
 from fl_research.registry import UsageError
 
@@ -61,7 +61,7 @@ class _Windows(Source):
     if self._length < 2:
       raise UsageError('--window_length is missing: so many rows make an example')
     stride = options.window_stride or max(1, self._length // 2)
-    table, file = _table(path, table_source.given(options), options.client_column)
+    table, file = _table(path, dialect.given(options), options.client_column)
     client = _column(table, 'client_column', options.client_column, path)
     label = _column(table, 'label_column', options.label_column, path)
     time = options.time_column and _column(table, 'time_column', options.time_column, path)

@@ -150,7 +150,7 @@ def build_process(parts: Parts, mixes: bool = False) -> SplitProcess:
   if len(whole.trips) > 1:
     raise registry.UsageError(
       '--algorithm: a round of this method is more than one trip to the clients, who must all be '
-      'there at once; accepted is --aggregation_trigger=cohort'
+      'there at once; accepted are --aggregation_trigger=cohort and a --runtime that simulates them'
     )
   return _Split(whole, mixes).process()
 
@@ -200,6 +200,9 @@ class _Split:
       _result,
       [whole.data_type, self._trip.work.type_signature.result, self._origin_type],
     )
+    state_of = tff.tensorflow.computation(
+      lambda reply: reply['state'], self._trip.work.type_signature.result
+    )
     given = collections.OrderedDict(state=state_type, data=at_clients(whole.data_type))
     if whole.keeps:
       given['client_states'] = at_clients(whole.client_type)
@@ -210,7 +213,9 @@ class _Split:
       states = given.client_states if whole.keeps else whole.nothing_kept()
       _, reply = whole.ask(0, server, data, states)
       origin = tff.federated_broadcast(tff.federated_map(self._origin, server))
-      return tff.federated_map(result, (data, reply, origin)), reply['state']
+      # The state apart, so that what keeps it need not send it.
+      state = tff.federated_map(state_of, reply)
+      return tff.federated_map(result, (data, reply, origin)), state
 
     return work
 

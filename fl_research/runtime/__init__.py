@@ -7,7 +7,9 @@ A runtime is a TFF execution context. After
 every `tff.tensorflow.computation` and `tff.federated_computation` called from the same thread runs
 on it. `fused` and `auto` run whatever they can in this process and leave the rest to the native
 one, with a line in the log that says why; `native` is TFF's own runtime for everything. `ray` is
-`fused` with the clients' work on a cluster: it needs Ray, which `make ray` installs.
+`fused` with the clients' work on a cluster: it needs Ray, which `make ray` installs. `federation`
+is `fused` for the server's part; that of the clients is done by sites that keep their data
+(`fl_research.federation`).
 
 Importing this package imports neither TensorFlow nor TFF.
 """
@@ -20,7 +22,7 @@ from fl_research import environment  # noqa: F401  before TensorFlow
 from fl_research.runtime import memory
 from fl_research.runtime.errors import ComputationError  # noqa: F401  raised by every runtime
 
-NAMES = ('auto', 'fused', 'native', 'ray')
+NAMES = ('auto', 'fused', 'native', 'ray', 'federation')
 """The runtimes by name."""
 
 JIT = ('off', 'on', 'auto')
@@ -75,7 +77,7 @@ def _create(
     from fl_research.runtime import native
 
     return native.NativeContext()
-  _set_kernel_threads(threads)
+  set_kernel_threads(threads)
   _chunks, _elsewhere = chunks or CHUNKS, name == 'ray'
   cores = len(os.sched_getaffinity(0))
   if name == 'ray':
@@ -89,7 +91,7 @@ def _create(
   return fused.FusedContext(name, _chunks, client_parallelism or cores, jit)
 
 
-def _set_kernel_threads(threads: int) -> None:
+def set_kernel_threads(threads: int) -> None:
   """Gives each kernel so many threads, which counts only before TensorFlow starts."""
   global _warned
   import tensorflow as tf

@@ -72,11 +72,11 @@ def _named_leaves(value, path: str = '') -> list[tuple[str, object]]:
   return [(path, value)]
 
 
-def _type_names(type_signature, path: str = '') -> list[str]:
+def type_names(type_signature, path: str = '') -> list[str]:
   """The paths to the leaves of a type, as `_named_leaves` gives them for its values."""
   if isinstance(type_signature, tff.StructType):
     members = enumerate(tff.structure.iter_elements(type_signature))
-    return [x for i, (key, part) in members for x in _type_names(part, f'{path}/{key or i}')]
+    return [x for i, (key, part) in members for x in type_names(part, f'{path}/{key or i}')]
   return [path]
 
 
@@ -142,7 +142,7 @@ def _usable(argument, member_type: tff.Type, chunks: int) -> bool:
     return False
   if len(argument.shares) != min(chunks, len(argument)):
     return False
-  if argument.names != _type_names(member_type):
+  if argument.names != type_names(member_type):
     return False
   types = graph_functions.leaf_types(member_type)
   if any(isinstance(leaf_type, tff.SequenceType) for leaf_type in types):
@@ -156,7 +156,7 @@ class _Listed:
 
   def __init__(self, clients: Sequence, member_type: tff.Type):
     self._types = graph_functions.leaf_types(member_type)
-    self._names = _type_names(member_type)
+    self._names = type_names(member_type)
     self._clients = [
       self._checked(position, client, member_type) for position, client in enumerate(clients)
     ]
@@ -200,7 +200,7 @@ class Described:
 
   def __init__(self, clients: described.DescribedClients, member_type: tff.Type):
     self.clients = clients
-    self.names = _type_names(member_type)
+    self.names = type_names(member_type)
     self.specs = [
       graph_functions.leaf_spec(leaf) for leaf in graph_functions.leaf_types(member_type)
     ]

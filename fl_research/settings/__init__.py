@@ -23,6 +23,7 @@ from fl_research.settings.attackers import Attackers
 from fl_research.settings.clients import Clients, USUAL_COHORT
 from fl_research.settings.data import Data, NATURAL
 from fl_research.settings.evaluation import Evaluation
+from fl_research.settings.federation import Federation
 from fl_research.settings.hyperparameters import registries, RegistryFlag
 from fl_research.settings.machine import Machine
 from fl_research.settings.method import CLIENT_WEIGHTINGS, Method
@@ -49,6 +50,7 @@ _TRUTHS = {'true': True, 't': True, '1': True, 'false': False, 'f': False, '0': 
 # A dataclass takes the fields of its last base first.
 @dataclasses.dataclass(frozen=True)
 class Settings(
+  Federation,
   Machine,
   Output,
   Evaluation,

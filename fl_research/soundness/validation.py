@@ -14,7 +14,7 @@ from fl_research.population import attacks
 from fl_research.registry import UsageError
 from fl_research.runtime import ray_cluster
 from fl_research.settings import Settings
-from fl_research.soundness import asynchronous, chains, privacy
+from fl_research.soundness import asynchronous, chains, federation, privacy
 
 
 def validate(settings: Settings, data_are_there: bool = False) -> None:
@@ -28,7 +28,8 @@ def validate(settings: Settings, data_are_there: bool = False) -> None:
     UsageError: one line that names the first flag that is wrong, and what it accepts.
   """
   check_fields(settings)
-  if not settings.task and not data_are_there:
+  at_sites = settings.runtime == 'federation'
+  if not settings.task and not data_are_there and not at_sites:
     raise UsageError('--task: must be given, or --data_file for your own data; --help lists tasks')
   name = settings.experiment_name
   if not name.isprintable() or '/' in name or name in ('', '.', '..'):
@@ -40,6 +41,7 @@ def validate(settings: Settings, data_are_there: bool = False) -> None:
   _check_requirements(settings)
   _check_attackers(settings)
   asynchronous.check(settings)
+  federation.check(settings)
   privacy.check(settings)
   _check_secure_aggregation(settings)
   _check_together(settings)
@@ -199,7 +201,8 @@ def _check_together(settings: Settings) -> None:
   _check_availability(settings)
   _check_devices(settings)
   _check_machine(settings)
-  check_own_data(settings)
+  if settings.runtime != 'federation':
+    check_own_data(settings)
 
 
 def _check_availability(settings: Settings) -> None:

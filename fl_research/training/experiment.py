@@ -48,6 +48,7 @@ from fl_research.training import (
   personal_evaluation,
   run_data,
   run_folder,
+  run_observers,
   stored_data,
   synchronous,
   tables,
@@ -164,7 +165,7 @@ def build_process(
 
 def _composed(settings: Settings, parts: Parts) -> process_lib.FederatedProcess:
   """The process of these parts, in two halves where results arrive by themselves."""
-  if settings.is_asynchronous:
+  if settings.is_asynchronous or settings.runtime == 'federation':
     return split.build_process(parts, mixes=settings.stale_update == 'model')
   return composition.build_process(parts)
 
@@ -340,6 +341,7 @@ class Built:
     data, model, process, loop: what trains on what.
     evaluation: how the model is evaluated.
     guarantee: the differential privacy; None without any.
+    states_at_sites: what clients keep, where that is at sites; None where it is here.
   """
 
   settings: Settings
@@ -350,6 +352,7 @@ class Built:
   loop: loop_lib.Loop
   evaluation: model_evaluation.ModelEvaluation
   guarantee: Optional[guarantee_lib.Guarantee]
+  states_at_sites: Any = None
 
 
 def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Built:
@@ -364,8 +367,13 @@ def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Bui
   model = build_model(settings, data.spec)
   runtime.memory.prepare(model.num_parameters)
   process = build_process(settings, model, data)
-  steps = build_driver(settings, data, process)
-  scored = build_evaluation(settings, process, data)
+  states = None
+  if data.sites is not None:
+    plans = build_participation(settings, data, process)
+    steps, scored, states = data.sites.build(settings, process, data, plans)
+  else:
+    steps = build_driver(settings, data, process)
+    scored = build_evaluation(settings, process, data)
   tested = scored.headline == personal_evaluation.PERSONAL
   if process.method.personal and not (tested or settings.withholds):
     terminal.note(
@@ -377,7 +385,7 @@ def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Bui
     settings, process, data, steps, scored, guarantee.columns() if guarantee else None
   )
   _check_target(settings, loop)
-  return Built(settings, context, data, model, process, loop, scored, guarantee)
+  return Built(settings, context, data, model, process, loop, scored, guarantee, states)
 
 
 def run(
@@ -437,6 +445,7 @@ def run(
       describe,
       guarantee,
       context.progress,
+      built.states_at_sites,
     )
     for name, weights in process.models(progress.state).items():
       _save_model(folder, name, model, weights)
@@ -449,6 +458,7 @@ def run(
         'stopped': progress.stopped or progress.interrupted,
         'diverged': loop.diverged(progress),
         'runtime': context.report(),
+        **({} if data.sites is None else {'traffic': data.sites.traffic()}),
       }
     )
   reason = progress.stopped or progress.interrupted
@@ -490,13 +500,15 @@ def _train(
   describe: Callable[[loop_lib.Progress], final_answers.FinalAnswers],
   guarantee: Optional[guarantee_lib.Guarantee],
   workers: Callable[[], str],
+  states_at_sites: Any,
 ) -> tuple[loop_lib.Progress, final_answers.FinalAnswers]:
   """Runs the loop from where the folder stands, everything it tells going to the folder.
 
   `remember` is called before each checkpoint, `describe` at the end, when clients' states can still
-  be read; `guarantee` hears of rounds that are made again; `workers` says who is at work.
+  be read; `guarantee` hears of rounds that are made again; `workers` says who is at work;
+  `states_at_sites` is what clients keep, where that is not here.
   """
-  states = client_states.build(process, folder.checkpoints)
+  states: Any = states_at_sites or client_states.build(process, folder.checkpoints)
   store = checkpoints.CheckpointStore(folder.checkpoints, settings.checkpoints_to_keep, states)
   store.remove_partial()
   checkpoint = store.restore(tables.last_round(folder.metrics))
@@ -524,7 +536,7 @@ def _train(
   # Where chance is fresh, rounds that have to be made again are counted by their rows.
   every_row = settings.is_fresh
   observers: list[observer.Observer] = [
-    _Tables(folder, last_round, settings.clients_csv, every_row)
+    run_observers.Tables(folder, last_round, settings.clients_csv, every_row)
   ]
   with contextlib.ExitStack() as stack:
     stack.enter_context(contextlib.closing(store))
@@ -532,63 +544,12 @@ def _train(
       board = tensorboard.Writer(folder.logdir, last_round)
       observers.append(stack.enter_context(contextlib.closing(board)))
     observers += [stack.enter_context(bar), terminal.Complaints()]
-    loop.run(progress, [*observers, _Saver(store, remember), _Pauses(interrupted)])
+    loop.run(
+      progress,
+      [*observers, run_observers.Saver(store, remember), run_observers.Pauses(interrupted)],
+    )
     answers = describe(progress)
   return progress, answers
-
-
-class _Tables(observer.Observer):
-  """Brings rows to the CSVs, and to the disk before a checkpoint: later ones are cut off anyway.
-
-  Args:
-    folder: where they are.
-    last_round: rows of later rounds are cut off.
-    by_client: whether clients' rows are wanted.
-    every_row: whether each row of a round has to be on the disk before the next round.
-  """
-
-  def __init__(
-    self, folder: run_folder.RunFolder, last_round: int, by_client: bool, every_row: bool
-  ):
-    self._metrics = tables.Table(folder.metrics, last_round)
-    # Rows of later rounds are cut off though none may follow.
-    self._clients = tables.Table(folder.clients, last_round)
-    self._by_client, self._every_row = by_client, every_row
-
-  def row(self, row: dict[str, Any]) -> None:
-    self._metrics.append([row])
-    if self._every_row:
-      self._metrics.sync()
-
-  def client_rows(self, rows: list[dict[str, Any]]) -> None:
-    if self._by_client:
-      self._clients.append(rows)
-
-  def checkpoint(self, progress: loop_lib.Progress) -> None:
-    del progress
-    self._metrics.sync()
-    self._clients.sync()
-
-
-class _Saver(observer.Observer):
-  """Saves checkpoints, after all that is told before; `remember` is called before each."""
-
-  def __init__(self, store: checkpoints.CheckpointStore, remember: Callable[[], None]):
-    self._store, self._remember = store, remember
-
-  def checkpoint(self, progress: loop_lib.Progress) -> None:
-    self._remember()
-    self._store.save(loop_lib.to_checkpoint(progress))
-
-
-class _Pauses(observer.Observer):
-  """Has the reason to pause that somebody outside gives."""
-
-  def __init__(self, interrupted: Callable[[], str]):
-    self._interrupted = interrupted
-
-  def reason_to_pause(self) -> str:
-    return self._interrupted()
 
 
 def _save_model(folder: run_folder.RunFolder, name: str, model, weights) -> None:

@@ -29,7 +29,7 @@ from fl_research.training.run_data import RunData
 
 Rows = list[dict[str, Any]]
 
-_STATISTICS = ('mean', 'sd', 'p10', 'p50', 'p90', 'worst10')
+STATISTICS = ('mean', 'sd', 'p10', 'p50', 'p90', 'worst10')
 
 
 def long_rows(
@@ -120,7 +120,7 @@ class ModelEvaluation:
       data = self._data
       return list(metrics.names(data.problem, data.num_classes, self._evaluator.class_scores))
     worsened = [fine_tuning_lib.WORSENED] if group.startswith(fine_tuning_lib.AFTER) else []
-    return [f'{m}_{s}' for m in self._distributed() for s in [*_STATISTICS, *worsened]]
+    return [f'{m}_{s}' for m in self._distributed() for s in [*STATISTICS, *worsened]]
 
   def _row(self, group: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """A group's columns, all that it has and no other, with these values."""
@@ -243,15 +243,15 @@ class ModelEvaluation:
   ) -> dict[str, Any]:
     values = {name: table[name] for name in table if name != 'num_examples'}
     rows += long_rows(phase, list(ids), table['num_examples'], values)
-    return self._distributions(phase, table, further)
+    return self._distributions(phase, dict(table), further)
 
   def _distributions(
-    self, phase: str, table: pd.DataFrame, further: Optional[Mapping[str, float]] = None
+    self, phase: str, table: Mapping[Any, Any], further: Optional[Mapping[str, float]] = None
   ) -> dict[str, Any]:
     values = {
       f'{name}_{statistic}': value
       for name in self._distributed()
-      for statistic, value in metrics.distribution(name, table[name].to_numpy()).items()
+      for statistic, value in metrics.distribution(name, np.asarray(table[name])).items()
     }
     return self._row(f'{phase}_clients', {**values, **(further or {})})
 

@@ -77,6 +77,7 @@ class RunData:
     class_names: names of the classes or tags; empty without names.
     preprocessing: what was done to the values of the user's own files.
     origin: the settings that all of it can be loaded from once more; None where it cannot.
+    sites: those that have the examples, a `driver.Elsewhere`; None where these are here.
   """
 
   train: Clients
@@ -99,6 +100,7 @@ class RunData:
   class_names: tuple[str, ...] = ()
   preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   origin: Optional[Settings] = None
+  sites: Optional[Any] = None
 
   def decide(self, settings: Settings) -> Settings:
     """The settings, with what the data decide where they leave it open."""
@@ -163,7 +165,7 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
     class_weights=_class_weights(train, data, settings),
   )
   models.check(model, spec)
-  cohort_size = _cohort_size(train, settings)
+  cohort_size = cohort_size_of(train, settings)
   combined = _combined(train, cohort_size, settings)
   own = settings.hyperparameters_of(settings.aggregator)
   aggregation.check_cohort(settings.aggregator, own, combined)
@@ -394,8 +396,12 @@ def _one_client(clients: Clients) -> Clients:
   return ContiguousClients(pool, np.array([0, len(pool['y'])]), ['centralized'])
 
 
-def _cohort_size(clients: Clients, settings: Settings) -> int:
-  """The clients of a round: all of them without federation, else as many as were asked for."""
+def cohort_size_of(clients: Clients, settings: Settings) -> int:
+  """The clients of a round: all of them without federation, else as many as were asked for.
+
+  Raises:
+    UsageError: there are not so many.
+  """
   filled = clients.num_filled
   if settings.centralized or settings.local_only:
     return filled

@@ -294,3 +294,8 @@ def test_nothing_sent_takes_no_bytes():
 def test_rank_that_no_matrix_has():
   with pytest.raises(UsageError, match=r'--low_rank_rank=5: the largest matrix .* 4 rows'):
     build('low_rank:5')
+
+
+@pytest.mark.parametrize('text', CHAINS)
+def test_a_site_lets_the_clients_work_run(text):
+  harness.assert_allowed_at_sites(build(text))

@@ -9,7 +9,7 @@ from fl_research import analysis, registry
 from fl_research import settings as settings_lib
 from fl_research.aggregation.privacy import accountant
 from fl_research.soundness import validation
-from fl_research.training import experiment, guarantee, reevaluation, tensorboard
+from fl_research.training import experiment, guarantee, reevaluation, run_observers, tensorboard
 
 # One client of 100 is expected: more than a third of all cohorts are empty.
 SPARSE = {
@@ -209,8 +209,8 @@ def test_rounds_that_were_seen_and_made_again_count_twice(tmp_path, monkeypatch,
       raise KeyboardInterrupt
     save(self, progress)
 
-  save = experiment._Saver.checkpoint
-  monkeypatch.setattr(experiment._Saver, 'checkpoint', dies_with_round_4s_checkpoint)
+  save = run_observers.Saver.checkpoint
+  monkeypatch.setattr(run_observers.Saver, 'checkpoint', dies_with_round_4s_checkpoint)
   with pytest.raises(KeyboardInterrupt):
     run(tmp_path, 'dies', **given)
   monkeypatch.undo()

@@ -1,0 +1,397 @@
+"""The engine's way to the sites: who is there, asking them all, and one run on their data.
+
+Every message to a site may be sent again: it is a pure function of what is in it, so that a site
+that was away, or an answer that was lost, costs time and nothing else. A site that has started anew
+says what it needs, a run or a graph, and is given it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+import json
+import time
+from typing import Any, Optional
+
+import numpy as np
+
+from fl_research.federation import client_graph, messages, shared_columns
+from fl_research.federation.messages import Message, MessageError
+from fl_research.federation.proposal import Proposal
+from fl_research.federation.transport import Lost, Transport
+from fl_research.importing import shared_fit
+from fl_research.models.specification import ModelSpec
+from fl_research.registry import UsageError
+
+PATIENCE = 2.0
+"""Seconds between two attempts to reach a site."""
+
+
+class SiteError(UsageError):
+  """A site has refused, or answered what nobody asked; one line names it and says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SiteFacts:
+  """What the engine knows of a site.
+
+  Attributes:
+    name: its name.
+    ids: its clients' ids.
+    positions: their positions among the clients of all sites.
+    sizes: how many examples each of them trains on.
+    test_sizes: how many each of its tested clients has.
+  """
+
+  name: str
+  ids: tuple[str, ...]
+  positions: np.ndarray
+  sizes: np.ndarray
+  test_sizes: np.ndarray
+
+
+class Engine:
+  """Asks sites.
+
+  Args:
+    transport: the way to them.
+    min_sites: how many of those that are asked must answer; 0 for all.
+    deadline: after how many seconds a round goes on without those that have not answered; None to
+      wait for them.
+    say: is told, in a line, when something takes long or goes wrong without ending the run.
+
+  Attributes:
+    sites: what is known of each.
+    task: what they have.
+    spec, class_names: what a model must accept, and what its classes are called.
+    preprocessing: what the sites have found out together of their columns; {} without any.
+  """
+
+  def __init__(
+    self,
+    transport: Transport,
+    min_sites: int,
+    deadline: Optional[float],
+    say: Callable[[str], None],
+  ):
+    self._transport, self._min_sites, self._deadline = transport, min_sites, deadline
+    self.say = say
+    self.task = ''
+    self.sites: dict[str, SiteFacts] = {}
+    self.spec: ModelSpec
+    self.class_names: tuple[str, ...] = ()
+    self.preprocessing: dict[str, Any] = {}
+
+  def traffic(self) -> dict:
+    """Bytes to and from each site so far."""
+    return self._transport.traffic()
+
+  def close(self) -> None:
+    """Ends the connection."""
+    self._transport.close()
+
+  def meet(self, task: str) -> None:
+    """Finds out who is there, and what data they have.
+
+    Args:
+      task: what sites must have; empty where anything will do.
+
+    Raises:
+      SiteError: a site refuses, or sites have data of different kinds.
+    """
+    names = self._transport.sites()
+    if not names:
+      raise UsageError('--federation: no site is there')
+    hello = Message('hello', {'protocol': messages.PROTOCOL})
+    greetings = self.ask({name: hello for name in names}, 'site')
+    for name, answer in greetings.items():
+      if answer['name'] != name:
+        raise SiteError(f'site {name}: answers as {answer["name"]}; one of the names is wrong')
+    self.preprocessing = self._shared(greetings)
+    describe = Message('describe', {'shared': self.preprocessing})
+    answers = self.ask({name: describe for name in names}, 'data')
+    self._check_task(answers, task)
+    self._take(answers)
+
+  def _shared(self, greetings: Mapping[str, Message]) -> dict[str, Any]:
+    """What the sites must find out together before they make their data; {} where it is nothing."""
+    asked_for = {tuple(answer['statistics']) for answer in greetings.values()}
+    if asked_for == {()}:
+      return {}
+    if asked_for != {shared_fit.ROUNDS}:
+      raise SiteError('sites: some have tables and others have not; all must have data of one kind')
+    return shared_columns.find_out(sorted(greetings), self.ask)
+
+  def _check_task(self, answers: Mapping[str, Message], task: str) -> None:
+    for name, answer in answers.items():
+      has = str(answer['facts'].get('task'))
+      if (task or self.task or has) != has:
+        raise SiteError(f'--task={task or self.task}: site {name} has {has}')
+      self.task = has
+
+  def _take(self, answers: Mapping[str, Message]) -> None:
+    specs, begin = {}, 0
+    for name in sorted(answers):
+      answer = answers[name]
+      try:
+        specs[name] = ModelSpec.from_stored(answer['spec'])
+      except (KeyError, TypeError, ValueError) as error:
+        raise SiteError(f'site {name}: describes its data in a way that cannot be read') from error
+      count = len(answer['ids'])
+      sizes, test_sizes = answer.array('sizes'), answer.array('test_sizes')
+      if sizes.shape != (count,):
+        raise SiteError(f'site {name}: has {count} clients and sizes of {sizes.shape}')
+      positions = np.arange(begin, begin + count)
+      ids = tuple(map(str, answer['ids']))
+      self.sites[name] = SiteFacts(name, ids, positions, sizes, test_sizes)
+      begin += count
+    first = next(iter(specs))
+    for name, spec in specs.items():
+      if spec.to_data() != specs[first].to_data():
+        raise SiteError(
+          f'site {name}: its data are {spec.describe()}, those of {first} are '
+          f'{specs[first].describe()}; all sites must have data of one kind'
+        )
+    self.spec = specs[first]
+    self.class_names = tuple(map(str, answers[first]['facts'].get('class_names', ())))
+
+  def ask(
+    self,
+    requests: Mapping[str, Message],
+    kind: str,
+    *,
+    recover: Optional[Callable[[str, str], None]] = None,
+    all_of_them: bool = True,
+  ) -> dict[str, Message]:
+    """What the sites answer.
+
+    Args:
+      requests: what each is asked.
+      kind: of the answers.
+      recover: `(site, what)`, gives a site what it needs before it can answer.
+      all_of_them: whether to wait for all; else as many as `min_sites` says are enough once the
+        deadline has passed, or the others are known to be gone.
+
+    Raises:
+      SiteError: a site refuses.
+    """
+    packed = {name: messages.pack(message) for name, message in requests.items()}
+    least = len(packed)
+    if not all_of_them and self._min_sites:
+      least = min(self._min_sites, least)
+    answers: dict[str, Message] = {}
+    complained: set[str] = set()
+    while True:
+      waiting = {name: packed[name] for name in packed if name not in answers}
+      deadline = None if all_of_them else self._deadline
+      for name, reply in self._transport.ask(waiting, deadline):
+        if isinstance(reply, Lost):
+          if name not in complained:
+            self.say(f'site {name}: {reply.reason}')
+            complained.add(name)
+          continue
+        answer = self._read(name, reply)
+        if answer.kind == 'needs' and recover is not None:
+          recover(name, answer['what'])
+        elif answer.kind == kind:
+          answers[name] = answer
+        else:
+          raise SiteError(f'site {name}: answers with {answer.kind}, where {kind} was asked for')
+      if len(answers) >= least:
+        return answers
+      if complained - set(answers):
+        time.sleep(PATIENCE)
+
+  def _read(self, name: str, reply: bytes) -> Message:
+    try:
+      answer = messages.unpack(reply)
+    except MessageError as error:
+      raise SiteError(f'site {name}: {error}') from error
+    if answer.kind == 'refused':
+      raise SiteError(f'site {name} refuses: {answer["reason"]}')
+    return answer
+
+
+class RunAtSites:
+  """One run on the sites' data; what it asks of them is repeated until they have it.
+
+  Args:
+    engine: the way to the sites.
+    request: what is asked of them, whose id names the run; the same when it is resumed.
+    signature: of the request, in hexadecimal; empty where nobody signs.
+    facts: batches and chance, see `fl_research.federation.site`.
+    initial_state: the state of a client that has never taken part; no arrays where clients keep
+      nothing.
+    graphs: what the sites are to run, by purpose.
+  """
+
+  def __init__(
+    self,
+    engine: Engine,
+    request: Proposal,
+    signature: str,
+    facts: Mapping[str, Any],
+    initial_state: Sequence[np.ndarray],
+    graphs: Mapping[str, client_graph.ClientGraph],
+  ):
+    self._engine, self._name, self._facts = engine, request.run_id, dict(facts)
+    self._request, self._signature = request, signature
+    self._initial_state, self._graphs = list(initial_state), graphs
+    self._resumed: dict[str, dict[str, Any]] = {name: {} for name in engine.sites}
+    self._applied: dict[str, dict[str, list[int]]] = {name: {} for name in engine.sites}
+
+  def _propose(self) -> None:
+    """Asks all sites to let the run be, and waits for those whose owners have to look at it.
+
+    Raises:
+      SiteError: one does not.
+    """
+    fields = {'proposal': self._request.to_json(), 'signature': self._signature}
+    waiting = dict.fromkeys(self._engine.sites, Message('propose', fields))
+    told: set[str] = set()
+    while True:
+      for name, answer in self._engine.ask(waiting, 'answer').items():
+        reasons = '; '.join(map(str, answer['reasons']))
+        if answer['status'] == 'denied':
+          raise SiteError(f'site {name} denies the run: {reasons}')
+        if answer['status'] == 'approved':
+          del waiting[name]
+        elif name not in told:
+          told.add(name)
+          self._engine.say(
+            f'site {name}: request {self._name[:12]} waits for its owner ({reasons})'
+          )
+      if not waiting:
+        return
+      time.sleep(PATIENCE)
+
+  def begin(self, round_num: int = 0, known_by: Optional[Mapping[str, str]] = None) -> None:
+    """Has all sites begin, or go back to the checkpoint of a round.
+
+    Raises:
+      SiteError: one refuses.
+    """
+    self._propose()
+    for name in self._engine.sites:
+      resumed = {} if known_by is None else {'round': round_num, 'known_by': known_by[name]}
+      self._resumed[name], self._applied[name] = resumed, {}
+    requests = {name: self._beginning(name) for name in self._engine.sites}
+    self._engine.ask(requests, 'done')
+
+  def _beginning(self, name: str) -> Message:
+    fields = {'run': self._name, 'run_facts': self._facts, 'resumed': self._resumed[name]}
+    positions = self._engine.sites[name].positions.astype(np.int64)
+    return Message('begin', fields, {'clients': [positions], 'initial_state': self._initial_state})
+
+  def _recover(self, name: str, what: str) -> None:
+    """Gives a site what it has lost, or never had."""
+    if what == 'run':
+      self._engine.ask({name: self._beginning(name)}, 'done')
+    for graph in self._graphs.values():
+      self._engine.ask({name: graph.to_message(self._name)}, 'done')
+
+  def work(
+    self,
+    round_num: int,
+    server: Sequence[np.ndarray],
+    clients: np.ndarray,
+    epochs: np.ndarray,
+  ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """What the clients of a round have sent: of each site that has answered, clients and arrays."""
+    requests = {}
+    for name, site in self._engine.sites.items():
+      own = np.isin(clients, site.positions)
+      if own.any():
+        requests[name] = Message(
+          'work',
+          {
+            'run': self._name,
+            'graph': self._graphs['work'].hash,
+            'round': round_num,
+            'applied': self._applied[name],
+          },
+          {
+            'server': server,
+            'clients': [clients[own].astype(np.int64)],
+            'epochs': [epochs[own].astype(np.float64)],
+          },
+        )
+    answers = self._engine.ask(requests, 'sent', recover=self._recover, all_of_them=False)
+    for name in sorted(answers):
+      answer, asked = answers[name], requests[name].array('clients')
+      if answer['round'] != round_num or not np.array_equal(answer.array('clients'), asked):
+        raise SiteError(f'site {name}: answers for another round, or for other clients')
+      yield asked, list(answer.arrays['sent'])
+
+  def applied(self, round_num: int, clients: Sequence[int]) -> None:
+    """Remembers for whom a round counts, to be told with the next message."""
+    for name, site in self._engine.sites.items():
+      own = [int(client) for client in clients if client in site.positions]
+      self._applied[name][str(round_num)] = own
+
+  def evaluate(self, round_num: int, weights: Sequence[np.ndarray]) -> dict[str, Message]:
+    """The sums of every site's tested clients."""
+    fields = {'run': self._name, 'graph': self._graphs['evaluate'].hash, 'round': round_num}
+    request = Message('evaluate', fields, {'server': weights})
+    tested = [name for name, site in self._engine.sites.items() if site.test_sizes.sum()]
+    requests = {name: request for name in tested}
+    return self._engine.ask(requests, 'evaluated', recover=self._recover, all_of_them=False)
+
+  def commit(self, round_num: int) -> str:
+    """Has all sites bring what their clients keep to the disk; gives what it is known by."""
+    requests = {
+      name: Message('commit', {'run': self._name, 'round': round_num, 'applied': applied})
+      for name, applied in self._applied.items()
+    }
+    answers = self._engine.ask(requests, 'done', recover=self._recover)
+    known_by = {name: answer['known_by'] for name, answer in answers.items()}
+    for name in self._applied:
+      self._applied[name] = {}
+      self._resumed[name] = {'round': round_num, 'known_by': known_by[name]}
+    return json.dumps(known_by, sort_keys=True)
+
+  def advance(self, round_num: int, oldest: int) -> None:
+    """Tells the sites which checkpoints there are."""
+    fields = {'run': self._name, 'round': round_num, 'oldest': oldest}
+    message = Message('advance', fields)
+    requests = dict.fromkeys(self._engine.sites, message)
+    self._engine.ask(requests, 'done', recover=self._recover)
+
+
+class StatesAtSites:
+  """What clients keep, as the checkpoints of a run see it: it stays where it is.
+
+  Args:
+    run: the run.
+    begins: called before the sites are asked to begin.
+  """
+
+  def __init__(self, run: RunAtSites, begins: Callable[[], None]):
+    self._run, self._begins = run, begins
+    self._last_round = 0
+
+  def applied(self, round_num: int, clients: Sequence[int]) -> None:
+    """A round counts for these clients."""
+    self._run.applied(round_num, clients)
+    self._last_round = round_num
+
+  def commit(self) -> str:
+    """See `ClientStates.commit`."""
+    return self._run.commit(self._last_round)
+
+  def advance(self, round_num: int, oldest: int) -> None:
+    """See `ClientStates.advance`."""
+    self._run.advance(round_num, oldest)
+
+  def restore(self, round_num: int, known_by: str) -> bool:
+    """Has the sites go back; that one cannot ends the run, with its reason."""
+    self._begins()
+    self._run.begin(round_num, json.loads(known_by))
+    self._last_round = round_num
+    return True
+
+  def clear(self) -> None:
+    """The run begins."""
+    self._begins()
+    self._run.begin()
+
+  def close(self) -> None:
+    """Nothing is open here."""

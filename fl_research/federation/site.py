@@ -1,0 +1,367 @@
+"""A site: it has data, answers an engine, and does nothing that its owner has not allowed.
+
+It runs the clients' half of a round on its own clients and keeps what they keep. It knows no method
+by name: what it runs is a graph that its guard has checked. Of the data nothing is sent but what
+the graph makes of it, sums of metrics, and how many there are; and nothing before it is in the log.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+import logging
+import pathlib
+from typing import Any, Optional
+
+import numpy as np
+import tensorflow as tf
+
+from fl_research import client_data, metrics, runtime
+from fl_research.datasets.federated_data import Clients, Examples
+from fl_research.federation import client_graph, messages, proposal
+from fl_research.federation.client_graph import DATA, STATE
+from fl_research.federation.guard import Guard
+from fl_research.federation.kept_states import KeptStates
+from fl_research.federation.messages import Message, MessageError
+from fl_research.federation.site_data import SiteData
+from fl_research.registry import UsageError
+from fl_research.runtime import chunk_runs, errors, flat_function, layouts
+
+_EXAMPLES_PER_STEP = 256
+
+
+class _Placed(Clients):
+  """A site's clients, at their positions in the population of all sites."""
+
+  def __init__(self, clients: Clients, positions: np.ndarray):
+    self._clients = clients
+    self._own = {int(position): own for own, position in enumerate(positions)}
+    self._sizes = np.zeros(int(positions.max(initial=-1)) + 1, np.int64)
+    self._sizes[positions] = clients.sizes
+
+  @property
+  def ids(self) -> Sequence[str]:
+    raise NotImplementedError
+
+  def __len__(self) -> int:
+    return len(self._sizes)
+
+  @property
+  def sizes(self) -> np.ndarray:
+    return self._sizes
+
+  def examples(self, position: int) -> Examples:
+    return self._clients.examples(self._own[int(position)])
+
+
+class _Source(client_data.Source):
+  """A site's clients as cohorts are drawn from them.
+
+  Args:
+    clients: the site's clients.
+    positions: theirs in the population of all sites.
+  """
+
+  def __init__(self, clients: Clients, positions: np.ndarray):
+    super().__init__(_Placed(clients, positions))
+    self.bytes_of_example = client_data.Source(clients).bytes_of_example
+    self._positions = positions
+
+  def has(self, positions: np.ndarray) -> bool:
+    """Whether all of these are this site's."""
+    return positions.dtype == np.int64 and bool(np.isin(positions, self._positions).all())
+
+
+class _Run:
+  """What a site knows of one run.
+
+  Args:
+    facts: batches and chance: `batch_size`, `seed` and `max_examples` of `client_data.cohort`; and
+      whether the sums of training metrics are `released`.
+    source: the site's clients.
+    states: what they keep; None where it is nothing.
+  """
+
+  def __init__(self, facts: Mapping[str, Any], source: _Source, states: Optional[KeptStates]):
+    self.facts = {name: facts[name] for name in ('batch_size', 'seed', 'max_examples')}
+    self.source = source
+    self.released = bool(facts['released'])
+    self.states = states
+    self.graphs: dict[str, tuple[client_graph.ClientGraph, flat_function.ImportedFunction]] = {}
+
+
+class Site:
+  """Answers messages; see the module's docstring.
+
+  Args:
+    name: of the site.
+    data: what it has.
+    guard: who decides.
+    folder: what must outlast the process.
+    limit: the largest message, in bytes.
+  """
+
+  def __init__(
+    self,
+    name: str,
+    data: SiteData,
+    guard: Guard,
+    folder: pathlib.Path,
+    limit: int = messages.LIMIT,
+  ):
+    self._name, self._data, self._guard, self._folder = name, data, guard, folder
+    self._limit = limit
+    self._runs: dict[str, _Run] = {}
+    self._answers: Mapping[str, Callable[[Message], Message]] = {
+      'hello': self._hello,
+      'statistics': self._statistics,
+      'describe': self._describe,
+      'propose': self._propose,
+      'begin': self._begin,
+      'graph': self._graph,
+      'work': self._work,
+      'evaluate': self._evaluate,
+      'commit': self._commit,
+      'advance': self._advance,
+    }
+
+  def handle(self, request: bytes) -> bytes:
+    """The answer to a message; whatever is wrong with it is an answer too."""
+    try:
+      message = messages.unpack(request, self._limit)
+      answer = self._answers.get(message.kind)
+      if answer is None:
+        raise MessageError(f'{message.kind}: not a message to a site')
+      self._note(message, request)
+      reply = messages.pack(answer(message))
+      self._let_out(message, reply)
+      return reply
+    except (MessageError, UsageError) as error:
+      return messages.pack(messages.refused(str(error)))
+    except errors.ComputationError:  # What an operation says of its failure may hold rows.
+      logging.exception('The work failed.')
+      return messages.pack(messages.refused("the work failed; the site's owner sees why"))
+    except Exception:  # The site lives on; its owner sees why, the engine that it was so.
+      logging.exception('A message could not be answered.')
+      return messages.pack(messages.refused("the site failed; its owner's log says why"))
+
+  def _note(self, message: Message, request: bytes) -> None:
+    """Writes down what has come."""
+    kind = _OF_RUNS.get(message.kind)
+    if kind is not None:
+      self._guard.received(message['run'], kind, message['round'], request)
+
+  def _let_out(self, message: Message, reply: bytes) -> None:
+    """Writes down what is about to leave; without that line it does not."""
+    if message.kind in _OF_SURVEYS:
+      self._guard.surveyed(_OF_SURVEYS[message.kind], reply)
+    kind = _OF_RUNS.get(message.kind)
+    if kind is not None and messages.unpack(reply).kind in ('sent', 'evaluated'):
+      self._guard.leaves(message['run'], kind, message['round'], reply)
+
+  def close(self) -> None:
+    """Ends the use of all files; what was not committed is gone, but for what is held."""
+    for run in self._runs.values():
+      if run.states is not None:
+        run.states.close()
+    self._runs.clear()
+
+  def _hello(self, message: Message) -> Message:
+    if message['protocol'] != messages.PROTOCOL:
+      raise MessageError(
+        f'protocol {message["protocol"]}: this site has {messages.PROTOCOL}; the same version of '
+        'fl_research is needed on both'
+      )
+    fields = {'protocol': messages.PROTOCOL, 'name': self._name}
+    return Message('site', {**fields, 'statistics': list(self._data.statistics)})
+
+  def _statistics(self, message: Message) -> Message:
+    self._guard.survey(proposal.COLUMN_STATISTICS)
+    facts, numbers = self._data.answer(message['what'], message['facts'], message.arrays['numbers'])
+    return Message('numbers', {'facts': facts}, {'numbers': numbers})
+
+  def _describe(self, message: Message) -> Message:
+    self._guard.survey(proposal.COUNTS)
+    self._data.load(message['shared'])
+    train, tests = self._data.train, self._data.tests
+    fields = {
+      'spec': self._data.spec.to_data(),
+      'facts': self._data.facts(),
+      'ids': [self._id(own) for own in train.ids],
+    }
+    arrays = {
+      'sizes': [np.asarray(train.sizes, np.int64)],
+      'test_sizes': [np.asarray(tests.sizes, np.int64)],
+    }
+    return Message('data', fields, arrays)
+
+  def _id(self, own: str) -> str:
+    """A client's name among those of all sites."""
+    return own if own == self._name else f'{self._name}/{own}'
+
+  def _propose(self, message: Message) -> Message:
+    try:
+      signature = bytes.fromhex(message['signature'])
+    except ValueError as error:
+      raise MessageError('propose: the signature is not hexadecimal') from error
+    answer = self._guard.propose(proposal.from_json(message['proposal']), signature)
+    return Message('answer', {'status': answer.status, 'reasons': list(answer.reasons)})
+
+  def _begin(self, message: Message) -> Message:
+    run, facts = message['run'], message['run_facts']
+    self._guard.admit(run, proposal.COUNTS, 0)
+    positions = message.array('clients')
+    if positions.dtype != np.int64 or positions.shape != (len(self._data.train),):
+      raise MessageError('begin: not the clients of this site')
+    runtime.set_kernel_threads(int(facts['kernel_threads']))
+    states = self._states(run, message)
+    self._runs[run] = _Run(facts, _Source(self._data.train, positions), states)
+    return Message('done', {'known_by': ''})
+
+  def _states(self, run: str, message: Message) -> Optional[KeptStates]:
+    """The states of a run that begins, or goes on from a checkpoint."""
+    before = self._runs.pop(run, None)
+    if before is not None and before.states is not None:
+      before.states.close()
+    initial = message.arrays['initial_state']
+    if not initial:
+      return None
+    if not run.isalnum():
+      raise MessageError('begin: a run is named by letters and digits')
+    states = KeptStates(initial, self._folder / 'runs' / run)
+    resumed = message['resumed']
+    if not resumed:
+      states.clear()
+    elif not states.restore(int(resumed['round']), str(resumed['known_by'])):
+      states.close()
+      raise UsageError(
+        f'{self._folder / "runs" / run}: has no states of the checkpoint of round '
+        f'{resumed["round"]}; restore the folder from a copy, or begin the experiment again'
+      )
+    return states
+
+  def _run_of(self, message: Message) -> Optional[_Run]:
+    return self._runs.get(message['run'])
+
+  def _graph(self, message: Message) -> Message:
+    run = self._run_of(message)
+    if run is None:
+      return _needs_run()
+    graph = client_graph.ClientGraph.from_message(message)
+    self._guard.check_graph(message['run'], graph.function.library)
+    run.graphs[graph.hash] = graph, flat_function.ImportedFunction(graph.function)
+    return Message('done', {'known_by': ''})
+
+  def _work(self, message: Message) -> Message:
+    run, round_num = self._run_of(message), message['round']
+    if run is None:
+      return _needs_run()
+    if message['graph'] not in run.graphs:
+      return Message('needs', {'what': 'graph'})
+    clients = message.array('clients')
+    if not run.source.has(clients):
+      raise MessageError('work: asks for clients of another site')
+    rows = int(run.source.clients.sizes[clients].sum())
+    metrics_too = (proposal.TRAINING_METRICS,) if run.released else ()
+    for kind in (proposal.UPDATES, *metrics_too):
+      self._guard.admit(message['run'], kind, round_num, len(clients), rows)
+    if run.states is not None:
+      run.states.apply(message['applied'])
+    graph, function = run.graphs[message['graph']]
+    positions = message.array('clients')
+    tensors = client_graph.server_tensors(graph.inputs, message.arrays['server'])
+    cohort = client_data.cohort(
+      run.source, positions, message.array('epochs'), round_num=round_num, **run.facts
+    )
+    for number, each in enumerate(graph.inputs):
+      if each.origin == DATA:
+        leaves = chunk_runs.described_leaves(cohort, each.names, each.specs, positions.tolist())
+        tensors[number] = layouts.arranged(each.specs, leaves)
+      elif each.origin == STATE:
+        assert run.states is not None
+        columns = zip(*run.states.get(positions.tolist()))
+        leaves = [layouts.raw_leaf(column) for column in columns]
+        tensors[number] = layouts.arranged(each.specs, leaves)
+    flat = [tensor for number in sorted(tensors) for tensor in tensors[number]]
+    results = [np.asarray(tensor) for tensor in _call(function, len(positions), flat)]
+    if not run.released:
+      for place in graph.measures:
+        results[place] = np.zeros_like(results[place])
+    if run.states is not None:
+      kept = [result for place, result in enumerate(results) if place not in graph.sent]
+      run.states.hold(round_num, positions.tolist(), kept)
+    arrays = {'clients': [positions], 'sent': [results[place] for place in graph.sent]}
+    return Message('sent', {'round': round_num}, arrays)
+
+  def _evaluate(self, message: Message) -> Message:
+    run = self._run_of(message)
+    if run is None:
+      return _needs_run()
+    if message['graph'] not in run.graphs:
+      return Message('needs', {'what': 'graph'})
+    tests = self._data.tests
+    rows = int(tests.sizes.sum())
+    self._guard.admit(message['run'], proposal.EVALUATION_SUMS, message['round'], len(tests), rows)
+    graph, function = run.graphs[message['graph']]
+    given = client_graph.server_tensors(graph.inputs, message.arrays['server'])
+    weights = [tensor for number in sorted(given) for tensor in given[number]]
+    spec = self._data.spec
+    pooled = tests.pooled()
+    columns = _columns(function, weights, graph, pooled)
+    table = metrics.per_client(spec.problem, columns, pooled['y'], tests.sizes)
+    ends = np.concatenate([[0], np.cumsum(tests.sizes)])
+    names = metrics.sum_names(spec.problem, spec.num_classes)
+    sums = [np.add.reduceat(np.append(columns[name], 0.0), ends[:-1]) for name in names]
+    values = [table[name] for name in metrics.names(spec.problem, spec.num_classes)]
+    arrays = {
+      'sizes': [np.asarray(tests.sizes, np.int64)],
+      'sums': [np.stack(sums, axis=1)],
+      'metrics': [np.stack(values, axis=1)],
+    }
+    return Message('evaluated', {'round': message['round']}, arrays)
+
+  def _commit(self, message: Message) -> Message:
+    run = self._run_of(message)
+    if run is None:
+      return _needs_run()
+    if run.states is None:
+      return Message('done', {'known_by': ''})
+    run.states.apply(message['applied'])
+    return Message('done', {'known_by': run.states.commit(message['round'])})
+
+  def _advance(self, message: Message) -> Message:
+    run = self._run_of(message)
+    if run is None:
+      return _needs_run()
+    if run.states is not None:
+      run.states.advance(message['round'], message['oldest'])
+    return Message('done', {'known_by': ''})
+
+
+_OF_RUNS = {'work': proposal.UPDATES, 'evaluate': proposal.EVALUATION_SUMS}
+_OF_SURVEYS = {'statistics': proposal.COLUMN_STATISTICS, 'describe': proposal.COUNTS}
+"""What leaves with the answers to messages, of a run and before any."""
+
+
+def _needs_run() -> Message:
+  return Message('needs', {'what': 'run'})
+
+
+def _call(function: Callable[..., Any], count: int, tensors: Sequence[tf.Tensor]) -> Sequence:
+  try:
+    return function(tf.constant(0), tf.constant(count), *tensors)
+  except tf.errors.OpError as error:
+    raise errors.ComputationError(errors.message_of(error)) from error
+
+
+def _columns(
+  function: Callable[..., Any],
+  weights: Sequence[tf.Tensor],
+  graph: client_graph.ClientGraph,
+  examples: Examples,
+) -> dict[str, np.ndarray]:
+  """Numbers per example, float64 [n] by name."""
+  parts = [np.zeros([0, len(graph.columns)], np.float32)]
+  for first in range(0, len(examples['y']), _EXAMPLES_PER_STEP):
+    rows = slice(first, first + _EXAMPLES_PER_STEP)
+    own = [tf.constant(examples['x'][rows]), tf.constant(examples['y'][rows])]
+    parts.append(np.asarray(function(*weights, *own)[0]))
+  values = np.concatenate(parts).astype(np.float64)
+  return {name: values[:, number] for number, name in enumerate(graph.columns)}

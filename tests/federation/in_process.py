@@ -1,0 +1,72 @@
+"""Sites in this process: their programs as they are, without sockets."""
+
+from fl_research.federation import guard, requests, transport
+from fl_research.federation.site import Site
+from fl_research.federation.site_data import SiteData
+
+
+class Anything:
+  """A guard that allows everything, and remembers what has left."""
+
+  def __init__(self):
+    self.left = []
+
+  def propose(self, proposal, signature):
+    return guard.Answer(requests.APPROVED)
+
+  def survey(self, kind):
+    pass
+
+  def surveyed(self, kind, message):
+    self.left.append((kind, 0, message))
+
+  def check_graph(self, run, library):
+    pass
+
+  def admit(self, run, kind, round_num, clients=None, rows=None):
+    pass
+
+  def received(self, run, kind, round_num, message):
+    pass
+
+  def leaves(self, run, kind, round_num, message):
+    self.left.append((kind, round_num, message))
+
+
+class InProcess:
+  """A `Transport` to handlers.
+
+  Attributes:
+    away: sites that do not answer.
+    asked: (site, request) of all that was sent.
+  """
+
+  def __init__(self, handlers):
+    self.handlers = dict(handlers)
+    self.away = set()
+    self.asked = []
+
+  def sites(self):
+    return tuple(sorted(self.handlers))
+
+  def ask(self, requests, deadline_seconds):
+    for name, request in requests.items():
+      self.asked.append((name, request))
+      if name in self.away:
+        yield name, transport.Lost('is away')
+      else:
+        yield name, self.handlers[name](request)
+
+  def traffic(self):
+    return {}
+
+  def close(self):
+    pass
+
+
+def sites(settings, clients_of, folder):
+  """Sites that share out the clients of a task."""
+  return {
+    name: Site(name, SiteData(settings, clients), Anything(), folder / name)
+    for name, clients in clients_of.items()
+  }
