@@ -23,11 +23,12 @@ export UV_HTTP_TIMEOUT ?= 300
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help env ray flower quickstart demo test test-federation check lint requirements build-files generated wheel clean
+.PHONY: help env ray flower quickstart demo federation test test-federation check lint requirements build-files generated wheel clean
 
 help:
 	@echo 'make quickstart    the demo, and what to do next'
 	@echo 'make demo          run federated averaging on an embedded data set'
+	@echo 'make federation    three hospitals and an engine on this machine, as on four'
 	@echo 'make test          linter, type checker, tests'
 	@echo 'make test-federation  the tests that need Flower'
 	@echo 'make check         linter, type checker, and the tests of what has changed'
@@ -43,6 +44,20 @@ help:
 
 demo: env
 	@.venv/bin/python -m experiments.train --flagfile=experiments/demo.flags
+
+# Sockets need a short path.
+FEDERATION ?= /tmp/fl_federation
+COLUMNS := sex:category,chest_pain:category,sugar:category,ecg:category,angina:category
+SITE := python -m experiments.site serve --name={site} --folder={folder} --listen={socket} \
+  --data_file={folder}/patients.csv --label_column=ill \
+  --columns=$(COLUMNS),slope:category,thallium:category
+ENGINE := python -m experiments.train --flagfile=experiments/federation.flags \
+  --federation={federation} --output_dir={folder}/results
+
+federation: env flower
+	@.venv/bin/python -m experiments.examples.hospitals --folder=$(FEDERATION)
+	@.venv/bin/python -m experiments.federation local --folder=$(FEDERATION) \
+	  --sites=cleveland,hungarian,va --site='$(SITE)' --train='$(ENGINE)'
 
 quickstart: demo
 	@echo

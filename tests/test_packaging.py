@@ -136,7 +136,7 @@ def test_imports_are_dependencies():
         modules.add(str(node.module).partition('.')[0])
   distributions = importlib.metadata.packages_distributions()
   # Ray is of a group of its own, Flower of an environment of its own.
-  own = {'fl_research', 'experiments', 'flwr', 'ray', *sys.stdlib_module_names}
+  own = {'fl_research', 'experiments', 'flwr', 'httpx', 'ray', *sys.stdlib_module_names}
   for module in sorted(modules - own):
     names = {name.lower().replace('_', '-') for name in distributions[module]}
     assert names & available, f'pyproject.toml lacks {module}'

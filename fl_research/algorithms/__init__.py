@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from fl_research import registry
-from fl_research.algorithms import clusters, fairness, optimization, personal
+from fl_research.algorithms import clusters, distillation, fairness, optimization, personal
 
 FAMILIES: Mapping[str, Mapping[str, registry.Entry]] = {
   'optimisation': optimization.METHODS,
   'clusters': clusters.METHODS,
+  'distillation': distillation.METHODS,
   'fairness': fairness.METHODS,
   'personal models': personal.METHODS,
 }

@@ -15,12 +15,14 @@ class Process(NamedTuple):
     start: when it began, in ticks since the machine did.
     parent: the number of who started it.
     command: with its arguments.
+    is_over: whether it has ended, and only nobody has asked how.
   """
 
   pid: int
   start: int
   parent: int
   command: str
+  is_over: bool
 
 
 def descendants(pid: int) -> set[Process]:
@@ -37,10 +39,15 @@ def descendants(pid: int) -> set[Process]:
 
 def kill(process: Process) -> None:
   """Kills a process if it is still there, whosever child it is by now."""
-  now = _read(process.pid)
-  if now is not None and now.start == process.start:
+  if is_alive(process):
     with contextlib.suppress(ProcessLookupError):
       os.kill(process.pid, signal.SIGKILL)
+
+
+def is_alive(process: Process) -> bool:
+  """Whether a process is still there, and has not ended."""
+  now = _read(process.pid)
+  return now is not None and now.start == process.start and not now.is_over
 
 
 def _all() -> list[Process]:
@@ -56,4 +63,4 @@ def _read(pid: int) -> 'Process | None':
     command = (folder / 'cmdline').read_bytes().replace(b'\0', b' ').decode(errors='replace')
   except OSError:
     return None  # it has ended meanwhile
-  return Process(pid, int(fields[19]), int(fields[1]), command)
+  return Process(pid, int(fields[19]), int(fields[1]), command, fields[0] == 'Z')

@@ -57,10 +57,10 @@ def check(settings: Settings) -> None:
     raise UsageError(
       f'--dp_noise={settings.dp_noise}: not with --runtime=federation; accepted is simulation'
     )
-  if settings.secure_aggregation:
+  if settings.is_secure:
     raise UsageError(
-      '--secure_aggregation: not with --runtime=federation, whose sites do not mask what they send '
-      'yet'
+      f'--secure_aggregation={settings.secure_aggregation}: not with --runtime=federation, whose '
+      'sites do not mask what they send yet'
     )
   if settings.site_deadline_seconds is not None and not settings.min_sites:
     raise UsageError(

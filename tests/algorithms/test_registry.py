@@ -6,7 +6,18 @@ from fl_research import algorithms, settings
 from fl_research.registry import UsageError
 from fl_research.soundness import validation
 
-STATEFUL = ('local', 'scaffold', 'feddyn', 'fedper', 'fedrep', 'ditto')
+STATEFUL = (
+  'local',
+  'scaffold',
+  'scaffnew',
+  'feddyn',
+  'fedper',
+  'fedrep',
+  'lgfedavg',
+  'apfl',
+  'pfedme',
+  'ditto',
+)
 
 
 def _settings(algorithm, **given):
@@ -42,6 +53,16 @@ def test_methods_that_presume_a_client_optimizer_refuse_others(name, optimizer):
     validation.validate(_settings(name, client_optimizer=optimizer))
 
 
+@pytest.mark.parametrize(
+  'given',
+  [{'server_learning_rate': 0.5}, {'server_lr_schedule': 'cosine'}, {'server_optimizer': 'adam'}],
+)
+def test_scaffnew_has_no_step_of_the_servers(given):
+  validation.validate(_settings('scaffnew', server_learning_rate=1.0))
+  with pytest.raises(UsageError, match='--algorithm=scaffnew, which goes on from the mean'):
+    validation.validate(_settings('scaffnew', **given))
+
+
 @pytest.mark.parametrize('name', ['qfedavg', 'term', 'afl'])
 def test_methods_that_weigh_clients_by_their_losses_refuse_other_weights(name):
   with pytest.raises(UsageError, match=r'--client_weighting=num_examples: not with .*losses'):
@@ -75,6 +96,14 @@ def test_methods_that_weigh_clients_by_their_losses_refuse_other_weights(name):
     ('fedrep_head_epochs', 0),
     ('ditto_regularization', -1.0),
     ('ditto_personal_epochs', -1),
+    ('apfl_alpha', 1.1),
+    ('pfedme_regularization', -1.0),
+    ('pfedme_personal_steps', 0),
+    ('perfedavg_alpha', -0.1),
+    ('perfedavg_delta', -0.1),
+    ('fedlc_tau', -1.0),
+    ('fedntd_beta', -1.0),
+    ('fedntd_tau', 0.0),
   ],
 )
 def test_values_outside_the_domain_are_refused(flag, value):

@@ -5,7 +5,6 @@ and keys; the engine is this one.
 """
 
 import collections
-import contextlib
 import datetime
 import os
 import pathlib
@@ -305,12 +304,4 @@ def test_local_takes_everything_down(tmp_path, number):
     assert len(begun) >= 7
     process.send_signal(number)
     assert process.wait(60) == 130
-    left = {each.pid for each in begun if is_there(each)}
-    assert not left
-
-
-def is_there(process: process_tree.Process) -> bool:
-  with contextlib.suppress(FileNotFoundError):
-    fields = pathlib.Path(f'/proc/{process.pid}/stat').read_text().rpartition(')')[2].split()
-    return fields[0] != 'Z' and int(fields[19]) == process.start
-  return False
+    assert not [each for each in begun if process_tree.is_alive(each)]

@@ -13,7 +13,7 @@ over its examples, and of the two options of the algorithm
 C_j being the clients of the round that chose j, and M the number of all of them. A model that
 nobody chose stays as it is. What a client uses is the model of least loss over its own training
 examples, so that clients keep nothing, and new ones choose as others do. `metrics.csv` says which
-share of the round's clients chose which model.
+share of the round's clients chose which model; θ_1 is saved as `model`, the others as `model_2`, ….
 
 With one model it is FedAvg, or FedSGD; both means are uniform by default. θ_1 starts from the run's
 initial weights. The others start from the same numbers, those of each tensor in an order of its
@@ -102,7 +102,8 @@ class IFCA(Method):
     return self.step(server, direction)
 
   def models(self, weights):
-    return {f'cluster_{k + 1}': [w[k] for w in weights] for k in range(self._clusters)}
+    names = ['model', *(f'model_{number + 1}' for number in range(1, self._clusters))]
+    return {name: [w[k] for w in weights] for k, name in enumerate(names)}
 
   def predictor(self, server, client):
     return self.predict(_model(server.weights, self._choice(client, server.weights)))

@@ -45,6 +45,14 @@ _MU = {'mu': Hyperparameter(0.0, 'mu, strength of the proximal term', **domains.
 _PLAIN_STEPS = registry.Requirement(
   'client_optimizer', ('sgd',), 'presumes plain steps on the clients'
 )
+_TAKES_THE_MEAN = tuple(
+  registry.Requirement(setting, (accepted,), 'goes on from the mean of the models as it is')
+  for setting, accepted in (
+    ('server_optimizer', 'sgd'),
+    ('server_learning_rate', 1.0),
+    ('server_lr_schedule', 'constant'),
+  )
+)
 _SENDS_STEPS = 'also sends how much work is behind an update, which noise would not cover'
 
 METHODS = {
@@ -183,6 +191,23 @@ METHODS = {
     requires=(_PLAIN_STEPS,),
     defaults=requirements.UNIFORM,
     not_private=_SENDS_STEPS,
+  ),
+  'scaffnew': registry.Entry(
+    'fl_research.algorithms.optimization.scaffnew',
+    "control variates from what becomes of a client's model (Mishchenko et al. 2022)",
+    requires=(
+      registry.ONE_STATE_PER_CLIENT,
+      registry.TRAINS_FROM_ONE_MODEL,
+      _PLAIN_STEPS,
+      *_TAKES_THE_MEAN,
+    ),
+    defaults=requirements.UNIFORM,
+    not_structured='renews variates of all weights by how far its training led',
+  ),
+  'fedlc': registry.Entry(
+    'fl_research.algorithms.optimization.fed_lc',
+    'logits calibrated for the classes that a client has (Zhang et al. 2022)',
+    {'tau': Hyperparameter(1.0, 'tau, strength of the calibration', **domains.FROM_0)},
   ),
   'feddyn': registry.Entry(
     'fl_research.algorithms.optimization.fed_dyn',

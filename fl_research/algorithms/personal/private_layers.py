@@ -12,8 +12,8 @@ from fl_research.round.local_training import Trained
 from fl_research.round.method import Method, Reply
 from fl_research.round.structures import subtract, Weights
 
-LAST, NONE = 'last', 'none'
-"""The words for the model's last layer with weights, and for no layer at all."""
+LAST, ALL_BUT_LAST, NONE = 'last', 'all_but_last', 'none'
+"""The words for the model's last layer with weights, for all before it, and for no layer at all."""
 
 
 def layers(weight_names: Sequence[str]) -> list[str]:
@@ -26,21 +26,22 @@ def is_private(flag: str, value: str, weight_names: Sequence[str]) -> tuple[bool
 
   Args:
     flag: the flag's name, for messages.
-    value: `LAST`, `NONE`, or names separated by commas; each names a layer, or a block by the
-      beginning of its layers' names up to a `/`.
+    value: `LAST`, `ALL_BUT_LAST`, `NONE`, or names separated by commas; each names a layer, or a
+      block by the beginning of its layers' names up to a `/`.
     weight_names: names of the model's weights.
 
   Raises:
     UsageError: the model has no layer of that name; the message lists those it has.
   """
   names = layers(weight_names)
-  prefixes = {LAST: names[-1:], NONE: []}.get(value, value.split(','))
+  words = {LAST: names[-1:], ALL_BUT_LAST: names[:-1], NONE: []}
+  prefixes = words.get(value, value.split(','))
   inside = lambda weight, prefix: weight.startswith(f'{prefix}/')
   for prefix in prefixes:
     if not any(inside(weight, prefix) for weight in weight_names):
       raise UsageError(
-        f'--{flag}={value}: the model has no layer "{prefix}"; accepted are {LAST}, {NONE}, or '
-        f'some of {", ".join(names)}'
+        f'--{flag}={value}: the model has no layer "{prefix}"; accepted are {LAST}, '
+        f'{ALL_BUT_LAST}, {NONE}, or some of {", ".join(names)}'
       )
   return tuple(any(inside(weight, p) for p in prefixes) for weight in weight_names)
 

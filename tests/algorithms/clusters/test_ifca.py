@@ -93,8 +93,8 @@ def test_gradients_of_one_model_are_fed_sgd():
 def test_models_start_from_the_same_numbers_in_different_orders():
   process = _process()
   models = process.models(process.initialize())
-  assert list(models) == ['cluster_1', 'cluster_2', 'cluster_3']
-  harness.assert_same([models['cluster_1']], [harness.model().initial_weights[0]], 0)
+  assert list(models) == ['model', 'model_2', 'model_3']
+  harness.assert_same([models['model']], [harness.model().initial_weights[0]], 0)
   kernels = [model[0] for model in models.values()]
   for kernel in kernels[1:]:
     np.testing.assert_array_equal(np.sort(kernel, None), np.sort(kernels[0], None))

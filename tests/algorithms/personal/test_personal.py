@@ -1,4 +1,4 @@
-"""FedPer, FedRep and Ditto against their oracles, FedAvg and local training."""
+"""FedPer, FedRep, LG-FedAvg, FedBABU and Ditto against their oracles, FedAvg and local training."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,15 @@ import pytest
 from fl_research import registry
 from fl_research.aggregation import compression
 from fl_research.algorithms.optimization import fed_avg
-from fl_research.algorithms.personal import ditto, fed_per, fed_rep, local, private_layers
+from fl_research.algorithms.personal import (
+  ditto,
+  fed_babu,
+  fed_per,
+  fed_rep,
+  lg_fed_avg,
+  local,
+  private_layers,
+)
 from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import ditto as ditto_oracle
@@ -58,6 +66,29 @@ def test_fed_rep_equals_oracle():
   harness.assert_same([states[k] for k in range(3)], [heads[k] for k in range(3)])
 
 
+def test_lg_fed_avg_equals_oracle():
+  rounds = _some_clients()
+  process = harness.build(lg_fed_avg.build(private_layers='all_but_last'), model=_network())
+  history, kept = harness.run_with_clients(process, rounds)
+  expected, own = oracle.lg_fed_avg(_network().initial_weights[0], rounds, harness.RATE)
+  harness.assert_same(history, expected)
+  states = _method_states(kept)
+  harness.assert_same([states[k] for k in range(3)], [own[k] for k in range(3)])
+
+
+def test_fed_babu_equals_oracle():
+  rounds = _some_clients()
+  process = harness.build(fed_babu.build(private_layers='last'), model=_network())
+  expected = oracle.fed_babu(_network().initial_weights[0], rounds, harness.RATE)
+  harness.assert_same(harness.run(process, rounds), expected)
+  assert not process.keeps_client_state
+
+
+def test_fed_babu_needs_a_body():
+  with pytest.raises(registry.UsageError, match='--fedbabu_private_layers=last: all layers of'):
+    harness.build(fed_babu.build(private_layers='last'))
+
+
 def test_only_shared_layers_cross_the_wire():
   process = harness.build(fed_per.build(private_layers='last'), model=_network())
   names = _network().weight_names
@@ -96,7 +127,7 @@ def test_layers_that_do_not_exist_are_refused(value):
     harness.build(fed_rep.build(private_layers=value, head_epochs=1), model=_network())
   line = str(error.value)
   assert line.startswith(f'--fedrep_private_layers={value}: ')
-  assert line.endswith('accepted are last, none, or some of dense_1, dense_2')
+  assert line.endswith('accepted are last, all_but_last, none, or some of dense_1, dense_2')
 
 
 def test_a_block_is_named_by_the_beginning_of_its_layers():
