@@ -376,18 +376,22 @@ class Guard:
       fault = 'is missing, and there are requests or a budget'
     if fault:
       raise UsageError(f'{path}: {fault}; its owner must look at it before anything is answered')
-    paid = self.ledger.data_sets()
+    in_log = []
     for entry in audit_log.entries(path):
       if entry['what'] == 'admitted' and 'epsilon' in entry:
-        run = paid.get(entry['data_set'], {}).get(entry['run'])
-        if run is None or entry['round'] not in run.rounds:
-          raise UsageError(
-            f'{self.ledger.path}: lacks round {entry["round"]} of run {short(entry["run"])}, which '
-            'the log has'
-          )
+        in_log.append(entry)
       elif entry['what'] == 'leaves':
         step = entry['run'], entry['kind'], entry['round']
         self._first_answers.setdefault(step, entry['sha256'])
+    # Read after the log: another process may be at work, and pays before it writes.
+    paid = self.ledger.data_sets()
+    for entry in in_log:
+      run = paid.get(entry['data_set'], {}).get(entry['run'])
+      if run is None or entry['round'] not in run.rounds:
+        raise UsageError(
+          f'{self.ledger.path}: lacks round {entry["round"]} of run {short(entry["run"])}, which '
+          'the log has'
+        )
 
 
 def short(identifier: str) -> str:
