@@ -15,6 +15,7 @@ from fl_research.training import experiment, run_data
 
 _ROUNDS = 2
 
+
 @functools.cache
 def _kind_of_algorithm(name):
   """All that an aggregator or a compressor can notice of it, but for what it reckons with."""
