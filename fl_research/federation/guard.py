@@ -292,6 +292,15 @@ class Guard:
       )
       self._left[step] = size
 
+  def least_others(self, run_id: str) -> int:
+    """With how many other sites at least what this one sends is added up.
+
+    Raises:
+      Refused: the run is not approved.
+    """
+    with self._logs_refusals(run_id):
+      return self._approved(run_id).secure_aggregation.least_others
+
   def received(self, run_id: str, kind: str, round_num: int, message: bytes) -> None:
     """Writes to the log what has come in."""
     content = hashlib.sha256(message).hexdigest()

@@ -7,6 +7,7 @@ refusal.
 
 from collections.abc import Iterator, Mapping
 import dataclasses
+import functools
 import itertools
 import pathlib
 from typing import Any
@@ -75,6 +76,7 @@ class Combination:
       **_BASE,
     )
 
+  @functools.cache  # noqa: B019  there are as many as the table has cells
   def refusal(self) -> str:
     """Why it is refused, as the user would read it; empty when it runs."""
     try:

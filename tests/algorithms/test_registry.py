@@ -11,6 +11,7 @@ STATEFUL = (
   'scaffold',
   'scaffnew',
   'feddyn',
+  'feddc',
   'fedper',
   'fedrep',
   'lgfedavg',
@@ -30,7 +31,7 @@ def test_defaults_are_accepted(name):
 
 
 @pytest.mark.parametrize(
-  'name', ['fedavgm', 'fedadagrad', 'fedadam', 'fedyogi', 'fedexp', 'feddyn']
+  'name', ['fedavgm', 'fedadagrad', 'fedadam', 'fedyogi', 'fedexp', 'feddyn', 'feddc']
 )
 def test_methods_with_a_server_step_refuse_server_optimizers(name):
   validation.validate(_settings(name, server_learning_rate=0.01))
@@ -88,6 +89,7 @@ def test_methods_that_weigh_clients_by_their_losses_refuse_other_weights(name):
     ('fedasam_nu', -0.1),
     ('mofedsam_beta', 1.1),
     ('feddyn_alpha', -0.01),
+    ('feddc_alpha', -0.01),
     ('ifca_clusters', 0),
     ('ifca_averaging', 'both'),
     ('qfedavg_q', -1.0),

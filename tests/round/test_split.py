@@ -241,5 +241,5 @@ def test_only_whole_models_are_mixed():
 
 def test_who_presumes_one_model_says_so():
   refused = {name for name in algorithms.ALGORITHMS if name not in SPLITTABLE}
-  assert refused == {'local', 'scaffold', 'mime', 'feddyn', 'scaffnew', 'afl'}
+  assert refused == {'local', 'scaffold', 'mime', 'feddyn', 'feddc', 'scaffnew', 'afl'}
   assert registry.TRAINS_FROM_ONE_MODEL in algorithms.ALGORITHMS['scaffold'].requires

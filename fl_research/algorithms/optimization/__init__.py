@@ -204,6 +204,19 @@ METHODS = {
     defaults=requirements.UNIFORM,
     not_structured='renews variates of all weights by how far its training led',
   ),
+  'feddc': registry.Entry(
+    'fl_research.algorithms.optimization.fed_dc',
+    'drifts that clients learn, and control variates (Gao et al. 2022)',
+    {'alpha': Hyperparameter(0.1, 'alpha, strength of the tie', **domains.FROM_0)},
+    requires=(
+      requirements.DEFINES_SERVER_STEP,
+      registry.ONE_STATE_PER_CLIENT,
+      registry.TRAINS_FROM_ONE_MODEL,
+      _PLAIN_STEPS,
+    ),
+    defaults=requirements.UNIFORM,
+    not_private='also sends the change of a control variate, which noise would not cover',
+  ),
   'fedlc': registry.Entry(
     'fl_research.algorithms.optimization.fed_lc',
     'logits calibrated for the classes that a client has (Zhang et al. 2022)',
