@@ -135,8 +135,9 @@ def test_imports_are_dependencies():
       elif isinstance(node, ast.ImportFrom) and not node.level:
         modules.add(str(node.module).partition('.')[0])
   distributions = importlib.metadata.packages_distributions()
-  # Ray is of a group of its own, Flower of an environment of its own.
-  own = {'fl_research', 'experiments', 'flwr', 'httpx', 'ray', *sys.stdlib_module_names}
+  # Ray is of a group of its own, Flower with what it brings of an environment of its own.
+  own = {'fl_research', 'experiments', 'ray', *sys.stdlib_module_names}
+  own |= {'flwr', 'httpx', 'starlette', 'uvicorn'}
   for module in sorted(modules - own):
     names = {name.lower().replace('_', '-') for name in distributions[module]}
     assert names & available, f'pyproject.toml lacks {module}'

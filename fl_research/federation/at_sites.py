@@ -6,12 +6,12 @@ in the same order, so that the model is the simulation's. A site that has not an
 counts as one whose clients dropped out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import contextlib
 import dataclasses
 import getpass
 import pathlib
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from fl_research.federation import (
   client_graph,
   graph_store,
   proposal,
+  secure_rounds,
   signing,
   work_graph,
 )
@@ -46,6 +47,7 @@ class AtSites:
     work: the clients' half.
     run: the run at the sites.
     states: what clients keep there.
+    secure: the server's half where no site shows what its clients send; None where they do.
   """
 
   def __init__(
@@ -55,9 +57,11 @@ class AtSites:
     work: work_graph.WorkGraph,
     run: engine_lib.RunAtSites,
     states: StatesAtSites,
+    secure: Optional[secure_rounds.SecureRounds],
   ):
     self._process, self._plans = process, plans
     self._work, self._run, self.states = work, run, states
+    self._secure = secure
 
   def columns(self) -> columns_lib.ByTrainedRound:
     return {}
@@ -76,18 +80,25 @@ class AtSites:
     del client_states  # They are at the sites.
     plan = self._plans.plan(number, seconds)
     server = self._work.server_arrays(state)
-    sent: dict[int, Any] = {}
-    for clients, arrays in self._run.work(number, server, plan.uploading, plan.epochs):
-      sent.update(zip(clients.tolist(), self._work.results(arrays), strict=True))
-    plan = _without_the_silent(plan, sent)
-    results = [sent[client] for client in plan.uploading.tolist()]
-    result = self._process.run_apply(state, runtime.stack_clients(results), np.ones(len(results)))
-    self.states.applied(number, self._counting(result.measured))
+    asked = number, server, plan.uploading, plan.epochs
+    if self._secure is not None:
+      held = {name: clients for name, clients, _ in self._run.work(*asked, hold=True)}
+      new_state, measured = self._secure.apply(state, number, held, self._run)
+      plan = _without_the_silent(plan, [int(own) for own in measured['report']['client']])
+    else:
+      sent: dict[int, Any] = {}
+      for _, clients, arrays in self._run.work(*asked):
+        sent.update(zip(clients.tolist(), self._work.results(arrays), strict=True))
+      plan = _without_the_silent(plan, sent)
+      results = [sent[client] for client in plan.uploading.tolist()]
+      stacked = runtime.stack_clients(results)
+      new_state, measured, _ = self._process.run_apply(state, stacked, np.ones(len(results)))
+    self.states.applied(number, self._counting(measured))
 
     def ends(trained: columns_lib.TrainedRound) -> float:
       return max(seconds, plan.begins) + trained.simulated_seconds(self._plans)
 
-    return driver.Step(result.state, result.measured, plan, ends)
+    return driver.Step(new_state, measured, plan, ends)
 
   def _counting(self, measured: Any) -> list[int]:
     """The clients whose update was used."""
@@ -97,10 +108,10 @@ class AtSites:
 
 
 def _without_the_silent(
-  plan: participation.RoundPlan, sent: Mapping[int, Any]
+  plan: participation.RoundPlan, heard_of: Iterable[int]
 ) -> participation.RoundPlan:
   """The plan, with clients of whom nothing was heard as dropouts."""
-  heard = np.isin(plan.uploading, list(sent))
+  heard = np.isin(plan.uploading, list(heard_of))
   return dataclasses.replace(
     plan,
     uploading=plan.uploading[heard],
@@ -205,9 +216,11 @@ class Sites:
       )
     work = work_graph.WorkGraph(process)
     folder = run_folder.RunFolder(settings).path / _GRAPHS
+    secure = secure_rounds.SecureRounds(process, self.engine.say) if settings.by_protocol else None
     graphs = graph_store.load(folder) or {
       'work': work.graph,
       'evaluate': work_graph.evaluation_graph(process.parts.model),
+      **({} if secure is None else {'combine': secure.graph}),
     }
     facts = {
       'batch_size': settings.batch_size or client_data.FULL_BATCH,
@@ -220,7 +233,7 @@ class Sites:
     initial = work.initial_client_state()
     run = engine_lib.RunAtSites(self.engine, asked, signature, facts, initial, graphs)
     states = StatesAtSites(run, lambda: graph_store.save(folder, graphs))
-    rounds = AtSites(process, plans, work, run, states)
+    rounds = AtSites(process, plans, work, run, states, secure)
     return rounds, EvaluationAtSites(run, self.engine.sites, data), states
 
   def traffic(self) -> Mapping[str, Any]:

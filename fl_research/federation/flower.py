@@ -18,7 +18,7 @@ from fl_research.federation.traffic import Traffic
 from fl_research.federation.transport import Lost
 from fl_research.registry import UsageError
 
-_LONGEST_POLL = 10.0
+_LONGEST_POLL = 60.0
 _SILENCE = 30.0
 """Seconds without a word from the ServerApp after which it counts as gone."""
 
@@ -203,10 +203,12 @@ class Flower:
 
   def _due(self, label: dict[str, Any], message: memoryview) -> bytes:
     del message
-    held = set(map(str, label['held']))
+    held, wait = set(map(str, label['held'])), float(label['wait'])
+    if not 0 <= wait <= _LONGEST_POLL:
+      raise parcels.ParcelError(f'the ServerApp would wait {wait} s')
     with self._changed:
       fresh = lambda: [key for key in self._unanswered() if key not in held and self._is_there(key)]
-      self._changed.wait_for(fresh, min(float(label['wait']), _LONGEST_POLL))
+      self._changed.wait_for(fresh, wait)
       keys = fresh()
       answer = {'open': self._unanswered()}
       if not keys:

@@ -1,5 +1,6 @@
 """Flower's programs, as a federation needs them: commands, environment, and SuperLink kept alive.
 
+SuperLink itself can be reached from its own machine only; nodes reach the gate before it.
 Nothing of a SuperLink is worth keeping: when it has ended, a new one is told the sites' keys again,
 and a new ServerApp is given what is still open by the engine.
 """
@@ -25,8 +26,8 @@ _PAUSE = 2.0
 _APP_SECONDS = 40.0
 """How long a ServerApp may be missing before a new one is started."""
 
-_NAME = 'superlink'
-_HERE = 'here'
+_NAME, _GATE = 'superlink', 'gate'
+_HERE, _HOST = 'here', '127.0.0.1'
 
 
 class Place(NamedTuple):
@@ -36,7 +37,7 @@ class Place(NamedTuple):
     flower: the environment that `make flower` has made.
     keys: the folder that `keys` has filled.
     folder: for what Flower writes down.
-    host: the address on which sites reach it.
+    host: the address on which the gate listens, 0.0.0.0 for all of the machine's.
     port: the one port that sites need.
     engine: where the engine listens, an absolute address.
   """
@@ -77,6 +78,8 @@ def environment(folder: pathlib.Path, flower: pathlib.Path) -> dict[str, str]:
     'FLWR_HOME': str(folder / 'home'),
     'FLWR_TELEMETRY_ENABLED': '0',
     'FLWR_DISABLE_UPDATE_CHECK': '1',
+    # A proxy is for the way to other machines.
+    'NO_PROXY': ','.join(filter(None, (os.environ.get('NO_PROXY', ''), _HOST))),
     'PATH': f'{flower / "bin"}{os.pathsep}{os.environ.get("PATH", os.defpath)}',
     'PYTHONPATH': str(path),
   }
@@ -106,7 +109,7 @@ def node_command(
 
 
 class SuperLink:
-  """A SuperLink with TLS that lets in the sites whose keys are in the folder, and the ServerApp.
+  """A SuperLink with TLS that lets in the sites whose keys are in the folder, gate and ServerApp.
 
   Args:
     place: where it is.
@@ -129,58 +132,80 @@ class SuperLink:
       if warning:
         say(warning)
     self._environment = environment(place.folder, place.flower)
-    home = place.folder / 'home'
-    home.mkdir(exist_ok=True)
-    (home / 'config.toml').write_text(_configuration(place))
+    (place.folder / 'home').mkdir(exist_ok=True)
+    if _is_taken(place.host, place.port):
+      raise UsageError(f'--port={place.port}: another program listens there')
     self._start()
 
   def _start(self) -> None:
     place = self._place
+    self._inner_port = _free_port()
+    configuration = place.folder / 'home' / 'config.toml'
+    configuration.write_text(_configuration(place, self._inner_port))
     command = [
       program(place.flower, 'flower-superlink'),
-      f'--ssl-ca-certfile={place.keys / keys.CA}.crt',
-      f'--ssl-certfile={place.keys / keys.SUPERLINK}.crt',
+      f'--ssl-ca-certfile={self._certificate(keys.CA)}',
+      f'--ssl-certfile={self._certificate(keys.SUPERLINK)}',
       f'--ssl-keyfile={place.keys / keys.SUPERLINK}.key',
       '--enable-supernode-auth',
-      f'--host={place.host}',
-      f'--port={place.port}',
+      f'--host={_HOST}',
+      f'--port={self._inner_port}',
       '--disable-runtime-dependency-installation',
     ]
-    if _is_taken(place):
-      raise UsageError(f'--port={place.port}: another program listens there')
-    self._process = self._processes.start(_NAME, command, self._environment)
-    end = time.monotonic() + _UP_SECONDS
-    while not self._answers():
-      if self._process.poll() is not None or time.monotonic() > end:
-        log = self._processes.log(_NAME)
-        last = self._processes.last_line(_NAME)
-        raise UsageError(f'SuperLink has not started: {last} ({log} says more)')
-      time.sleep(0.2)
+    self._processes.start(_NAME, command, self._environment)
+    self._await(_NAME, _HOST, self._inner_port)
     for public in self._publics:
       self._flwr('supernode', 'register', str(public), _HERE)
     self._run_app()
+    self._start_gate()
     sites = ', '.join(public.stem for public in self._publics)
     self._say(f'SuperLink is up on {place.host}:{place.port}, and lets in {sites}')
+
+  def _start_gate(self) -> None:
+    place = self._place
+    command = [
+      *(program(place.flower, 'python'), '-m', 'fl_research.federation.flower_app.gate'),
+      f'--host={place.host}',
+      f'--port={place.port}',
+      f'--superlink={_HOST}:{self._inner_port}',
+      f'--certificate={self._certificate(keys.SUPERLINK)}',
+      f'--key={place.keys / keys.SUPERLINK}.key',
+      f'--authority={self._certificate(keys.CA)}',
+    ]
+    self._processes.stop(_GATE)
+    self._processes.start(_GATE, command, self._environment)
+    self._await(_GATE, place.host, place.port)
+
+  def _certificate(self, name: str) -> str:
+    return str(self._place.keys / f'{name}.crt')
+
+  def _await(self, name: str, host: str, port: int) -> None:
+    """Waits until a program speaks TLS, with a certificate of the authority."""
+    end = time.monotonic() + _UP_SECONDS
+    while not self._answers(host, port):
+      if name in self._processes.ended() or time.monotonic() > end:
+        last, log = self._processes.last_line(name), self._processes.log(name)
+        raise UsageError(f'{name} has not started: {last} ({log} says more)')
+      time.sleep(0.2)
 
   def _run_app(self) -> None:
     app = pathlib.Path(fl_research.__file__).parent / 'federation' / 'flower_app'
     self._flwr('run', str(app), _HERE, '--run-config', f'engine="{self._place.engine}"')
     self._app_seen = time.monotonic()
 
-  def _answers(self) -> bool:
-    """Whether it speaks TLS, with the right certificate."""
-    context = ssl.create_default_context(cafile=str(self._place.keys / f'{keys.CA}.crt'))
-    address = (_reached_at(self._place), self._place.port)
+  def _answers(self, host: str, port: int) -> bool:
+    context = ssl.create_default_context(cafile=self._certificate(keys.CA))
+    # By which of its names a machine is reached from elsewhere cannot be tried here.
+    context.check_hostname = False
+    here = _HOST if host == '0.0.0.0' else host
     try:
       with (
-        socket.create_connection(address, timeout=2) as connection,
-        context.wrap_socket(connection, server_hostname=address[0]),
+        socket.create_connection((here, port), timeout=2) as connection,
+        context.wrap_socket(connection),
       ):
         return True
     except ssl.SSLCertVerificationError as error:
-      raise UsageError(
-        f'{self._place.keys / keys.SUPERLINK}.crt: {error.verify_message}'
-      ) from error
+      raise UsageError(f'{self._certificate(keys.SUPERLINK)}: {error.verify_message}') from error
     except OSError:
       return False
 
@@ -203,15 +228,20 @@ class SuperLink:
     return answer
 
   def _has_app(self) -> bool:
-    started = process_tree.descendants(self._process.pid)
+    started = process_tree.descendants(self._processes.pid(_NAME))
     return any('flwr-serverapp' in process.command for process in started)
 
   def tend(self) -> None:
     """Starts anew what has ended; to be called every few seconds."""
-    if self._process.poll() is not None:
-      self._say(f'SuperLink has ended: {self._processes.last_line(_NAME)}; it is started again')
+    ended = self._processes.ended()
+    for name in (_NAME, _GATE):
+      if name in ended:
+        self._say(f'{name} has ended: {self._processes.last_line(name)}; it is started again')
+    if _NAME in ended:
       time.sleep(_PAUSE)
       self._start()
+    elif _GATE in ended:
+      self._start_gate()
     elif self._has_app():
       self._app_seen = time.monotonic()
     elif time.monotonic() > self._app_seen + _APP_SECONDS:
@@ -219,25 +249,23 @@ class SuperLink:
       self._run_app()
 
 
-def _configuration(place: Place) -> str:
-  """What tells the command `flwr` of a SuperLink on this machine."""
+def _configuration(place: Place, port: int) -> str:
+  """What tells the command `flwr` of the SuperLink on this machine."""
   certificate = json.dumps(str(place.keys / f'{keys.CA}.crt'))
   return (
     f'[superlink]\ndefault = "{_HERE}"\n\n[superlink.{_HERE}]\n'
-    f'address = "{_reached_at(place)}:{place.port}"\nroot-certificates = {certificate}\n'
+    f'address = "{_HOST}:{port}"\nroot-certificates = {certificate}\n'
   )
 
 
-def _reached_at(place: Place) -> str:
-  """The address by which programs of this machine reach it."""
-  return '127.0.0.1' if place.host == '0.0.0.0' else place.host
-
-
-def _is_taken(place: Place) -> bool:
-  with socket.socket() as probe:
-    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-      probe.bind((place.host, place.port))
-    except OSError:
-      return True
+def _is_taken(host: str, port: int) -> bool:
+  try:
+    socket.create_server((host, port)).close()
+  except OSError:
+    return True
   return False
+
+
+def _free_port() -> int:
+  with socket.create_server((_HOST, 0)) as probe:
+    return probe.getsockname()[1]

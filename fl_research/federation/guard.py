@@ -279,6 +279,15 @@ class Guard:
       )
       self._left[step] = size
 
+  def least_others(self, run_id: str) -> int:
+    """With how many other sites at least what this one sends is added up.
+
+    Raises:
+      Refused: the run is not approved.
+    """
+    with self._logs_refusals(run_id):
+      return self._approved(run_id).secure_aggregation.least_others
+
   def received(self, run_id: str, kind: str, round_num: int, message: bytes) -> None:
     """Writes to the log what has come in."""
     content = hashlib.sha256(message).hexdigest()
@@ -367,18 +376,22 @@ class Guard:
       fault = 'is missing, and there are requests or a budget'
     if fault:
       raise UsageError(f'{path}: {fault}; its owner must look at it before anything is answered')
-    paid = self.ledger.data_sets()
+    in_log = []
     for entry in audit_log.entries(path):
       if entry['what'] == 'admitted' and 'epsilon' in entry:
-        run = paid.get(entry['data_set'], {}).get(entry['run'])
-        if run is None or entry['round'] not in run.rounds:
-          raise UsageError(
-            f'{self.ledger.path}: lacks round {entry["round"]} of run {short(entry["run"])}, which '
-            'the log has'
-          )
+        in_log.append(entry)
       elif entry['what'] == 'leaves':
         step = entry['run'], entry['kind'], entry['round']
         self._first_answers.setdefault(step, entry['sha256'])
+    # Read after the log: another process may be at work, and pays before it writes.
+    paid = self.ledger.data_sets()
+    for entry in in_log:
+      run = paid.get(entry['data_set'], {}).get(entry['run'])
+      if run is None or entry['round'] not in run.rounds:
+        raise UsageError(
+          f'{self.ledger.path}: lacks round {entry["round"]} of run {short(entry["run"])}, which '
+          'the log has'
+        )
 
 
 def short(identifier: str) -> str:

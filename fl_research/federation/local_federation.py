@@ -1,7 +1,8 @@
 """All programs of a federation on one machine: TLS, keys and sockets as on several."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import datetime
+import os
 import pathlib
 import subprocess
 import time
@@ -64,11 +65,13 @@ class LocalFederation:
     Raises:
       UsageError: a program does not start, or a site has ended.
     """
+    self._make_folder()
     self._make_keys()
     with Processes(self._folder / 'logs') as processes:
       for site in self._sites:
         self._start_site(processes, site)
       superlink = flower_processes.SuperLink(self._place(), processes, self._say)
+      self._check(processes)
       for site in self._sites:
         self._start_node(processes, site)
       for site in self._sites:
@@ -80,6 +83,13 @@ class LocalFederation:
       finally:
         engine.terminate()
         engine.wait()
+
+  def _make_folder(self) -> None:
+    """Makes the folder, in which nobody else can make or read anything."""
+    self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if self._folder.stat().st_uid != os.getuid():
+      raise UsageError(f'--folder={self._folder}: belongs to another user')
+    self._folder.chmod(0o700)
 
   def _make_keys(self) -> None:
     folder = self._folder / 'keys'
@@ -152,7 +162,7 @@ class LocalFederation:
         superlink.tend()
 
 
-def _fill(word: str, values) -> str:
+def _fill(word: str, values: Mapping[str, object]) -> str:
   """A word with its places filled in."""
   for name, value in values.items():
     word = word.replace(f'{{{name}}}', str(value))

@@ -68,6 +68,12 @@ class Processes:
     self._running[name] = process
     return process
 
+  def stop(self, name: str) -> None:
+    """Kills a program, if it is running."""
+    if name in self._running:
+      self._running[name].kill()
+      self._running[name].wait()
+
   def pid(self, name: str) -> int:
     """The number of a program."""
     return self._running[name].pid

@@ -13,7 +13,7 @@ import weakref
 
 import tensorflow as tf
 
-from fl_research.runtime import fused, ray_actors, ray_cluster
+from fl_research.runtime import fused, ray_actors, ray_cluster, secure_sums
 
 _cluster: Optional[ray_cluster.Cluster] = None
 _actors: weakref.WeakValueDictionary[tuple, ray_actors.Actors] = weakref.WeakValueDictionary()
@@ -50,27 +50,35 @@ class RayContext(fused.FusedContext):
     actors: how many compute them at the same time; None for as many as there is room for.
     address: of the cluster; empty to start one on this machine.
     cores: of this machine.
+    summer: see `fused.FusedContext`.
 
   Raises:
     UsageError: Ray is not installed, there is no cluster at the address, or no room for an actor.
   """
 
-  def __init__(self, chunks: int, actors: Optional[int], address: str, cores: int):
-    super().__init__('ray', chunks, 1)
+  def __init__(
+    self,
+    chunks: int,
+    actors: Optional[int],
+    address: str,
+    cores: int,
+    summer: Optional[secure_sums.Summer] = None,
+  ):
+    super().__init__('ray', chunks, 1, summer=summer)
     cluster = _connected(address, actors or cores)
     threads = tf.config.threading.get_intra_op_parallelism_threads()
     key = id(cluster), actors, threads
-    self._workers: Any = _actors.get(key) or ray_actors.Actors(cluster, actors, threads)
-    _actors[key] = self._workers
-    self._before = dataclasses.asdict(self._workers.counts)
+    self.workers: Any = _actors.get(key) or ray_actors.Actors(cluster, actors, threads)
+    _actors[key] = self.workers
+    self._before = dataclasses.asdict(self.workers.counts)
 
   def progress(self) -> str:
     """How many actors there are."""
-    there, wanted = self._workers.size
+    there, wanted = self.workers.size
     return f'{there} of {wanted} actors' if there < wanted else f'{there} actors'
 
   def report(self) -> dict:
     """What to write into a run's manifest."""
-    counts = dataclasses.asdict(self._workers.counts)
+    counts = dataclasses.asdict(self.workers.counts)
     own = {name: count - self._before[name] for name, count in counts.items()}
-    return {**super().report(), 'actors': self._workers.size[1], **own}
+    return {**super().report(), 'actors': self.workers.size[1], **own}

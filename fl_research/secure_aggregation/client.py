@@ -86,7 +86,7 @@ class Client:
     self._ring = masks.Ring(parameters.size, parameters.bits)
     self.step = Step.ADVERTISE
     self._public: dict[int, tuple[bytes, bytes]] = {}
-    self._mask_secrets: dict[int, bytes] = {}
+    self._agreed: dict[int, bytes] = {}  # By neighbour, for what the two send each other.
     self._held: dict[int, tuple[bytes, bytes]] = {}  # By whose they are: of its mask key, its seed.
 
   @_does(Step.ADVERTISE)
@@ -124,6 +124,8 @@ class Client:
     mask_key = self._split(self._mask_key.private_bytes_raw(), holders)
     seed = self._split(self._seed, holders)
     self._held[self.client] = mask_key[self.client], seed[self.client]
+    for neighbour, (of_encryption, _) in self._public.items():
+      self._agreed[neighbour] = keys.agree(self._encryption_key, of_encryption)
     encrypted = [(v, self._encrypt(v, mask_key[v] + seed[v])) for v in self._public]
     commitment = keys.commitment(self._seed, self._parameters, self.client)
     return self._write(Kind.SHARES, commitment + messages.pack(messages.ENCRYPTED, encrypted))
@@ -224,17 +226,14 @@ class Client:
   def _split(self, secret: bytes, holders: list[int]) -> dict[int, bytes]:
     return shamir.split(secret, holders, self._parameters.threshold, self._entropy)
 
-  def _agreed(self, neighbour: int) -> bytes:
-    return keys.agree(self._encryption_key, self._public[neighbour][0])
-
   def _encrypt(self, neighbour: int, shares: bytes) -> bytes:
     bound_to = keys.context(self._parameters, b'shares', self.client, neighbour)
-    return keys.encrypt(self._agreed(neighbour), shares, bound_to, self._entropy)
+    return keys.encrypt(self._agreed[neighbour], shares, bound_to, self._entropy)
 
   def _decrypt(self, neighbour: int, encrypted: bytes) -> tuple[bytes, bytes]:
     bound_to = keys.context(self._parameters, b'shares', neighbour, self.client)
     try:
-      shares = keys.decrypt(self._agreed(neighbour), encrypted, bound_to)
+      shares = keys.decrypt(self._agreed[neighbour], encrypted, bound_to)
     except ProtocolError as error:
       raise ProtocolError(f'from client {neighbour}: {error}') from error
     return shares[: shamir.SHARE_BYTES], shares[shamir.SHARE_BYTES :]

@@ -4,6 +4,9 @@ import dataclasses
 import hashlib
 from typing import Optional
 
+LEAST_CLIENTS = 3
+"""Of two clients each learns the other's vector from the sum."""
+
 _SESSION_BYTES = 16
 _LARGEST_ROUND = 2**64 - 1
 

@@ -20,10 +20,13 @@ Differences from the paper:
 2. The tails are computed, where the paper also bounds them to show how k grows with log n.
 """
 
+import functools
 import math
 from typing import NamedTuple, Optional
 
 from scipy import stats
+
+from fl_research.secure_aggregation.parameters import LEAST_CLIENTS
 
 SECURITY = 40
 """sigma: a session is insecure with probability 2^-sigma at the most."""
@@ -66,17 +69,21 @@ def unfinished(clients: int, silent: int, degree: int, threshold: int) -> float:
   return silent * float(of_silent) + left * float(of_survivor)
 
 
+@functools.cache
 def plan(clients: int, corrupt: float = 0.2, silent: float = 0.2) -> Plan:
   """The fewest neighbours that will do, and the largest threshold with them.
 
   Args:
-    clients: n, at least 3.
+    clients: n.
     corrupt: the share of the clients that may work for the server.
     silent: the share of the clients that may fall silent.
 
   Raises:
-    ValueError: so many may be corrupt and silent that no threshold will do.
+    ValueError: there are fewer than `LEAST_CLIENTS`, or so many may be corrupt and silent that no
+      threshold will do.
   """
+  if clients < LEAST_CLIENTS:
+    raise ValueError(f'{clients} clients; needed are {LEAST_CLIENTS}')
   corrupt_clients, silent_clients = math.ceil(corrupt * clients), math.ceil(silent * clients)
   gone = corrupt_clients + silent_clients
   for degree in range(2, clients - 1, 2):

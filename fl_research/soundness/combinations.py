@@ -7,6 +7,7 @@ refusal.
 
 from collections.abc import Iterator, Mapping
 import dataclasses
+import functools
 import itertools
 import pathlib
 from typing import Any
@@ -26,9 +27,9 @@ PRIVACIES: Mapping[str, Mapping[str, Any]] = {
   'none': {},
   'fixed clip': {'dp_noise_multiplier': 0.1, 'dp_clip_norm': 1.0},
   'adaptive clip': {'dp_noise_multiplier': 0.1, 'dp_clipping': 'adaptive'},
-  'secure sums': {'secure_aggregation': True},
+  'secure sums': {'secure_aggregation': 'clear'},
   'secure, fixed clip': {
-    'secure_aggregation': True,
+    'secure_aggregation': 'clear',
     'dp_noise_multiplier': 0.1,
     'dp_clip_norm': 1.0,
   },
@@ -75,6 +76,7 @@ class Combination:
       **_BASE,
     )
 
+  @functools.cache  # noqa: B019  there are as many as the table has cells
   def refusal(self) -> str:
     """Why it is refused, as the user would read it; empty when it runs."""
     try:

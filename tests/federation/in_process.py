@@ -26,6 +26,9 @@ class Anything:
   def admit(self, run, kind, round_num, clients=None, rows=None):
     pass
 
+  def least_others(self, run):
+    return 1
+
   def received(self, run, kind, round_num, message):
     pass
 

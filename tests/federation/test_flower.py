@@ -140,7 +140,15 @@ def test_too_long_a_message(address):
 
 
 @pytest.mark.parametrize(
-  'label', [{}, {'operation': 'other'}, {'operation': 'due'}, {'operation': ['due']}]
+  'label',
+  [
+    {},
+    {'operation': 'other'},
+    {'operation': 'due'},
+    {'operation': ['due']},
+    {'operation': 'due', 'held': [], 'wait': float('nan')},
+    {'operation': 'due', 'held': [], 'wait': -1},
+  ],
 )
 def test_what_no_server_app_says(address, engine, label):
   with pytest.raises(local_socket.Unanswered, match='it has failed'):

@@ -64,5 +64,7 @@ def test_a_plan_holds_its_bounds_and_fewer_neighbours_do_not(clients):
 def test_few_clients_are_all_neighbours_and_too_few_have_no_plan():
   assert thresholds.plan(3) == (None, 2)
   assert thresholds.plan(10) == (None, 8)
-  with pytest.raises(ValueError, match='2 clients, of whom 1 may be corrupt and 1 fall silent'):
+  with pytest.raises(ValueError, match='2 clients; needed are 3'):
     thresholds.plan(2)
+  with pytest.raises(ValueError, match='4 clients, of whom 2 may be corrupt and 2 fall silent'):
+    thresholds.plan(4, corrupt=0.4, silent=0.5)

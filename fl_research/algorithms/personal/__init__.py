@@ -18,7 +18,7 @@ METHODS = {
       registry.ONE_STATE_PER_CLIENT,
       registry.Requirement('aggregator', ('mean',), 'has nothing to combine'),
       registry.Requirement('compressor', ('',), 'sends nothing'),
-      registry.Requirement('secure_aggregation', (False,), 'sends nothing'),
+      registry.Requirement('secure_aggregation', ('none',), 'sends nothing'),
       registry.Requirement('attack', ('',), 'has no federation to attack'),
       registry.Requirement('aggregation_trigger', ('cohort',), 'has no server whose steps count'),
     ),

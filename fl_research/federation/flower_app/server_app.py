@@ -126,25 +126,33 @@ class Relay:
 
   def fetch(self) -> None:
     """Sends what the engine wants to be sent; waits a little where there is nothing."""
-    held = [flight.key for flight in self._flights.values() if flight.key]
     wait = _BUSY_SECONDS if self._flights else _IDLE_SECONDS
+    while self._fetch_one(wait):
+      wait = 0.0
+
+  def _fetch_one(self, wait: float) -> bool:
+    """Sends one request; whether there was one that could be sent."""
+    held = [flight.key for flight in self._flights.values() if flight.key]
     said, request = self._engine.tell({'operation': 'due', 'held': held, 'wait': wait})
     is_open = set(said.get('open', ()))
     self._attempts = {key: count for key, count in self._attempts.items() if key in is_open}
     if 'id' not in said:
-      return
+      return False
     key, site = said['id'], said['site']
     node = next((node for node, name in self._names.items() if name == site), None)
     if node is None:
-      return
+      time.sleep(_BUSY_SECONDS)
+      return False
     self._attempts[key] = self._attempts.get(key, 0) + 1
-    self._send(node, key, {'operation': 'ask', 'id': key}, request)
+    return self._send(node, key, {'operation': 'ask', 'id': key}, request)
 
-  def _send(self, node: int, key: str, label: Mapping[str, Any], message: bytes = b'') -> None:
+  def _send(self, node: int, key: str, label: Mapping[str, Any], message: bytes = b'') -> bool:
+    """Sends a message to a node; whether Flower has taken it."""
     sent = Message(content.pack(label, message), node, 'query', ttl=_TTL)
     (message_id,) = self._grid.push_messages([sent]) or [None]
     if message_id:
       self._flights[message_id] = Flight(node, key)
+    return bool(message_id)
 
   def collect(self) -> None:
     """Takes the replies that have come."""
