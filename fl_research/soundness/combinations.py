@@ -80,7 +80,8 @@ class Combination:
   def refusal(self) -> str:
     """Why it is refused, as the user would read it; empty when it runs."""
     try:
-      validation.validate(self.settings())
+      # The model's size is nothing that a check looks at, but takes a while to look up.
+      validation.validate(dataclasses.replace(self.settings(), hyperparameters={}))
     except UsageError as error:
       return str(error)
     return ''

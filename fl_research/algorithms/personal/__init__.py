@@ -75,7 +75,7 @@ METHODS = {
   ),
   'pfedme': registry.Entry(
     'fl_research.algorithms.personal.p_fed_me',
-    'personal models near a global one that is near them (T. Dinh et al. 2020)',
+    'personal models near a global one that is near them (Dinh et al. 2020)',
     {
       'regularization': Hyperparameter(
         5.0, 'lambda, how strongly the two are tied', **domains.FROM_0
