@@ -13,6 +13,7 @@ UV_HOME := .uv/$(UV_VERSION)
 UV := $(UV_HOME)/bin/uv
 ENVIRONMENT := .venv/.up-to-date
 RAY := .venv/.ray-up-to-date
+FLOWER := .flower/.up-to-date
 
 # Importing TensorFlow Federated takes 7 seconds when compiled and 17 when not.
 export UV_COMPILE_BYTECODE := 1
@@ -22,16 +23,19 @@ export UV_HTTP_TIMEOUT ?= 300
 unexport VIRTUAL_ENV
 
 .DEFAULT_GOAL := help
-.PHONY: help env ray quickstart demo test check lint requirements build-files generated wheel clean
+.PHONY: help env ray flower quickstart demo federation test test-federation check lint requirements build-files generated wheel clean
 
 help:
 	@echo 'make quickstart    the demo, and what to do next'
 	@echo 'make demo          run federated averaging on an embedded data set'
+	@echo 'make federation    three hospitals and an engine on this machine, as on four'
 	@echo 'make test          linter, type checker, tests'
+	@echo 'make test-federation  the tests that need Flower'
 	@echo 'make check         linter, type checker, and the tests of what has changed'
 	@echo 'make lint          linter and type checker only'
 	@echo 'make env           only set up the environment in .venv/'
 	@echo 'make ray           and what --runtime=ray needs'
+	@echo 'make flower        and Flower, in .flower/, for --runtime=federation on several machines'
 	@echo 'make requirements  after a change of dependencies: uv.lock and requirements.txt'
 	@echo 'make build-files   after a change of imports: the BUILD files'
 	@echo 'make generated     all that is generated: BUILD files, pages of docs/, the ledger'
@@ -40,6 +44,20 @@ help:
 
 demo: env
 	@.venv/bin/python -m experiments.train --flagfile=experiments/demo.flags
+
+# Sockets need a short path.
+FEDERATION ?= /tmp/fl_federation
+COLUMNS := sex:category,chest_pain:category,sugar:category,ecg:category,angina:category
+SITE := python -m experiments.site serve --name={site} --folder={folder} --listen={socket} \
+  --data_file={folder}/patients.csv --label_column=ill \
+  --columns=$(COLUMNS),slope:category,thallium:category
+ENGINE := python -m experiments.train --flagfile=experiments/federation.flags \
+  --federation={federation} --output_dir={folder}/results
+
+federation: env flower
+	@.venv/bin/python -m experiments.examples.hospitals --folder=$(FEDERATION)
+	@.venv/bin/python -m experiments.federation local --folder=$(FEDERATION) \
+	  --sites=cleveland,hungarian,va --site='$(SITE)' --train='$(ENGINE)'
 
 quickstart: demo
 	@echo
@@ -60,6 +78,11 @@ env: $(ENVIRONMENT)
 
 ray: $(RAY)
 
+flower: $(FLOWER)
+
+test-federation: env flower
+	@.venv/bin/python -m pytest -p no:xdist tests/federation/with_flower.py
+
 # Of each file what stands above its packages stays.
 define EXPORT
 sed '/^[^#]/,$$d' $(1) > .uv/$(1) \
@@ -67,10 +90,19 @@ sed '/^[^#]/,$$d' $(1) > .uv/$(1) \
   && mv .uv/$(1) $(1)
 endef
 
+# Flower and TFF cannot be in one environment, and so not in one lock.
+define LOCK_FLOWER
+sed '/^[^#]/,$$d' requirements-flower.txt > .uv/requirements-flower.txt \
+  && $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+    fl_research/federation/flower_app/pyproject.toml >> .uv/requirements-flower.txt \
+  && mv .uv/requirements-flower.txt requirements-flower.txt
+endef
+
 requirements: $(UV)
 	@$(UV) lock
 	@$(call EXPORT,requirements.txt,)
 	@$(call EXPORT,requirements-ray.txt,--only-group ray)
+	@$(LOCK_FLOWER)
 
 build-files: env
 	@.venv/bin/python -m tests.build_files
@@ -87,7 +119,7 @@ wheel: env
 	@ls dist/*.whl
 
 clean:
-	rm -rf dist .venv .uv .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf dist .venv .flower .uv .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ---------------------------------------------------------------------------------------------
@@ -106,6 +138,7 @@ $$(uname -s) on $$(uname -m).
 NO_PYTHON_311 := TensorFlow Federated needs Python 3.11, none was found and none could be \
 downloaded: install it (python3.11 on the PATH is enough, or 'make PYTHON=/path/to/python3.11') \
 and run make again.
+NO_FLOWER := the packages of requirements-flower.txt could not be installed; the reason is above.
 NO_PACKAGES := the packages of uv.lock could not be installed; the reason is above.
 
 $(UV):
@@ -164,4 +197,15 @@ $(RAY): $(ENVIRONMENT) requirements-ray.txt
 	echo 'Installing Ray into .venv/ (300 MB, once)'; \
 	$(UV) pip install --quiet --python .venv --require-hashes -r requirements-ray.txt \
 	  || $(call FAIL,$(NO_PACKAGES))
+	@touch $@
+
+$(FLOWER): requirements-flower.txt | $(UV)
+	@$(INDEX); \
+	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
+	python=$$("$(PYTHON)" -c \
+	  'import sys; print(sys.executable if sys.version_info[:2] >= (3, 11) else "3.11")'); \
+	echo 'Installing Flower into .flower/ (220 MB, once)'; \
+	{ $(UV) venv --quiet --allow-existing --python "$$python" .flower \
+	  && $(UV) pip sync --quiet --python .flower --require-hashes requirements-flower.txt; } \
+	  || $(call FAIL,$(NO_FLOWER))
 	@touch $@

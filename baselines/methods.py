@@ -240,6 +240,8 @@ def page() -> str:
   sections = [f'{_HEAD}\n{_common(table)}\n']
   for place, methods in places().items():
     sections.append(f'## {place.capitalize()}\n')
+    if place == 'algorithms':
+      sections.append(_families())
     sections.extend(_tables(place, table))
     sections.extend(_method(method, table) for method in methods)
   return '\n'.join(sections)
@@ -256,6 +258,13 @@ def _common(table: pd.DataFrame) -> str:
     commits = sorted(set(table.loc[table['machine'] == machine, 'commit']))
     lines.append(f'- Measured on {machine}, at {", ".join(commits)}.')
   return '\n'.join(lines)
+
+
+def _families() -> str:
+  """The families of algorithms, with links to the parts of the page."""
+  linked = lambda table: ', '.join(f'[{name}](#{name})' for name in table)
+  lines = (f'- {family}: {linked(table)}' for family, table in algorithms.FAMILIES.items())
+  return '\n'.join(lines) + '\n'
 
 
 def _tables(place: str, table: pd.DataFrame) -> Iterator[str]:

@@ -21,7 +21,7 @@ import tensorflow as tf
 
 from benchmarks import machine, processes, works
 from fl_research import optimizers, runtime
-from fl_research.algorithms import fed_avg
+from fl_research.algorithms.optimization import fed_avg
 import fl_research.environment  # noqa: F401  before TensorFlow
 from fl_research.round import split
 from fl_research.round.parts import Parts

@@ -21,9 +21,9 @@ There is a winner only when both intervals of the mean difference exclude 0, for
 seeds or more.
 """
 _FLAGS = {
-  'measure': '  --measure: "COLUMN last N", "COLUMN final" or "COLUMN rounds to TARGET"; when '
-  'empty, how\n      the problem is scored (eval/accuracy, ...; personal/... of personal models) '
-  'over the last tenth of the rounds',
+  'measure': '  --measure: "COLUMN last N", "COLUMN final", "COLUMN rounds to TARGET" or "COLUMN '
+  'hours to\n      TARGET"; when empty, how the problem is scored (eval/accuracy, ...; '
+  'personal/... of personal\n      models) over the last tenth of the rounds',
   'confidence': '  --confidence [0.95]: of the intervals',
   'bootstrap_seed': '  --bootstrap_seed [0]: fixes the resampling',
 }

@@ -7,7 +7,7 @@ import pathlib
 import textwrap
 
 from experiments import command_line
-from fl_research import registry, tasks
+from fl_research import algorithms, registry, tasks
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
 
@@ -138,13 +138,15 @@ def _flag_page(name: str) -> dict[str, list[str]]:
   if name not in lines:
     return {}
   page = {f'Flag --{name}': lines[name]}
-  table = tables().get(name)
-  if table:
-    page['What it may name'] = [
+  families = algorithms.FAMILIES if name == 'algorithm' else {'': tables().get(name, {})}
+  for family, table in families.items():
+    named = [
       line
       for key, entry in table.items()
       for line in textwrap.wrap(f'  {key}: {entry.summary}', 100, subsequent_indent='      ')
     ]
+    if named:
+      page[f'What it may name: {family}' if family else 'What it may name'] = named
   return page
 
 
@@ -174,6 +176,8 @@ def _asks(entry: registry.Entry) -> list[str]:
     lines.append('needs --server_examples')
   if entry.not_private:
     lines.append(f'not with differential privacy, as it {entry.not_private}')
+  if entry.not_structured:
+    lines.append(f'not with compressors that restrict training, as it {entry.not_structured}')
   return [
     part
     for line in lines

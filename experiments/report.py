@@ -20,7 +20,8 @@ clients fare, costs, settings. The page needs no other file and no network.
 """
 _HELP = {
   'out': 'the page to write',
-  'measure': 'result in the tables: "COLUMN last N", "COLUMN final" or "COLUMN rounds to TARGET"; '
+  'measure': 'result in the tables: "COLUMN last N", "COLUMN final", "COLUMN rounds to TARGET" '
+  'or "COLUMN hours to TARGET"; '
   'when empty, how the problem is scored (eval/accuracy, ...; personal/... of personal models) '
   'over the last tenth of the rounds',
   'target': "value of the measure's column; adds rounds and bytes until it was reached",

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import os
 import signal
 import threading
+from typing import Any
 
 from absl import flags
 
@@ -114,6 +115,15 @@ def train(settings: settings_lib.Settings) -> int:
   # The data first: what is wrong with them is said before TensorFlow's five seconds.
   load = run_data_loader(settings)
   data = load(settings)
+  try:
+    return run(settings, folder, data)
+  finally:
+    if data.sites is not None:
+      data.sites.close()
+
+
+def run(settings: settings_lib.Settings, folder: Any, data: Any) -> int:
+  """Trains on these data, and reports; gives the exit code."""
   folder.check_data({'sources': data.sources, 'passport': data.passport})
   with Interruption() as interruption:
     from fl_research.training import experiment, summary

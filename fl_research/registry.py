@@ -99,6 +99,8 @@ class Entry:
     not_private: why a run with it cannot be differentially private (a method, whose updates noise
       does not hide; a way of drawing cohorts), as the end of a sentence whose subject is the
       entry; empty when it can.
+    not_structured: for a method: why compressors that restrict training do not go with it, as the
+      end of a sentence whose subject is the entry; empty when they do.
     is_sum: for an aggregator: whether all it needs of the clients are sums over them, which can
       then be secure ones.
     needs_server_examples: for an aggregator: whether it compares updates with one from examples
@@ -113,6 +115,7 @@ class Entry:
   requires: tuple[Requirement, ...] = ()
   defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   not_private: str = ''
+  not_structured: str = ''
   is_sum: bool = False
   needs_server_examples: bool = False
   check_cohort: Optional[Callable[[str, Mapping[str, Any], int], None]] = None

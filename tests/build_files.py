@@ -14,7 +14,7 @@ import sys
 from typing import Any, Optional
 
 SOURCE_FOLDERS = ('fl_research', 'experiments', 'baselines', 'benchmarks', 'tests')
-OPTIONAL_MODULES = frozenset({'ray'})
+OPTIONAL_MODULES = frozenset({'flwr', 'httpx', 'ray'})
 """Imported where installed, and not among the locked packages."""
 
 _DISTRIBUTIONS = {

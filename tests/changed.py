@@ -6,13 +6,14 @@ branch left main, committed or not, and what git does not know yet. The tests of
 - itself, if it is a test;
 - the test that mirrors it: `fl_research/round/wire.py` has `tests/round/test_wire.py`;
 - the tests that import it, themselves or through helpers in `tests/`;
-- the parts of its room's `test_contract.py` that bear its name: `fed_prox.py` is `fedprox` there;
+- the parts of the nearest `test_contract.py` above it that bear its name: `fed_prox.py` is
+  `fedprox` there;
 - if it is not Python, the tests that name it.
 
 What is reached through more of the library than that is left to `make test`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 import pathlib
 import subprocess
 import sys
@@ -47,10 +48,12 @@ def mirror(file: str) -> str:
   return str(pathlib.PurePosixPath('tests', *parts, f'test_{path.stem.strip("_")}.py'))
 
 
-def contract(file: str) -> tuple[str, str]:
-  """(the contract that a file of a room keeps, what the file is called in it)."""
-  path = pathlib.PurePosixPath(mirror(file))
-  return str(path.with_name('test_contract.py')), pathlib.PurePosixPath(file).stem.replace('_', '')
+def contract(file: str, tests: Container[str]) -> list[tuple[str, str]]:
+  """(the contract that a file of a room keeps, what the file is called in it), if there is one."""
+  name = pathlib.PurePosixPath(file).stem.replace('_', '')
+  folders = pathlib.PurePosixPath(mirror(file)).parents
+  above = (str(folder / 'test_contract.py') for folder in folders)
+  return [(path, name) for path in above if path in tests][:1]
 
 
 def importers(file: str, imports: Mapping[str, Iterable[str]]) -> set[str]:
@@ -81,9 +84,9 @@ def tests_of(
       files |= naming(file, texts)
       continue
     files |= {file} if is_test(file) else {mirror(file)} | importers(file, imports)
-    contracts.add(contract(file))
+    contracts.update(contract(file, texts))
   files = {file for file in files if file in texts}
-  return files, {(file, name) for file, name in contracts if file in texts and file not in files}
+  return files, {(file, name) for file, name in contracts if file not in files}
 
 
 def main() -> int:

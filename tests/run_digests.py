@@ -31,7 +31,7 @@ VARIANTS = {
   'top_k': ['--compressor=top_k:0.1'],
   'low_rank': ['--compressor=low_rank:0.25'],
   'dp': ['--dp_noise_multiplier=0.1', '--dp_clip_norm=1'],
-  'secure': ['--secure_aggregation'],
+  'secure': ['--secure_aggregation=clear'],
   'norm_bounding': ['--aggregator=norm_bounding', '--norm_bounding_quantile=0.5'],
   'alie': ['--attack=alie', '--attacker_fraction=0.3'],
 }

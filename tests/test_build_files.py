@@ -18,7 +18,7 @@ from tests import build_files
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDERS = ('fl_research', 'experiments', 'baselines', 'benchmarks', 'tests')
 RULES = {'py_library', 'py_binary', 'py_test'}
-NOT_LOCKED = {'ray'}
+NOT_LOCKED = {'flwr', 'httpx', 'ray'}
 """Modules that are used where they are installed, and are not dependencies."""
 
 

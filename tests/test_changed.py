@@ -8,12 +8,12 @@ from tests import build_files, changed
 
 IMPORTS = {
   'fl_research/round/wire.py': set(),
-  'fl_research/algorithms/fed_x.py': {'fl_research/round/wire.py'},
+  'fl_research/algorithms/family/fed_x.py': {'fl_research/round/wire.py'},
   'tests/helper.py': {'fl_research/round/wire.py'},
   'tests/round/test_wire.py': set(),
   'tests/test_more.py': {'tests/helper.py'},
   'tests/algorithms/test_contract.py': set(),
-  'tests/algorithms/test_x.py': {'fl_research/algorithms/fed_x.py'},
+  'tests/algorithms/family/test_x.py': {'fl_research/algorithms/family/fed_x.py'},
   'tests/test_build_files.py': set(),
 }
 TEXTS = {file: '' for file in IMPORTS} | {'tests/test_more.py': "open('docs/page.md')"}
@@ -24,7 +24,11 @@ CONTRACT = 'tests/algorithms/test_contract.py'
   ('file', 'files', 'contracts'),
   [
     ('fl_research/round/wire.py', {'tests/round/test_wire.py', 'tests/test_more.py'}, set()),
-    ('fl_research/algorithms/fed_x.py', {'tests/algorithms/test_x.py'}, {(CONTRACT, 'fedx')}),
+    (
+      'fl_research/algorithms/family/fed_x.py',
+      {'tests/algorithms/family/test_x.py'},
+      {(CONTRACT, 'fedx')},
+    ),
     ('tests/helper.py', {'tests/test_more.py'}, set()),
     (CONTRACT, {CONTRACT}, set()),
     ('docs/page.md', {'tests/test_more.py'}, set()),
@@ -38,8 +42,11 @@ def test_tests_of_a_file(file, files, contracts):
 
 def test_imports_are_those_of_the_build_files():
   imports = build_files.Project(changed.ROOT).file_imports()
-  assert 'fl_research/algorithms/fed_prox.py' in imports['tests/algorithms/test_fed_prox.py']
-  assert 'tests/algorithms/harness.py' in imports['tests/algorithms/test_fed_prox.py']
+  assert (
+    'fl_research/algorithms/optimization/fed_prox.py'
+    in imports['tests/algorithms/optimization/test_fed_prox.py']
+  )
+  assert 'tests/algorithms/harness.py' in imports['tests/algorithms/optimization/test_fed_prox.py']
   assert all(imported in imports for files in imports.values() for imported in files)
 
 

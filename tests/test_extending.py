@@ -22,7 +22,7 @@ from tests import jobs
 _PAGE = pathlib.Path(__file__).parent.parent / 'docs' / 'extending.md'
 _BLOCKS = re.findall(r'```\w+\n(.*?)```', _PAGE.read_text(), re.DOTALL)
 _TABLES = {
-  'fl_research.algorithms': algorithms.ALGORITHMS,
+  'fl_research.algorithms.optimization': algorithms.ALGORITHMS,
   'fl_research.aggregation': aggregation.AGGREGATORS,
   'fl_research.aggregation.compression': compression.COMPRESSORS,
   'fl_research.datasets': tasks.TASKS,

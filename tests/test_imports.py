@@ -19,6 +19,7 @@ _ORDER = (
     'hooks',
     'random_streams',
     'registry',
+    'secure_aggregation',
     'tff_private',
   ),
   ('runtime',),
@@ -35,7 +36,7 @@ _ORDER = (
   ('settings',),
   ('soundness', 'analysis'),
   ('training',),
-  ('sweeps',),
+  ('federation', 'sweeps'),
   ('api', 'own_data'),
 )
 """The packages and modules of fl_research, low ones first; none imports another of its own row."""

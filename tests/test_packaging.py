@@ -104,8 +104,21 @@ def test_lock_names_the_public_registry_only():
   hosts = set(re.findall(r'https?://([^/"]+)', text))
   assert hosts == {'pypi.org', 'files.pythonhosted.org'}
   assert 'file:' not in text
-  for name in ('requirements.txt', 'requirements-ray.txt'):
+  for name in ('requirements.txt', 'requirements-ray.txt', 'requirements-flower.txt'):
     assert '://' not in (ROOT / name).read_text()
+
+
+def test_flower_is_locked_with_hashes():
+  for_flower = required((ROOT / 'requirements-flower.txt').read_text())
+  app = tomllib.loads(
+    (ROOT / 'fl_research' / 'federation' / 'flower_app' / 'pyproject.toml').read_text()
+  )
+  (asked,) = app['project']['dependencies']
+  assert tuple(asked.split('==')) in for_flower, 'make requirements'
+  assert len(for_flower) > 30
+  for package, hashes in for_flower.items():
+    assert hashes, package
+    assert all(re.fullmatch('sha256:[0-9a-f]{64}', each) for each in hashes), package
 
 
 def test_imports_are_dependencies():
@@ -122,8 +135,8 @@ def test_imports_are_dependencies():
       elif isinstance(node, ast.ImportFrom) and not node.level:
         modules.add(str(node.module).partition('.')[0])
   distributions = importlib.metadata.packages_distributions()
-  # Ray is of a group of its own.
-  own = {'fl_research', 'experiments', 'ray', *sys.stdlib_module_names}
+  # Ray is of a group of its own, Flower of an environment of its own.
+  own = {'fl_research', 'experiments', 'flwr', 'httpx', 'ray', *sys.stdlib_module_names}
   for module in sorted(modules - own):
     names = {name.lower().replace('_', '-') for name in distributions[module]}
     assert names & available, f'pyproject.toml lacks {module}'
@@ -156,7 +169,7 @@ echo "$@ [$settings]" >> calls
 case "$*" in
   *'{refused}'*) exit 2 ;;
 esac
-mkdir -p .venv/bin
+mkdir -p .venv/bin .flower
 printf '#!/bin/sh\\necho "ran $*"\\n' > .venv/bin/python
 cp .venv/bin/python .venv/bin/ruff
 cp .venv/bin/python .venv/bin/mypy
@@ -175,6 +188,7 @@ class Clone:
       'uv.lock',
       'requirements.txt',
       'requirements-ray.txt',
+      'requirements-flower.txt',
     ):
       shutil.copy(ROOT / name, folder)
 
@@ -246,6 +260,19 @@ def test_another_index_and_certificate_are_used(clone):
   assert 'index=https://mirror.example/simple' in call
   assert 'certificate=/a/cert.pem' in call
   assert not [call for call in clone.calls() if call.startswith('sync')]
+
+
+def test_flower_gets_an_environment_of_its_own(clone):
+  clone.install_uv()
+  made = clone.make('flower', UV_DEFAULT_INDEX='https://mirror.example/simple')
+  assert made.returncode == 0, made.stderr
+  (call,) = [call for call in clone.calls() if call.startswith('pip sync')]
+  assert '--python .flower --require-hashes requirements-flower.txt' in call
+  assert 'index=https://mirror.example/simple' in call
+  assert not [call for call in clone.calls() if call.startswith('sync')]
+  before = clone.calls()
+  clone.make('flower')
+  assert clone.calls() == before
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,10 @@
 Bonawitz, Ivanov, Kreuter, Marcedone, McMahan, Patel, Ramage, Segal, Seth 2017, "Practical Secure
 Aggregation for Privacy-Preserving Machine Learning": the server learns Σ weight_k Δ_k and
 Σ weight_k, and nothing of a single client. TFF expresses this by
-`tff.federated_secure_sum_bitwidth`, of integers in a range that is known beforehand; a simulation
-computes these sums in the clear. What the simulation does show is the price of fixed range and
-integers (`tff.aggregators.SecureSumFactory`): every entry of weight_k Δ_k is clipped to [-B, B] and
+`tff.federated_secure_sum_bitwidth`, of integers in a range that is known beforehand; the runtime
+computes these sums in the clear, or has `fl_research.secure_aggregation` compute them, with the
+same result. Either way they show the price of fixed range and integers
+(`tff.aggregators.SecureSumFactory`): every entry of weight_k Δ_k is clipped to [-B, B] and
 rounded to one of 2^32 levels, which moves the mean by at most n B 2^-32 / Σ weight_k. Weights are
 rounded in the same way, from the range [0, 2^20 - 1] (as in `tff.learning.secure_aggregator`), in
 which whole numbers stay what they are but for float32's own rounding. B → ∞ in exact arithmetic is
@@ -15,9 +16,10 @@ An aggregator can be had this way when it is a sum over clients, of whatever eac
 itself; one that looks at single updates (median, Krum) cannot: there are none to look at.
 
 Differences from the paper:
-1. Masks, keys and the recovery from dropouts are not simulated; a client that drops out is simply
-   not in the sum. Bytes are those of the masked numbers: n clients' sum of 32-bit integers needs a
-   modulus of 32 + ⌈log2 n⌉ bits, and so does every number sent. Keys and shares come on top.
+1. Nobody falls silent in the middle of the protocol: a client that drops out does not begin it.
+   Bytes are those of the masked numbers: n clients' sum of 32-bit integers needs a modulus of
+   32 + ⌈log2 n⌉ bits, and so does every number sent. Keys and shares come on top; what a client
+   sends and is sent in all is counted where the protocol is run.
 2. What a simulation reports of single clients (training metrics, clients.csv) is not hidden.
 """
 

@@ -1,197 +1,24 @@
-"""Federated optimisation methods by name, each imported only when it is built."""
+"""Federated optimisation methods by name, each imported only when it is built.
+
+Every family of methods is a folder, whose table lists what is in it.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
-from fl_research import domains, registry
-from fl_research.registry import Hyperparameter
+from fl_research import registry
+from fl_research.algorithms import clusters, distillation, fairness, optimization, personal
 
-# The server's step of these methods is a plain one along a direction of their own.
-_IS_SERVER_OPTIMIZER = registry.Requirement(
-  'server_optimizer', ('sgd',), "is the server's optimiser itself (its rate still counts)"
-)
-_DEFINES_SERVER_STEP = registry.Requirement(
-  'server_optimizer', ('sgd',), "defines the server's step (its rate still counts)"
-)
-_UNIFORM = {'client_weighting': 'uniform'}
-# Adaptive steps are about as long as their rate, whatever the gradient; the usual 1 would be far
-# too long. These are the rates that Reddi et al. 2021 find best most often (tables 8 to 10).
-_ADAPTIVE_STEP = {'server_learning_rate': 0.01}
-
-
-def _moments(beta_1: float) -> dict[str, Hyperparameter]:
-  """The hyperparameters that all adaptive servers have."""
-  return {
-    'beta_1': Hyperparameter(beta_1, 'decay of the first moment', **domains.BELOW_1),
-    'tau': Hyperparameter(1e-3, 'tau, added to the root of the second moment', **domains.POSITIVE),
-    'initial_accumulator': Hyperparameter(
-      0.0, 'initial second moment, at least tau squared; 0: tau squared', **domains.FROM_0
-    ),
-  }
-
-
-_BETA_2 = {'beta_2': Hyperparameter(0.99, 'decay of the second moment', **domains.BELOW_1)}
-_MIME_BASE = {
-  'base': Hyperparameter(
-    'momentum',
-    'the optimiser that is mimicked',
-    lambda v: v in ('sgd', 'momentum', 'adam', 'adagrad'),
-    'sgd, momentum, adam or adagrad',
-  ),
-  'beta_1': Hyperparameter(0.9, 'decay of the first moment', **domains.BELOW_1),
-  **_BETA_2,
-  'epsilon': Hyperparameter(
-    1e-3, 'epsilon, added to the root of the second moment', **domains.POSITIVE
-  ),
-  'initial_accumulator': Hyperparameter(0.1, 'initial second moment', **domains.FROM_0),
+FAMILIES: Mapping[str, Mapping[str, registry.Entry]] = {
+  'optimisation': optimization.METHODS,
+  'clusters': clusters.METHODS,
+  'distillation': distillation.METHODS,
+  'fairness': fairness.METHODS,
+  'personal models': personal.METHODS,
 }
-_MIMICS = registry.Requirement('client_optimizer', ('sgd',), "defines the clients' steps")
-_MU = {'mu': Hyperparameter(0.0, 'mu, strength of the proximal term', **domains.FROM_0)}
-_PRIVATE_LAYERS = {
-  'private_layers': Hyperparameter(
-    'last', "layers that clients keep: names separated by commas, or 'last', or 'none'"
-  )
-}
+"""The families' tables, by what the family is called."""
 
-ALGORITHMS = {
-  'fedavg': registry.Entry(
-    'fl_research.algorithms.fed_avg', 'train locally, average the models (McMahan et al. 2017)'
-  ),
-  'fedsgd': registry.Entry(
-    'fl_research.algorithms.fed_sgd', 'average one gradient per client (McMahan et al. 2017)'
-  ),
-  'local': registry.Entry(
-    'fl_research.algorithms.local',
-    'each client alone, no federation; what --local_only runs',
-    requires=(
-      registry.ONE_STATE_PER_CLIENT,
-      registry.Requirement('aggregator', ('mean',), 'has nothing to combine'),
-      registry.Requirement('compressor', ('',), 'sends nothing'),
-      registry.Requirement('secure_aggregation', (False,), 'sends nothing'),
-      registry.Requirement('attack', ('',), 'has no federation to attack'),
-      registry.Requirement('aggregation_trigger', ('cohort',), 'has no server whose steps count'),
-    ),
-    not_private='sends no updates that noise could hide',
-  ),
-  'fedavgm': registry.Entry(
-    'fl_research.algorithms.fed_avg_m',
-    'FedAvg with momentum at the server (Hsu et al. 2019)',
-    {
-      'momentum': Hyperparameter(0.9, 'momentum', **domains.BELOW_1),
-      'nesterov': Hyperparameter(False, "Nesterov's form of it"),
-    },
-    requires=(_IS_SERVER_OPTIMIZER,),
-  ),
-  'fedadagrad': registry.Entry(
-    'fl_research.algorithms.fed_adagrad',
-    'Adagrad at the server (Reddi et al. 2021)',
-    _moments(beta_1=0.0),
-    requires=(_IS_SERVER_OPTIMIZER,),
-    defaults={'server_learning_rate': 0.1},
-  ),
-  'fedadam': registry.Entry(
-    'fl_research.algorithms.fed_adam',
-    'Adam at the server, without bias correction (Reddi et al. 2021)',
-    {**_moments(beta_1=0.9), **_BETA_2},
-    requires=(_IS_SERVER_OPTIMIZER,),
-    defaults=_ADAPTIVE_STEP,
-  ),
-  'fedyogi': registry.Entry(
-    'fl_research.algorithms.fed_yogi',
-    'Yogi at the server, without bias correction (Reddi et al. 2021)',
-    {**_moments(beta_1=0.9), **_BETA_2},
-    requires=(_IS_SERVER_OPTIMIZER,),
-    defaults=_ADAPTIVE_STEP,
-  ),
-  'fedprox': registry.Entry(
-    'fl_research.algorithms.fed_prox',
-    'a proximal term holds clients near the global model (Li et al. 2020)',
-    {'mu': Hyperparameter(0.1, 'mu, strength of the proximal term', **domains.FROM_0)},
-  ),
-  'fednova': registry.Entry(
-    'fl_research.algorithms.fed_nova',
-    'updates normalised by the work behind them (Wang et al. 2020)',
-    _MU,
-    requires=(
-      registry.Requirement(
-        'client_optimizer', ('sgd', 'momentum'), 'normalises by what these do with gradients'
-      ),
-    ),
-    not_private='also sends how much work is behind an update, which noise would not cover',
-  ),
-  'scaffold': registry.Entry(
-    'fl_research.algorithms.scaffold',
-    'control variates against client drift (Karimireddy et al. 2020)',
-    {
-      'option': Hyperparameter(
-        'II', "how a client's variate is renewed", lambda v: v in ('I', 'II'), 'I or II'
-      )
-    },
-    requires=(
-      registry.ONE_STATE_PER_CLIENT,
-      registry.TRAINS_FROM_ONE_MODEL,
-      registry.Requirement('client_optimizer', ('sgd',), 'presumes plain steps on the clients'),
-    ),
-    defaults=_UNIFORM,
-    not_private='also sends the change of a control variate, which noise would not cover',
-  ),
-  'mimelite': registry.Entry(
-    'fl_research.algorithms.mime_lite',
-    "local steps with a central optimiser's statistics (Karimireddy et al. 2021)",
-    _MIME_BASE,
-    requires=(_MIMICS,),
-    defaults=_UNIFORM,
-    not_private='also sends a gradient, which noise would not cover',
-  ),
-  'mime': registry.Entry(
-    'fl_research.algorithms.mime',
-    'MimeLite with control variates of the same round (Karimireddy et al. 2021)',
-    _MIME_BASE,
-    requires=(_MIMICS, registry.TRAINS_FROM_ONE_MODEL),
-    defaults=_UNIFORM,
-    not_private='also sends a gradient, in a trip of its own',
-  ),
-  'feddyn': registry.Entry(
-    'fl_research.algorithms.fed_dyn',
-    'dynamic regularisation (Acar et al. 2021)',
-    {'alpha': Hyperparameter(0.01, 'alpha, strength of the regulariser', **domains.FROM_0)},
-    requires=(
-      _DEFINES_SERVER_STEP,
-      registry.ONE_STATE_PER_CLIENT,
-      registry.TRAINS_FROM_ONE_MODEL,
-    ),
-    defaults=_UNIFORM,
-  ),
-  'fedper': registry.Entry(
-    'fl_research.algorithms.fed_per',
-    'clients keep layers of their own (Arivazhagan et al. 2019)',
-    _PRIVATE_LAYERS,
-    requires=(registry.ONE_STATE_PER_CLIENT,),
-  ),
-  'fedrep': registry.Entry(
-    'fl_research.algorithms.fed_rep',
-    'heads of their own, trained before the shared body (Collins et al. 2021)',
-    {
-      **_PRIVATE_LAYERS,
-      'head_epochs': Hyperparameter(10, 'passes that train the head', **domains.COUNT),
-    },
-    requires=(registry.ONE_STATE_PER_CLIENT,),
-    defaults=_UNIFORM,
-  ),
-  'ditto': registry.Entry(
-    'fl_research.algorithms.ditto',
-    'a personal model beside the global one (Li et al. 2021)',
-    {
-      'regularization': Hyperparameter(
-        1.0, 'lambda, how strongly the personal model is tied to the global one', **domains.FROM_0
-      ),
-      'personal_epochs': Hyperparameter(
-        0, 'passes that train the personal model; 0: as the global one', **domains.COUNT_OR_0
-      ),
-    },
-    requires=(registry.ONE_STATE_PER_CLIENT,),
-  ),
-}
+ALGORITHMS = {name: entry for table in FAMILIES.values() for name, entry in table.items()}
 """Every method: the name users type, its module, its hyperparameters.
 
 The module has `build(**hyperparameters)`, which returns a `fl_research.round.method.Method`.

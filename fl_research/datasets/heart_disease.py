@@ -70,14 +70,9 @@ def load(options: DatasetOptions) -> FederatedData:
   Raises:
     UsageError: a file is missing, damaged, or not in the published format.
   """
-  hospitals, sources = [], {}
-  for hospital, sha256 in _SHA256.items():
-    name = f'processed.{hospital}.data'
-    path = files.fetch(options.data_dir, _FOLDER, name, _URL + name, sha256)
-    hospitals.append(_read(path))
-    sources[name] = files.sha256_of(path)
-  table = pd.concat(hospitals, ignore_index=True)
-  owner = np.repeat(np.arange(len(hospitals)), [len(hospital) for hospital in hospitals])
+  tables, sources = hospitals(options)
+  table = pd.concat(tables.values(), ignore_index=True)
+  owner = np.repeat(np.arange(len(tables)), [len(hospital) for hospital in tables.values()])
   y = (table['diagnosis'].to_numpy() > 0).astype(np.int32)
   test_rows = held_out_rows(
     2 * owner + y, random_streams.generator(options.seed, 'heart_disease split')
@@ -96,6 +91,21 @@ def load(options: DatasetOptions) -> FederatedData:
     test_clients=test,
     sources=sources,
   )
+
+
+def hospitals(options: DatasetOptions) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+  """The patients of each hospital, missing values as NaN, and the files' checksums by name.
+
+  Raises:
+    UsageError: as `load`.
+  """
+  tables, sources = {}, {}
+  for hospital, sha256 in _SHA256.items():
+    name = f'processed.{hospital}.data'
+    path = files.fetch(options.data_dir, _FOLDER, name, _URL + name, sha256)
+    tables[hospital] = _read(path)
+    sources[name] = files.sha256_of(path)
+  return tables, sources
 
 
 def _read(path) -> pd.DataFrame:

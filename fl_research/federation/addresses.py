@@ -83,6 +83,11 @@ def make_token(path: pathlib.Path) -> None:
       file.write(secrets.token_hex(32) + '\n')
 
 
+def token_path(text: str) -> Optional[pathlib.Path]:
+  """The file that a flag names; None where it is empty."""
+  return pathlib.Path(text) if text else None
+
+
 def read_token(address: Address, path: Optional[pathlib.Path]) -> Optional[bytes]:
   """The token for an address; None for a Unix-domain socket, which needs none.
 

@@ -62,6 +62,7 @@ class ClientGraph:
       with.
     sent: which of its results are sent; the others are kept.
     columns: of an evaluation, what the columns of its result are.
+    measures: which of its results are sums of metrics, that a site may be asked to withhold.
   """
 
   purpose: str
@@ -69,6 +70,7 @@ class ClientGraph:
   inputs: tuple[Input, ...]
   sent: tuple[int, ...]
   columns: tuple[str, ...] = ()
+  measures: tuple[int, ...] = ()
 
   @property
   def hash(self) -> str:
@@ -79,6 +81,20 @@ class ClientGraph:
     digest.update(json.dumps(self._facts(), sort_keys=True).encode())
     return digest.hexdigest()
 
+  @property
+  def hash_of_library(self) -> str:
+    """SHA-256 of the library alone: what an owner's approval names."""
+    return hashlib.sha256(self.function.library).hexdigest()
+
+  def operations(self) -> tuple[str, ...]:
+    """The names of all operations in it, sorted."""
+    graph = tf.compat.v1.GraphDef()
+    graph.library.ParseFromString(self.function.library)
+    functions = graph.library.function
+    names = {function.signature.name for function in functions}
+    found = {node.op for function in functions for node in function.node_def}
+    return tuple(sorted(found - names))
+
   def _facts(self) -> dict[str, Any]:
     return {
       'purpose': self.purpose,
@@ -87,6 +103,7 @@ class ClientGraph:
       'inputs': [each.to_data() for each in self.inputs],
       'sent': list(self.sent),
       'columns': list(self.columns),
+      'measures': list(self.measures),
     }
 
   def to_message(self, run: str) -> messages.Message:
@@ -108,8 +125,9 @@ class ClientGraph:
         library, str(facts['name']), int(facts['outputs']), tuple(message.arrays['captured'])
       )
       inputs = tuple(Input.from_data(each) for each in facts['inputs'])
-      sent = tuple(map(int, facts['sent']))
-      return cls(str(facts['purpose']), function, inputs, sent, tuple(map(str, facts['columns'])))
+      sent, measures = (tuple(map(int, facts[name])) for name in ('sent', 'measures'))
+      columns = tuple(map(str, facts['columns']))
+      return cls(str(facts['purpose']), function, inputs, sent, columns, measures)
     except (KeyError, TypeError, ValueError) as error:
       raise messages.MessageError(f'graph: {error}') from error
 

@@ -13,13 +13,15 @@ from typing import Any, Optional
 
 import numpy as np
 
-from fl_research.federation import client_graph, messages
+from fl_research.federation import client_graph, messages, shared_columns
 from fl_research.federation.messages import Message, MessageError
+from fl_research.federation.proposal import Proposal
 from fl_research.federation.transport import Lost, Transport
+from fl_research.importing import shared_fit
 from fl_research.models.specification import ModelSpec
 from fl_research.registry import UsageError
 
-_PATIENCE = 2.0
+PATIENCE = 2.0
 """Seconds between two attempts to reach a site."""
 
 
@@ -55,6 +57,12 @@ class Engine:
     deadline: after how many seconds a round goes on without those that have not answered; None to
       wait for them.
     say: is told, in a line, when something takes long or goes wrong without ending the run.
+
+  Attributes:
+    sites: what is known of each.
+    task: what they have.
+    spec, class_names: what a model must accept, and what its classes are called.
+    preprocessing: what the sites have found out together of their columns; {} without any.
   """
 
   def __init__(
@@ -65,10 +73,12 @@ class Engine:
     say: Callable[[str], None],
   ):
     self._transport, self._min_sites, self._deadline = transport, min_sites, deadline
-    self._say = say
+    self.say = say
+    self.task = ''
     self.sites: dict[str, SiteFacts] = {}
     self.spec: ModelSpec
     self.class_names: tuple[str, ...] = ()
+    self.preprocessing: dict[str, Any] = {}
 
   def traffic(self) -> dict:
     """Bytes to and from each site so far."""
@@ -91,19 +101,31 @@ class Engine:
     if not names:
       raise UsageError('--federation: no site is there')
     hello = Message('hello', {'protocol': messages.PROTOCOL})
-    for name, answer in self.ask({name: hello for name in names}, 'site').items():
+    greetings = self.ask({name: hello for name in names}, 'site')
+    for name, answer in greetings.items():
       if answer['name'] != name:
         raise SiteError(f'site {name}: answers as {answer["name"]}; one of the names is wrong')
-    describe = Message('describe', {'shared': {}}, {'shared': []})
+    self.preprocessing = self._shared(greetings)
+    describe = Message('describe', {'shared': self.preprocessing})
     answers = self.ask({name: describe for name in names}, 'data')
     self._check_task(answers, task)
     self._take(answers)
 
+  def _shared(self, greetings: Mapping[str, Message]) -> dict[str, Any]:
+    """What the sites must find out together before they make their data; {} where it is nothing."""
+    asked_for = {tuple(answer['statistics']) for answer in greetings.values()}
+    if asked_for == {()}:
+      return {}
+    if asked_for != {shared_fit.ROUNDS}:
+      raise SiteError('sites: some have tables and others have not; all must have data of one kind')
+    return shared_columns.find_out(sorted(greetings), self.ask)
+
   def _check_task(self, answers: Mapping[str, Message], task: str) -> None:
     for name, answer in answers.items():
-      has = answer['facts'].get('task')
-      if task and has != task:
-        raise SiteError(f'--task={task}: site {name} has {has}')
+      has = str(answer['facts'].get('task'))
+      if (task or self.task or has) != has:
+        raise SiteError(f'--task={task or self.task}: site {name} has {has}')
+      self.task = has
 
   def _take(self, answers: Mapping[str, Message]) -> None:
     specs, begin = {}, 0
@@ -163,7 +185,7 @@ class Engine:
       for name, reply in self._transport.ask(waiting, deadline):
         if isinstance(reply, Lost):
           if name not in complained:
-            self._say(f'site {name}: {reply.reason}')
+            self.say(f'site {name}: {reply.reason}')
             complained.add(name)
           continue
         answer = self._read(name, reply)
@@ -176,7 +198,7 @@ class Engine:
       if len(answers) >= least:
         return answers
       if complained - set(answers):
-        time.sleep(_PATIENCE)
+        time.sleep(PATIENCE)
 
   def _read(self, name: str, reply: bytes) -> Message:
     try:
@@ -193,7 +215,8 @@ class RunAtSites:
 
   Args:
     engine: the way to the sites.
-    name: of the run, of letters and digits: the same when it is resumed.
+    request: what is asked of them, whose id names the run; the same when it is resumed.
+    signature: of the request, in hexadecimal; empty where nobody signs.
     facts: batches and chance, see `fl_research.federation.site`.
     initial_state: the state of a client that has never taken part; no arrays where clients keep
       nothing.
@@ -203,18 +226,50 @@ class RunAtSites:
   def __init__(
     self,
     engine: Engine,
-    name: str,
+    request: Proposal,
+    signature: str,
     facts: Mapping[str, Any],
     initial_state: Sequence[np.ndarray],
     graphs: Mapping[str, client_graph.ClientGraph],
   ):
-    self._engine, self._name, self._facts = engine, name, dict(facts)
+    self._engine, self._name, self._facts = engine, request.run_id, dict(facts)
+    self._request, self._signature = request, signature
     self._initial_state, self._graphs = list(initial_state), graphs
     self._resumed: dict[str, dict[str, Any]] = {name: {} for name in engine.sites}
     self._applied: dict[str, dict[str, list[int]]] = {name: {} for name in engine.sites}
 
+  def _propose(self) -> None:
+    """Asks all sites to let the run be, and waits for those whose owners have to look at it.
+
+    Raises:
+      SiteError: one does not.
+    """
+    fields = {'proposal': self._request.to_json(), 'signature': self._signature}
+    waiting = dict.fromkeys(self._engine.sites, Message('propose', fields))
+    told: set[str] = set()
+    while True:
+      for name, answer in self._engine.ask(waiting, 'answer').items():
+        reasons = '; '.join(map(str, answer['reasons']))
+        if answer['status'] == 'denied':
+          raise SiteError(f'site {name} denies the run: {reasons}')
+        if answer['status'] == 'approved':
+          del waiting[name]
+        elif name not in told:
+          told.add(name)
+          self._engine.say(
+            f'site {name}: request {self._name[:12]} waits for its owner ({reasons})'
+          )
+      if not waiting:
+        return
+      time.sleep(PATIENCE)
+
   def begin(self, round_num: int = 0, known_by: Optional[Mapping[str, str]] = None) -> None:
-    """Has all sites begin, or go back to the checkpoint of a round."""
+    """Has all sites begin, or go back to the checkpoint of a round.
+
+    Raises:
+      SiteError: one refuses.
+    """
+    self._propose()
     for name in self._engine.sites:
       resumed = {} if known_by is None else {'round': round_num, 'known_by': known_by[name]}
       self._resumed[name], self._applied[name] = resumed, {}
@@ -306,10 +361,11 @@ class StatesAtSites:
 
   Args:
     run: the run.
+    begins: called before the sites are asked to begin.
   """
 
-  def __init__(self, run: RunAtSites):
-    self._run = run
+  def __init__(self, run: RunAtSites, begins: Callable[[], None]):
+    self._run, self._begins = run, begins
     self._last_round = 0
 
   def applied(self, round_num: int, clients: Sequence[int]) -> None:
@@ -327,12 +383,14 @@ class StatesAtSites:
 
   def restore(self, round_num: int, known_by: str) -> bool:
     """Has the sites go back; that one cannot ends the run, with its reason."""
+    self._begins()
     self._run.begin(round_num, json.loads(known_by))
     self._last_round = round_num
     return True
 
   def clear(self) -> None:
     """The run begins."""
+    self._begins()
     self._run.begin()
 
   def close(self) -> None:

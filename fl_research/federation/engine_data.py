@@ -8,6 +8,7 @@ import numpy as np
 from fl_research import models
 from fl_research.datasets import passport
 from fl_research.datasets.federated_data import Clients, Examples
+from fl_research.federation import addresses, at_sites, direct
 from fl_research.federation.engine import Engine
 from fl_research.federation.transport import Transport
 from fl_research.registry import UsageError
@@ -48,16 +49,17 @@ def connect(address: str) -> Transport:
   if kind == 'direct' and rest:
     named = [each.partition('=') for each in rest.split(',')]
     if all(name and where for name, _, where in named):
-      from fl_research.federation import direct
-
-      return direct.Direct({name: where for name, _, where in named})
+      parse = lambda where: addresses.parse('--federation', where)
+      return direct.Direct({name: parse(where) for name, _, where in named})
   if kind == 'flower' and rest:
     from fl_research.federation import flower
 
-    return flower.Flower(rest)
+    where, *awaited = rest.split(',')
+    return flower.Flower(addresses.parse('--federation', where), awaited=awaited)
   raise UsageError(
-    f'--federation={address}: accepted are direct:NAME=ADDRESS,… and flower:ADDRESS, where an '
-    'ADDRESS is unix:/path/of/a.sock or tcp:127.0.0.1:PORT'
+    f'--federation={address}: accepted are direct:NAME=ADDRESS,… and flower:ADDRESS, or '
+    'flower:ADDRESS,NAME,… with the sites to be awaited; an ADDRESS is unix:/path/of/a.sock or '
+    '127.0.0.1:PORT'
   )
 
 
@@ -100,5 +102,6 @@ def load(settings: Settings) -> run_data.RunData:
     sources={f'site {site.name}': f'{site.sizes.sum()} examples' for site in sites},
     passport=passport.of_sizes(clients),
     class_names=engine.class_names,
-    engine=engine,
+    preprocessing=engine.preprocessing,
+    sites=at_sites.Sites(engine),
   )

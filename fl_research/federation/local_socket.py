@@ -33,7 +33,6 @@ _REPLY, _PENDING, _UNKNOWN, _FAILED = 32, 33, 34, 35
 _HEAD = struct.Struct(f'!{ID_BYTES}sd')
 _CONNECTIONS = 64
 _WAITING = 16
-_KEPT = 4
 
 Handler = Callable[[bytes], bytes]
 """From a request to its reply."""
@@ -69,6 +68,7 @@ class Server:
     handler: gives the replies; it is called for one request at a time.
     token_file: for a port, the file of the token; it is made where there is none.
     limit: the longest message in bytes.
+    kept: how many replies are kept for those who ask again.
     concurrent: whether the handler may be called by several threads at the same time.
 
   Raises:
@@ -82,6 +82,7 @@ class Server:
     token_file: Optional[pathlib.Path] = None,
     *,
     limit: int = frames.LIMIT,
+    kept: int = 2,
     concurrent: bool = False,
   ):
     if token_file is not None and not address.is_path:
@@ -89,6 +90,7 @@ class Server:
     self._token = addresses.read_token(address, token_file)
     self._handler = handler
     self._limit = limit
+    self._kept = kept
     self._turn = threading.Semaphore(_WAITING if concurrent else 1)
     self._lock = threading.Lock()
     self._jobs: collections.OrderedDict[bytes, _Job] = collections.OrderedDict()
@@ -198,7 +200,7 @@ class Server:
     """Keeps the last replies only."""
     with self._lock:
       done = [key for key, job in self._jobs.items() if job.done.is_set()]
-      for key in done[:-_KEPT]:
+      for key in done[: max(0, len(done) - self._kept)]:
         del self._jobs[key]
 
 

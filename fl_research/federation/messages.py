@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 import io
 import json
-from typing import Any
+import math
+from typing import Any, IO
 import zipfile
 
 import numpy as np
@@ -47,8 +48,8 @@ FORMS: Mapping[str, Form] = {
   # Engine to site.
   'hello': Form({'protocol': int}),
   'statistics': Form({'what': str, 'facts': dict}, ('numbers',)),
-  'describe': Form({'shared': dict}, ('shared',)),
-  'propose': Form({'proposal': dict, 'signature': str}),
+  'describe': Form({'shared': dict}),
+  'propose': Form({'proposal': str, 'signature': str}),
   'begin': Form({'run': str, 'run_facts': dict, 'resumed': dict}, ('clients', 'initial_state')),
   'graph': Form({'run': str, 'graph': dict}, ('library', 'captured')),
   'work': Form(
@@ -155,13 +156,23 @@ def _arrays(archive: zipfile.ZipFile, size: int) -> dict[str, np.ndarray]:
   arrays = {}
   for member in members:
     with archive.open(member) as file:
-      array = np.lib.format.read_array(file, allow_pickle=False)
-    if array.dtype.kind not in 'iufb':
-      raise ValueError(f'an array of {array.dtype}')
-    arrays[member.filename.removesuffix('.npy')] = array
+      arrays[member.filename.removesuffix('.npy')] = _array(file)
   if len(arrays) != len(members):
     raise ValueError('two parts of one name')
   return arrays
+
+
+def _array(file: IO[bytes]) -> np.ndarray:
+  """An array, for which no more memory is taken than its bytes need."""
+  if np.lib.format.read_magic(file) != (1, 0):
+    raise ValueError('an array of another version')
+  shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
+  if dtype.kind not in 'iufb':
+    raise ValueError(f'an array of {dtype}')
+  content = file.read()
+  if len(content) != math.prod(shape) * dtype.itemsize:
+    raise ValueError('an array of another size than its head says')
+  return np.frombuffer(content, dtype).reshape(shape, order='F' if by_column else 'C')
 
 
 def _head(array: Any) -> tuple[str, dict[str, Any]]:

@@ -8,15 +8,16 @@ the graph makes of it, sums of metrics, and how many there are; and nothing befo
 from collections.abc import Callable, Mapping, Sequence
 import logging
 import pathlib
-from typing import Any, Optional, Protocol
+from typing import Any, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from fl_research import client_data, metrics, runtime
 from fl_research.datasets.federated_data import Clients, Examples
-from fl_research.federation import client_graph, messages
+from fl_research.federation import client_graph, messages, proposal
 from fl_research.federation.client_graph import DATA, STATE
+from fl_research.federation.guard import Guard
 from fl_research.federation.kept_states import KeptStates
 from fl_research.federation.messages import Message, MessageError
 from fl_research.federation.site_data import SiteData
@@ -24,22 +25,6 @@ from fl_research.registry import UsageError
 from fl_research.runtime import chunk_runs, errors, flat_function, layouts
 
 _EXAMPLES_PER_STEP = 256
-
-
-class Guard(Protocol):
-  """Who decides for the owner what may run and what may leave (`fl_research.federation.guard`)."""
-
-  def propose(self, proposal: Mapping[str, Any], signature: str) -> tuple[str, Sequence[str]]:
-    """What is said to a proposal: approved, waiting or denied, and why."""
-
-  def check_graph(self, run: str, purpose: str, library: bytes) -> None:
-    """Refuses a graph that was not approved, or does what no graph may do."""
-
-  def admit(self, run: str, kind: str, round_num: int) -> None:
-    """Refuses what was not approved, or is more than was."""
-
-  def leaves(self, run: str, kind: str, round_num: int, message: bytes) -> None:
-    """Writes down what leaves, before it does."""
 
 
 class _Placed(Clients):
@@ -77,13 +62,19 @@ class _Source(client_data.Source):
   def __init__(self, clients: Clients, positions: np.ndarray):
     super().__init__(_Placed(clients, positions))
     self.bytes_of_example = client_data.Source(clients).bytes_of_example
+    self._positions = positions
+
+  def has(self, positions: np.ndarray) -> bool:
+    """Whether all of these are this site's."""
+    return positions.dtype == np.int64 and bool(np.isin(positions, self._positions).all())
 
 
 class _Run:
   """What a site knows of one run.
 
   Args:
-    facts: batches and chance: `batch_size`, `seed` and `max_examples` of `client_data.cohort`.
+    facts: batches and chance: `batch_size`, `seed` and `max_examples` of `client_data.cohort`; and
+      whether the sums of training metrics are `released`.
     source: the site's clients.
     states: what they keep; None where it is nothing.
   """
@@ -91,6 +82,7 @@ class _Run:
   def __init__(self, facts: Mapping[str, Any], source: _Source, states: Optional[KeptStates]):
     self.facts = {name: facts[name] for name in ('batch_size', 'seed', 'max_examples')}
     self.source = source
+    self.released = bool(facts['released'])
     self.states = states
     self.graphs: dict[str, tuple[client_graph.ClientGraph, flat_function.ImportedFunction]] = {}
 
@@ -137,17 +129,39 @@ class Site:
       answer = self._answers.get(message.kind)
       if answer is None:
         raise MessageError(f'{message.kind}: not a message to a site')
+      self._note(message, request)
       reply = messages.pack(answer(message))
-      if message.kind in _LEAVES:
-        self._guard.leaves(message['run'], _LEAVES[message.kind], message['round'], reply)
+      self._let_out(message, reply)
       return reply
     except (MessageError, UsageError) as error:
       return messages.pack(messages.refused(str(error)))
-    except errors.ComputationError as error:
-      return messages.pack(messages.refused(f'the work failed: {error}'))
+    except errors.ComputationError:  # What an operation says of its failure may hold rows.
+      logging.exception('The work failed.')
+      return messages.pack(messages.refused("the work failed; the site's owner sees why"))
     except Exception:  # The site lives on; its owner sees why, the engine that it was so.
       logging.exception('A message could not be answered.')
       return messages.pack(messages.refused("the site failed; its owner's log says why"))
+
+  def _note(self, message: Message, request: bytes) -> None:
+    """Writes down what has come."""
+    kind = _OF_RUNS.get(message.kind)
+    if kind is not None:
+      self._guard.received(message['run'], kind, message['round'], request)
+
+  def _let_out(self, message: Message, reply: bytes) -> None:
+    """Writes down what is about to leave; without that line it does not."""
+    if message.kind in _OF_SURVEYS:
+      self._guard.surveyed(_OF_SURVEYS[message.kind], reply)
+    kind = _OF_RUNS.get(message.kind)
+    if kind is not None and messages.unpack(reply).kind in ('sent', 'evaluated'):
+      self._guard.leaves(message['run'], kind, message['round'], reply)
+
+  def close(self) -> None:
+    """Ends the use of all files; what was not committed is gone, but for what is held."""
+    for run in self._runs.values():
+      if run.states is not None:
+        run.states.close()
+    self._runs.clear()
 
   def _hello(self, message: Message) -> Message:
     if message['protocol'] != messages.PROTOCOL:
@@ -159,15 +173,13 @@ class Site:
     return Message('site', {**fields, 'statistics': list(self._data.statistics)})
 
   def _statistics(self, message: Message) -> Message:
-    self._guard.admit('', 'column statistics', 0)
+    self._guard.survey(proposal.COLUMN_STATISTICS)
     facts, numbers = self._data.answer(message['what'], message['facts'], message.arrays['numbers'])
-    reply = Message('numbers', {'facts': facts}, {'numbers': numbers})
-    self._guard.leaves('', 'column statistics', 0, messages.pack(reply))
-    return reply
+    return Message('numbers', {'facts': facts}, {'numbers': numbers})
 
   def _describe(self, message: Message) -> Message:
-    self._guard.admit('', 'counts', 0)
-    self._data.load(message['shared'], message.arrays['shared'])
+    self._guard.survey(proposal.COUNTS)
+    self._data.load(message['shared'])
     train, tests = self._data.train, self._data.tests
     fields = {
       'spec': self._data.spec.to_data(),
@@ -178,21 +190,23 @@ class Site:
       'sizes': [np.asarray(train.sizes, np.int64)],
       'test_sizes': [np.asarray(tests.sizes, np.int64)],
     }
-    reply = Message('data', fields, arrays)
-    self._guard.leaves('', 'counts', 0, messages.pack(reply))
-    return reply
+    return Message('data', fields, arrays)
 
   def _id(self, own: str) -> str:
     """A client's name among those of all sites."""
     return own if own == self._name else f'{self._name}/{own}'
 
   def _propose(self, message: Message) -> Message:
-    status, reasons = self._guard.propose(message['proposal'], message['signature'])
-    return Message('answer', {'status': status, 'reasons': list(reasons)})
+    try:
+      signature = bytes.fromhex(message['signature'])
+    except ValueError as error:
+      raise MessageError('propose: the signature is not hexadecimal') from error
+    answer = self._guard.propose(proposal.from_json(message['proposal']), signature)
+    return Message('answer', {'status': answer.status, 'reasons': list(answer.reasons)})
 
   def _begin(self, message: Message) -> Message:
     run, facts = message['run'], message['run_facts']
-    self._guard.admit(run, 'counts', 0)
+    self._guard.admit(run, proposal.COUNTS, 0)
     positions = message.array('clients')
     if positions.dtype != np.int64 or positions.shape != (len(self._data.train),):
       raise MessageError('begin: not the clients of this site')
@@ -231,7 +245,7 @@ class Site:
     if run is None:
       return _needs_run()
     graph = client_graph.ClientGraph.from_message(message)
-    self._guard.check_graph(message['run'], graph.purpose, graph.function.library)
+    self._guard.check_graph(message['run'], graph.function.library)
     run.graphs[graph.hash] = graph, flat_function.ImportedFunction(graph.function)
     return Message('done', {'known_by': ''})
 
@@ -241,7 +255,13 @@ class Site:
       return _needs_run()
     if message['graph'] not in run.graphs:
       return Message('needs', {'what': 'graph'})
-    self._guard.admit(message['run'], 'updates', round_num)
+    clients = message.array('clients')
+    if not run.source.has(clients):
+      raise MessageError('work: asks for clients of another site')
+    rows = int(run.source.clients.sizes[clients].sum())
+    metrics_too = (proposal.TRAINING_METRICS,) if run.released else ()
+    for kind in (proposal.UPDATES, *metrics_too):
+      self._guard.admit(message['run'], kind, round_num, len(clients), rows)
     if run.states is not None:
       run.states.apply(message['applied'])
     graph, function = run.graphs[message['graph']]
@@ -261,6 +281,9 @@ class Site:
         tensors[number] = layouts.arranged(each.specs, leaves)
     flat = [tensor for number in sorted(tensors) for tensor in tensors[number]]
     results = [np.asarray(tensor) for tensor in _call(function, len(positions), flat)]
+    if not run.released:
+      for place in graph.measures:
+        results[place] = np.zeros_like(results[place])
     if run.states is not None:
       kept = [result for place, result in enumerate(results) if place not in graph.sent]
       run.states.hold(round_num, positions.tolist(), kept)
@@ -273,11 +296,13 @@ class Site:
       return _needs_run()
     if message['graph'] not in run.graphs:
       return Message('needs', {'what': 'graph'})
-    self._guard.admit(message['run'], 'evaluation sums', message['round'])
+    tests = self._data.tests
+    rows = int(tests.sizes.sum())
+    self._guard.admit(message['run'], proposal.EVALUATION_SUMS, message['round'], len(tests), rows)
     graph, function = run.graphs[message['graph']]
     given = client_graph.server_tensors(graph.inputs, message.arrays['server'])
     weights = [tensor for number in sorted(given) for tensor in given[number]]
-    tests, spec = self._data.tests, self._data.spec
+    spec = self._data.spec
     pooled = tests.pooled()
     columns = _columns(function, weights, graph, pooled)
     table = metrics.per_client(spec.problem, columns, pooled['y'], tests.sizes)
@@ -310,8 +335,9 @@ class Site:
     return Message('done', {'known_by': ''})
 
 
-_LEAVES = {'work': 'updates', 'evaluate': 'evaluation sums'}
-"""What leaves with the answer to a message of a run."""
+_OF_RUNS = {'work': proposal.UPDATES, 'evaluate': proposal.EVALUATION_SUMS}
+_OF_SURVEYS = {'statistics': proposal.COLUMN_STATISTICS, 'describe': proposal.COUNTS}
+"""What leaves with the answers to messages, of a run and before any."""
 
 
 def _needs_run() -> Message:

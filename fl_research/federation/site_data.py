@@ -43,9 +43,9 @@ class SiteData:
     del facts, numbers
     raise UsageError(f'statistics {what}: this site has no such')
 
-  def load(self, shared: Mapping[str, Any], numbers: Sequence[np.ndarray]) -> None:
+  def load(self, shared: Mapping[str, Any]) -> None:
     """Makes the data, with what all sites have found out together."""
-    del shared, numbers
+    del shared
     if self._data is None:
       self._data = self._loaded()
 
@@ -122,7 +122,7 @@ class TableData(SiteData):
       return {}, [self._part.squares(facts['columns'], numbers[0])]
     return super().answer(what, facts, numbers)
 
-  def load(self, shared, numbers):
+  def load(self, shared):
     try:
       fitted = preprocessing.Preprocessing.from_data(shared)
     except (KeyError, TypeError, ValueError) as error:
@@ -151,7 +151,6 @@ def _chosen(clients: Clients, ids: Sequence[str]) -> Clients:
   missing = [own for own in ids if own not in positions]
   if missing:
     raise UsageError(
-      f'--site_clients={",".join(missing)}: no such clients; there are '
-      f'{", ".join(list(positions)[:10])}'
+      f'--clients={",".join(missing)}: no such clients; there are {", ".join(list(positions)[:10])}'
     )
   return clients.select([positions[own] for own in ids])

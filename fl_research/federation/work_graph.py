@@ -26,6 +26,8 @@ from fl_research.runtime import (
 )
 from fl_research.runtime import program as programs
 
+_MEASURES = ('/facts/sums', '/facts/measures')
+
 
 class WorkGraph:
   """What clients do in a round of a process.
@@ -51,7 +53,10 @@ class WorkGraph:
     self._state_key = state
     sent_key = _name_of(program.result[0])
     self._sent = server_steps.ClientShape(process.work.type_signature.result[0])
-    self.graph = ClientGraph('work', function.exported(), self._inputs(), self._places(sent_key))
+    sent = self._places(sent_key)
+    self.graph = ClientGraph(
+      'work', function.exported(), self._inputs(), sent, measures=self._measures(sent)
+    )
 
   def _inputs(self) -> tuple[Input, ...]:
     origins = dict(zip(self._at_clients, (DATA, STATE)))
@@ -71,6 +76,15 @@ class WorkGraph:
         places = tuple(range(begin, begin + len(shape.specs)))
       begin += len(shape.specs)
     return places
+
+  def _measures(self, sent: Sequence[int]) -> tuple[int, ...]:
+    """Which of the graph's results are sums of metrics."""
+    places, own = [], iter(sent)
+    names = chunks.type_names(self._sent.type)
+    for name, layout in zip(names, self._sent.layouts):
+      of_leaf = [next(own) for _ in layout.specs]
+      places += of_leaf if name.startswith(_MEASURES) else []
+    return tuple(places)
 
   def initial_client_state(self) -> list[np.ndarray]:
     """The state of a client that has never taken part, in the order of the graph's input."""

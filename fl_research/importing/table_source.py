@@ -46,7 +46,9 @@ class TableSource(surveyed_table.SurveyedTable, Source):
     self._inputs = [encoder.name for encoder in self._encoders]
     self._label = self.label if shared is None else shared.label
     self._classes = Tally()
-    self._filled = {e.name: np.zeros(len(self.counts.ids), bool) for e in self._encoders}
+    # Found out here, or not said of anybody.
+    fill = np.zeros if shared is None else np.ones
+    self._filled = {e.name: fill(len(self.counts.ids), bool) for e in self._encoders}
     self.fitted = self._fitted() if shared is None else shared
     self.spec = self._spec()
     self.preprocessing: Mapping[str, Any] = self.fitted.to_data()

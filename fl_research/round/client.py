@@ -100,6 +100,11 @@ class Client:
     gradient, sums = local_training.mean_gradient(self.model, weights, data)
     return gradient, local_training.Trained(weights, tf.constant(1), sums)
 
+  def mean_loss(self, weights: Weights) -> tf.Tensor:
+    """The mean loss over the first pass of the batches, with nothing dropped: float32 []."""
+    first = minibatches.first_pass(self.data)
+    return local_training.mean_loss(self.model, tuple(weights), first)
+
   def optimizer_settings(self, weights: Weights) -> Any:
     """What the optimiser uses in this round, by TFF's names: `learning_rate`, `momentum`, …."""
     specs = tuple(tf.TensorSpec(w.shape, w.dtype) for w in weights)

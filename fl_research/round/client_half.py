@@ -37,6 +37,7 @@ class ClientHalf:
     shapes: the shapes of the update's tensors; known once `work` has been traced.
     update: the update's structure, likewise.
     measure_names: names of the numbers that its clients report, likewise.
+    weighs_itself: whether the method says what an update counts, likewise.
   """
 
   def __init__(
@@ -50,6 +51,7 @@ class ClientHalf:
     self.shapes: list[tuple[int, ...]] = []
     self.update: Any = ()
     self.measure_names: tuple[str, ...] = ()
+    self.weighs_itself = False
 
   def work(self, broadcast: Any, data: Any, state: Any) -> collections.OrderedDict:
     """What one client does.
@@ -61,13 +63,13 @@ class ClientHalf:
 
     Returns:
       <message, auxiliary, weight, finite, facts, state>: `message` and `auxiliary` are what is
-      sent, zeros where not all of it is finite; `state` is the client's next T.
+      sent, zeros where not all of it, or not the weight, is finite; `state` is the client's next T.
     """
     parts = self._parts
     reply = self._reply(broadcast, self._poisoned_data(data), state['method'])
     weight = _weight(parts.client_weighting, data) if reply.weight is None else reply.weight
     update = self._poisoned_update(data, tuple(tf.nest.flatten(reply.update)), weight)
-    finite = all_finite((update, reply.auxiliary, reply.client_state))
+    finite = all_finite((update, reply.auxiliary, reply.client_state, weight))
     update, auxiliary = zeros_unless(finite, (update, reply.auxiliary))
     memories = list(state['compressor'])
     encoded = Encoded([], memories[self._number])
@@ -104,6 +106,7 @@ class ClientHalf:
     self.update = tf.nest.map_structure(lambda tensor: None, reply.update)
     self.shapes = [tuple(tensor.shape) for tensor in tf.nest.flatten(reply.update)]
     self.measure_names = tuple(reply.measures)
+    self.weighs_itself = reply.weight is not None
     return reply
 
   def _facts(self, reply: Reply, message: Any, auxiliary: Any, weight: tf.Tensor):

@@ -248,6 +248,11 @@ class Composition:
         'the noise of differential privacy would not cover; accepted are methods that send updates '
         'only'
       )
+    if any(trip.half.weighs_itself for trip in private):
+      raise registry.UsageError(
+        '--algorithm: clients of this method say themselves what their updates count, and under '
+        'differential privacy all count the same; accepted are methods that leave it open'
+      )
 
   def process(self) -> FederatedProcess:
     """The whole of it."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research.models import model as model_lib
+from fl_research.models import objectives
 from fl_research.optimizers import restricted_optimizer
 from fl_research.round import minibatches as minibatches_lib
 from fl_research.round import objective as objective_lib
@@ -27,11 +28,13 @@ class Trained(NamedTuple):
     num_steps: int32, number of optimiser steps taken.
     sums: the model's metric columns (`num`, `loss`, `accuracy`, …) summed over all examples as
       they were visited, each measured before the step that used it.
+    carry: what the objective left after the last step.
   """
 
   weights: Weights
   num_steps: tf.Tensor
   sums: collections.OrderedDict
+  carry: Any = ()
 
 
 def _no_columns(model: model_lib.Model, data: Any) -> tf.Tensor:
@@ -101,13 +104,13 @@ def train_locally(
 
   weights = tuple(weights)
   carry = objective.initial_carry(weights)
-  _, weights, _, _, columns = tf.while_loop(
+  _, weights, _, carry, columns = tf.while_loop(
     lambda index, *_: index < steps,
     step,
     (tf.constant(0), weights, optimizer_state, carry, _no_columns(model, data)),
     parallel_iterations=1,
   )
-  return Trained(weights, steps, _sums(model, columns))
+  return Trained(weights, steps, _sums(model, columns), carry)
 
 
 def mean_gradient(
@@ -137,6 +140,30 @@ def mean_gradient(
   )
   sums = _sums(model, columns)
   return tuple(tf.math.divide_no_nan(t, sums['num']) for t in total), sums
+
+
+def mean_loss(model: model_lib.Model, weights: Weights, data: Any) -> tf.Tensor:
+  """The mean over all examples that `data` names of what training descends, with nothing dropped.
+
+  float32 [].
+  """
+  minibatches = minibatches_lib.Minibatches(data)
+  steps = minibatches_lib.num_steps(data)
+
+  def step(index, loss, num):
+    one_batch = minibatches[index]
+    output = model.predict_on_batch((weights, ()), one_batch.x, training=False)
+    columns = model.example_metrics(output, one_batch.y)
+    total = lambda column: tf.reduce_sum(column * one_batch.mask)
+    return index + 1, loss + total(objectives.objective(columns)), num + total(columns['num'])
+
+  _, loss, num = tf.while_loop(
+    lambda index, *_: index < steps,
+    step,
+    (tf.constant(0), tf.constant(0.0), tf.constant(0.0)),
+    parallel_iterations=1,
+  )
+  return tf.math.divide_no_nan(loss, num)
 
 
 def _is_plain_sgd(optimizer: tff.learning.optimizers.Optimizer) -> bool:

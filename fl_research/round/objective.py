@@ -24,6 +24,10 @@ Term = Callable[[Weights], Weights]
 """Current weights -> what is added to the gradient before it is given to the optimiser."""
 
 
+LossOfExamples = Callable[[tf.Tensor, Batch], tf.Tensor]
+"""The model's raw outputs, the batch -> float32 [n], the loss of each example."""
+
+
 class Gradient(NamedTuple):
   """What an objective says of one batch.
 
@@ -70,20 +74,30 @@ class Objective(abc.ABC):
     """This objective with a term added to its gradient."""
     return _Sum(self, term)
 
+  def times(self, factor: float) -> 'Objective':
+    """This objective times a number."""
+    return _Product(self, factor)
+
 
 class Loss(Objective):
-  """The batch's mean loss: what FedAvg descends."""
+  """The batch's mean loss: what FedAvg descends.
 
-  def __init__(self, model: model_lib.Model):
-    self._model = model
+  Args:
+    model: the model.
+    of_examples: another loss of each example, from what the model makes of them; metrics are not
+      changed by it. The model's own when None.
+  """
+
+  def __init__(self, model: model_lib.Model, of_examples: Optional[LossOfExamples] = None):
+    self._gradient = functools.partial(loss_gradient, model, of_examples=of_examples)
 
   def gradient(self, weights, batch, seed, carry):
-    return Gradient(*loss_gradient(self._model, weights, batch, seed), carry)
+    return Gradient(*self._gradient(weights, batch, seed), carry)
 
   def scaled_gradient(self, weights, batch, seed, carry, factor):
     # The loss has a number for each example where the gradient has one for each weight: multiplied
     # there, the factor costs nothing.
-    return Gradient(*loss_gradient(self._model, weights, batch, seed, factor), carry)
+    return Gradient(*self._gradient(weights, batch, seed, factor), carry)
 
 
 class _Sum(Objective):
@@ -108,19 +122,37 @@ class _Sum(Objective):
     return found._replace(gradient=tuple(g + t for g, t in zip(found.gradient, term, strict=True)))
 
 
+class _Product(Objective):
+  """An objective times a number."""
+
+  def __init__(self, objective: Objective, factor: float):
+    self._objective = objective
+    self._factor = factor
+
+  def initial_carry(self, weights):
+    return self._objective.initial_carry(weights)
+
+  def gradient(self, weights, batch, seed, carry):
+    return self._objective.scaled_gradient(weights, batch, seed, carry, tf.constant(self._factor))
+
+  def scaled_gradient(self, weights, batch, seed, carry, factor):
+    return self._objective.scaled_gradient(weights, batch, seed, carry, self._factor * factor)
+
+
 def loss_gradient(
   model: model_lib.Model,
   weights: Weights,
   one_batch: Batch,
   seed: Optional[tf.Tensor],
   factor: Optional[tf.Tensor] = None,
+  of_examples: Optional[LossOfExamples] = None,
 ) -> tuple[Weights, tf.Tensor]:
   """The gradient of the batch's mean loss, times `factor` if given, and its metric columns.
 
   `seed`, int32 [2], is the source of dropout; None for models without. The columns are float32
   [k, n], a row for each of `metric_names` and a column for each example, zero for padding.
   """
-  compute = functools.partial(_loss_gradient, model)
+  compute = functools.partial(_loss_gradient, model, of_examples)
   if model.pools:
     # oneDNN's gradient of a maximum over windows takes a tenth of the time of TensorFlow's own, but
     # TensorFlow puts it in only where it meets the maximum before its gradient, which in the graph
@@ -131,6 +163,7 @@ def loss_gradient(
 
 def _loss_gradient(
   model: model_lib.Model,
+  of_examples: Optional[LossOfExamples],
   weights: Weights,
   one_batch: Batch,
   seed: Optional[tf.Tensor],
@@ -140,12 +173,13 @@ def _loss_gradient(
     tape.watch(weights)
     output = model.predict_on_batch((weights, ()), one_batch.x, True, seed)
     columns = model.example_metrics(output, one_batch.y)
+    losses = of_examples(output, one_batch) if of_examples else objectives.objective(columns)
   # The mean loss is the sum of every example's loss times its share, which no weight changes.
   share = tf.math.divide_no_nan(one_batch.mask, tf.reduce_sum(columns['num'] * one_batch.mask))
   if factor is not None:
     share *= factor
   gradient = tape.gradient(
-    objectives.objective(columns),
+    losses,
     weights,
     output_gradients=share,
     unconnected_gradients=tf.UnconnectedGradients.ZERO,

@@ -13,6 +13,11 @@ def subtract(first: Weights, second: Weights) -> Weights:
   return tuple(a - b for a, b in zip(first, second, strict=True))
 
 
+def squared_norm(structure: Any) -> tf.Tensor:
+  """The sum of the squares of all numbers of a structure: float32 []."""
+  return tf.add_n([tf.reduce_sum(tf.square(tensor)) for tensor in tf.nest.flatten(structure)])
+
+
 def all_finite(structure: Any) -> tf.Tensor:
   """Whether no number of a structure is infinite or NaN: bool []."""
   numbers = [tensor for tensor in tf.nest.flatten(structure) if tensor.dtype.is_floating]

@@ -16,7 +16,7 @@ Importing this package imports neither TensorFlow nor TFF.
 
 import contextlib
 import os
-from typing import Optional
+from typing import Any, Optional
 
 from fl_research import environment  # noqa: F401  before TensorFlow
 from fl_research.runtime import memory
@@ -60,6 +60,7 @@ def _create(
   client_parallelism: Optional[int],
   threads: int,
   ray_address: str,
+  summer: Any,
 ):
   global _chunks, _elsewhere
   if name not in NAMES:
@@ -74,6 +75,8 @@ def _create(
     if value is not None and value < 1:
       raise ValueError(f'{what} must be at least 1, is {value}.')
   if name == 'native':
+    if summer is not None:
+      raise ValueError('summer: not with native, which takes secure sums in the clear')
     from fl_research.runtime import native
 
     return native.NativeContext()
@@ -85,10 +88,10 @@ def _create(
       raise ValueError(f'jit={jit!r}: the actors of the Ray runtime run plain kernels.')
     from fl_research.runtime import ray_context
 
-    return ray_context.RayContext(_chunks, client_parallelism, ray_address, cores)
+    return ray_context.RayContext(_chunks, client_parallelism, ray_address, cores, summer)
   from fl_research.runtime import fused
 
-  return fused.FusedContext(name, _chunks, client_parallelism or cores, jit)
+  return fused.FusedContext(name, _chunks, client_parallelism or cores, jit, summer)
 
 
 def set_kernel_threads(threads: int) -> None:
@@ -119,6 +122,7 @@ def set_context(
   client_parallelism: Optional[int] = None,
   kernel_threads: int = 1,
   ray_address: str = '',
+  summer: Any = None,
 ):
   """Makes a runtime the default of TFF in this thread.
 
@@ -131,6 +135,8 @@ def set_context(
       one per core. It changes no result.
     kernel_threads: how many threads each TensorFlow kernel gets, see the function of that name.
     ray_address: of the cluster that `ray` is to join, or 'auto'; empty to start one here.
+    summer: who adds up the terms of secure sums, a `secure_sums.Summer`; None to add them up in the
+      clear. Not with `native`.
 
   Only `name` matters to `native`.
 
@@ -143,7 +149,7 @@ def set_context(
   """
   import tensorflow_federated as tff
 
-  context = _create(name, chunks, jit, client_parallelism, kernel_threads, ray_address)
+  context = _create(name, chunks, jit, client_parallelism, kernel_threads, ray_address, summer)
   tff.framework.set_default_context(context)
   memory.trim()
   return context
@@ -157,11 +163,12 @@ def use_context(
   client_parallelism: Optional[int] = None,
   kernel_threads: int = 1,
   ray_address: str = '',
+  summer: Any = None,
 ):
   """`set_context` for the length of a `with` block; gives the context."""
   import tensorflow_federated as tff
 
-  context = _create(name, chunks, jit, client_parallelism, kernel_threads, ray_address)
+  context = _create(name, chunks, jit, client_parallelism, kernel_threads, ray_address, summer)
   try:
     with tff.framework.get_context_stack().install(context):
       yield context
@@ -176,6 +183,7 @@ def async_context(
   client_parallelism: Optional[int] = None,
   kernel_threads: int = 1,
   ray_address: str = '',
+  summer: Any = None,
 ):
   """A runtime for callers that await, as `tff.program.NativeFederatedContext` does.
 
@@ -186,7 +194,7 @@ def async_context(
   from fl_research.runtime import awaited
 
   return awaited.AwaitedContext(
-    _create(name, chunks, jit, client_parallelism, kernel_threads, ray_address)
+    _create(name, chunks, jit, client_parallelism, kernel_threads, ray_address, summer)
   )
 
 

@@ -6,11 +6,12 @@ is given, who is in which depends on the clients' sizes, and the chunks' accumul
 their order: so the same inputs give the same bits, on any number of cores.
 
 What runs here: local TensorFlow computations, computations at the server, and federated ones of
-any number of parameters, aggregations (secure ones as their plain sums), broadcasts that depend on
-aggregates, `federated_select`, sequences, and values left at the clients. What does not: functions
-as parameters, `sequence_map` and `sequence_reduce` outside TensorFlow, external data. Those run on
-TFF's own runtime, and the log says so once with the reason. So `fused` and `auto` are the same but
-in name. What neither runs: computations written in JAX, and `sequence_sum`; they are refused.
+any number of parameters, aggregations (secure sums as plain ones, unless a `summer` adds them up),
+broadcasts that depend on aggregates, `federated_select`, sequences, and values left at the clients.
+What does not: functions as parameters, `sequence_map` and `sequence_reduce` outside TensorFlow,
+external data. Those run on TFF's own runtime, and the log says so once with the reason. So `fused`
+and `auto` are the same but in name. What neither runs: computations written in JAX, and
+`sequence_sum`; they are refused.
 
 How near to the native runtime: with one chunk clients are added up in the same order. But TFF's
 worker is another build of TensorFlow, with other vector instructions on some processors, so that
@@ -23,7 +24,7 @@ hand had none.
 import collections
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, Optional
 import weakref
 
 from absl import logging
@@ -31,15 +32,25 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import tff_private
-from fl_research.runtime import content, errors, expressions, invocation, native
+from fl_research.runtime import (
+  clear_sums,
+  content,
+  errors,
+  expressions,
+  invocation,
+  native,
+  secure_sums,
+)
 
 _CACHE_SIZE = 32
 """How many computations stay compiled, the last ones called, when the program has dropped them."""
 
 tff_private.read_types_once()
 
-_compiled_before: collections.OrderedDict[tuple[bytes, int], Any] = collections.OrderedDict()
-"""By content and number of chunks: what any runtime of this process has compiled not long ago."""
+_compiled_before: collections.OrderedDict[tuple[bytes, int, bool], Any] = collections.OrderedDict()
+"""What any runtime of this process has compiled not long ago.
+
+By content, number of chunks, and whether secure sums are kept."""
 
 
 def forget() -> None:
@@ -60,7 +71,14 @@ def _forget(known: dict[int, tuple], key: int, _: weakref.ref) -> None:
 class FusedContext(tff.framework.SyncContext):
   """Runs TFF computations in this process; see the module's docstring."""
 
-  def __init__(self, name: str, chunks: int, client_parallelism: int, jit: str = 'off'):
+  def __init__(
+    self,
+    name: str,
+    chunks: int,
+    client_parallelism: int,
+    jit: str = 'off',
+    summer: Optional[secure_sums.Summer] = None,
+  ):
     """Prepares the runtime; nothing is compiled before the first call.
 
     Args:
@@ -68,8 +86,10 @@ class FusedContext(tff.framework.SyncContext):
       chunks: into how many chunks a cohort is cut.
       client_parallelism: how many of them run at the same time.
       jit: 'off', 'on' or 'auto'.
+      summer: who adds up the terms of secure sums; None to add them up in the clear.
     """
     self.name = name
+    self.summer = summer
     self.chunks = chunks
     self.client_parallelism = client_parallelism
     self.jit = jit
@@ -90,7 +110,7 @@ class FusedContext(tff.framework.SyncContext):
     if runnable is None:
       return self._native.invoke(comp, arg)
     result_type = comp.type_signature.result
-    result = runnable.run(arg, self._workers)
+    result = runnable.run(arg, self._workers, self.summer)
     return tff.types.type_to_py_container(result, result_type)
 
   def _runnable(self, comp):
@@ -113,7 +133,7 @@ class FusedContext(tff.framework.SyncContext):
     """Compiles what no runtime of this process has, as where an experiment is run again."""
     if self.jit != 'off':  # What XLA is for, each runtime finds for itself.
       return self._compile(comp, proto)
-    key = digest, self.chunks
+    key = digest, self.chunks, self.summer is not None
     known = _compiled_before.get(key) or self._compile(comp, proto)
     if known is not None:
       _compiled_before[key] = known
@@ -126,12 +146,14 @@ class FusedContext(tff.framework.SyncContext):
         return invocation.Local(proto, comp.type_signature)
       if proto.WhichOneof('computation') == 'xla':
         raise expressions.NotRunnable(expressions.JAX)
-      return invocation.Federated(comp, self.chunks, self.jit)
+      return invocation.Federated(comp, self.chunks, self.jit, self.summer is not None)
     except expressions.NotRunnable as reason:
       signature = comp.type_signature.compact_representation()
       raise errors.ComputationError(f'{signature}: {reason}') from reason
     except (expressions.NotReducible, NotImplementedError) as reason:
       message = f'{comp.type_signature.compact_representation()}: {reason}'
+      if self.summer is not None and clear_sums.are_in(proto):
+        raise errors.ComputationError(f'its secure sums cannot be kept: {message}') from reason
       if message not in self._fallbacks:
         self._fallbacks.append(message)
         logging.warning("Runs on TFF's own runtime, not the fused one: %s.", message)

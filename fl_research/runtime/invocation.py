@@ -10,6 +10,7 @@ import functools
 from typing import Any, Optional
 
 from absl import logging
+import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
@@ -24,6 +25,7 @@ from fl_research.runtime import (
   layouts,
   padded,
   python_values,
+  secure_sums,
   server_steps,
   trial,
 )
@@ -44,8 +46,8 @@ class Local:
     self._parameter_type = parameter_type
     self._result_type = type_signature.result
 
-  def run(self, argument, workers):
-    del workers
+  def run(self, argument, workers, summer):
+    del workers, summer
     leaves = (
       [] if self._parameter_type is None else python_values.flatten(argument, self._parameter_type)
     )
@@ -157,10 +159,10 @@ class Threads:
 class Federated:
   """A federated computation, compiled: its steps as TensorFlow functions, run by chunks."""
 
-  def __init__(self, computation, number_of_chunks: int, jit: str):
+  def __init__(self, computation, number_of_chunks: int, jit: str, keeps_secure_sums: bool):
     self._number_of_chunks = number_of_chunks
     self._may_slice = jit == 'off'
-    self._program = programs.program_of(computation)
+    self._program = programs.program_of(computation, keeps_secure_sums)
     self._steps: list[Any] = []
     with graph_functions.pieces() as self._pieces:
       for step in self._program.steps:
@@ -169,12 +171,21 @@ class Federated:
         elif step.outputs:
           self._steps.append((step, server_steps.server_function(self._program, step)))
 
-  def run(self, argument, workers):
-    """Runs the computation on a Python argument; returns Structs of NumPy values."""
+  def run(self, argument, workers, summer: Optional[secure_sums.Summer]):
+    """Runs the computation on a Python argument; returns Structs of NumPy values.
+
+    Args:
+      argument: the argument.
+      workers: who computes the chunks.
+      summer: who adds up what secure sums there are.
+    """
     call = Call(self._program, argument, self._number_of_chunks, self._may_slice)
     for step in self._steps:
       if isinstance(step, ClientWork):
         call.run_clients(step, workers)
+        if step.step.secure_sums:
+          assert summer is not None
+          call.add_up(step.step.secure_sums, summer)
       else:
         call.run_server(*step)
     return call.result()
@@ -269,6 +280,19 @@ class Call:
     for index, key in enumerate(compiled.step.outputs):
       self.by_chunk[key] = [[outputs[index] for _, outputs in of_slices] for of_slices in collected]
 
+  def add_up(self, sums: Sequence[programs.SecureSum], summer: secure_sums.Summer) -> None:
+    """Has the secure sums of a step at the clients computed, all of them at once."""
+    shapes = [server_steps.shape_of(self._program, secure.key) for secure in sums]
+    specs = server_steps.signature_of(shapes)
+    totals = [np.zeros(spec.shape, spec.dtype.as_numpy_dtype) for spec in specs]
+    if self.cohort.size:
+      bounds = tuple(bound for secure in sums for bound in secure.bounds)
+      by_sum = [self._rows(secure.terms_key) for secure in sums]
+      rows = [[leaf for own in of_client for leaf in own] for of_client in zip(*by_sum)]
+      totals = secure_sums.totals(bounds, rows, summer)
+    leaves = server_steps.split(shapes, [tf.constant(total) for total in totals])
+    self.tensors.update(zip((secure.key for secure in sums), leaves))
+
   def result(self):
     """The result as Structs of NumPy values, lists of them for values at the clients."""
     return self._assemble(self._program.result)
@@ -304,6 +328,11 @@ class Call:
     shape = server_steps.shape_of(self._program, key)
     if key in self.tensors:
       return _to_python(iter(self.tensors[key]), shape.type)
+    return [expressions.pack(shape.type, iter(row)) for row in self._rows(key)]
+
+  def _rows(self, key: programs.Key) -> list[tuple]:
+    """The leaves of each client's value, in the cohort's order."""
+    shape = server_steps.shape_of(self._program, key)
     if key in self.by_chunk:
       pieces = (tensors for of_slices in self.by_chunk[key] for tensors in of_slices)
       rows = [row for tensors in pieces for row in shape.rows(tensors)]
@@ -312,10 +341,10 @@ class Call:
     else:
       rows = []
     positions = chunks.in_chunks(range(self.cohort.size), self.cohort.shares)
-    clients_values = [None] * self.cohort.size
-    for position, row in zip(positions, rows or [()] * len(positions)):
-      clients_values[position] = expressions.pack(shape.type, iter(row))
-    return clients_values
+    ordered: list[tuple] = [()] * self.cohort.size
+    for position, row in zip(positions, rows):
+      ordered[position] = row
+    return ordered
 
 
 def _part(argument, key: programs.Key, program: programs.Program):

@@ -20,7 +20,7 @@ from typing import Any, Optional
 
 import tensorflow_federated as tff
 
-from fl_research.runtime import clear_sums, expressions
+from fl_research.runtime import clear_sums, expressions, secure_sums
 
 AGGREGATE = 'federated_aggregate'
 
@@ -53,6 +53,24 @@ class Aggregation:
     return self.accumulate.type_signature.parameter[0]
 
 
+@dataclasses.dataclass(frozen=True)
+class SecureSum:
+  """One secure sum that is kept as such.
+
+  Attributes:
+    key: of the sum, at the server.
+    bounds: of its terms.
+  """
+
+  key: Key
+  bounds: secure_sums.Bounds
+
+  @property
+  def terms_key(self) -> Key:
+    """Of what each client adds to it."""
+    return f'{self.key}#terms'
+
+
 @dataclasses.dataclass
 class Step:
   """What is computed between two crossings, at the server or at each client.
@@ -61,6 +79,7 @@ class Step:
     calls: name and block of each call, in order.
     aggregations: at the clients, the aggregations of this step; at the server, those to report.
     zeros: at the server, the aggregations whose zeros this step computes.
+    secure_sums: at the clients, the secure sums whose terms this step computes.
     inputs: keys of the values that come from elsewhere.
     outputs: keys of the values that later steps or the result need.
   """
@@ -69,6 +88,7 @@ class Step:
   calls: list = dataclasses.field(default_factory=list)
   aggregations: list[Aggregation] = dataclasses.field(default_factory=list)
   zeros: list[Aggregation] = dataclasses.field(default_factory=list)
+  secure_sums: list[SecureSum] = dataclasses.field(default_factory=list)
   inputs: list[Key] = dataclasses.field(default_factory=list)
   outputs: list[Key] = dataclasses.field(default_factory=list)
 
@@ -119,12 +139,14 @@ def _is_function(type_signature) -> bool:
   return isinstance(type_signature, tff.FunctionType)
 
 
-def _call_dominant(computation):
+def _call_dominant(computation, keeps_secure_sums: bool):
   """(parameter name, parameter type, locals, result) of a computation."""
   parameter_type = computation.type_signature.parameter
   if parameter_type is not None and tff.types.contains(parameter_type, _is_function):
     raise expressions.NotReducible('a function is among its parameters')
-  block = clear_sums.in_the_clear(computation).to_building_block()
+  if not keeps_secure_sums:
+    computation = clear_sums.in_the_clear(computation)
+  block = computation.to_building_block()
   block, _ = tff.tensorflow.replace_intrinsics_with_bodies(block)
   block = tff.framework.to_call_dominant(block)
   bindings = []
@@ -141,8 +163,8 @@ def _call_dominant(computation):
 class _Planner:
   """Finds the step of each call."""
 
-  def __init__(self, computation):
-    self._name, self._type, bindings, self._result = _call_dominant(computation)
+  def __init__(self, computation, keeps_secure_sums: bool):
+    self._name, self._type, bindings, self._result = _call_dominant(computation, keeps_secure_sums)
     self._types: dict[Key, tff.Type] = {}
     self._step_of: dict[Key, int] = {}
     self._at_clients: set[Key] = set()
@@ -213,11 +235,24 @@ class _Planner:
       self._types[aggregation.accumulator_key] = aggregation.accumulator_type
       self._define(name, block.type_signature, index + 1)
       return
+    if uri in secure_sums.BOUNDS:
+      self._add_secure_sum(name, block, index)
+      return
     at_clients = _differs_by_client(block.type_signature)
     if not at_clients and any(key in self._at_clients for key in keys):
       raise expressions.NotReducible(f'it uses {uri} on values at the clients')
     self._step(index, at_clients).calls.append((name, block))
     self._define(name, block.type_signature, index)
+
+  def _add_secure_sum(self, name: str, block, index: int) -> None:
+    value, bound = block.argument
+    member = value.type_signature.member
+    secure = SecureSum(name, secure_sums.bounds_of(block.function.uri, bound, member))
+    self._step(index, True).secure_sums.append(secure)
+    self._step(index, True).calls.append((secure.terms_key, value))
+    self._define(secure.terms_key, tff.FederatedType(member, tff.CLIENTS), index)
+    self._step(index + 1, False)
+    self._define(name, block.type_signature, index + 1)
 
   def _blocks(self, step: Step) -> Iterator:
     yield from (block for _, block in step.calls)
@@ -232,6 +267,7 @@ class _Planner:
   def _link(self) -> None:
     """Fills in what each step takes from elsewhere and what it must hand on."""
     wanted = set(self._keys(self._result))
+    wanted.update(secure.terms_key for step in self._steps for secure in step.secure_sums)
     for step in reversed(self._steps):
       own = [name for name, _ in step.calls]
       used = dict.fromkeys(key for block in self._blocks(step) for key in self._keys(block))
@@ -259,10 +295,14 @@ class _Planner:
     )
 
 
-def program_of(computation) -> Program:
+def program_of(computation, keeps_secure_sums: bool = False) -> Program:
   """The steps of a `tff.Computation`.
+
+  Args:
+    computation: what to split.
+    keeps_secure_sums: whether secure sums stay what they are; else they are sums in the clear.
 
   Raises:
     NotReducible: it is not made of server steps, client steps and aggregations.
   """
-  return _Planner(computation).program()
+  return _Planner(computation, keeps_secure_sums).program()

@@ -13,7 +13,7 @@ import weakref
 
 import tensorflow as tf
 
-from fl_research.runtime import fused, ray_actors, ray_cluster
+from fl_research.runtime import fused, ray_actors, ray_cluster, secure_sums
 
 _cluster: Optional[ray_cluster.Cluster] = None
 _actors: weakref.WeakValueDictionary[tuple, ray_actors.Actors] = weakref.WeakValueDictionary()
@@ -50,13 +50,21 @@ class RayContext(fused.FusedContext):
     actors: how many compute them at the same time; None for as many as there is room for.
     address: of the cluster; empty to start one on this machine.
     cores: of this machine.
+    summer: see `fused.FusedContext`.
 
   Raises:
     UsageError: Ray is not installed, there is no cluster at the address, or no room for an actor.
   """
 
-  def __init__(self, chunks: int, actors: Optional[int], address: str, cores: int):
-    super().__init__('ray', chunks, 1)
+  def __init__(
+    self,
+    chunks: int,
+    actors: Optional[int],
+    address: str,
+    cores: int,
+    summer: Optional[secure_sums.Summer] = None,
+  ):
+    super().__init__('ray', chunks, 1, summer=summer)
     cluster = _connected(address, actors or cores)
     threads = tf.config.threading.get_intra_op_parallelism_threads()
     key = id(cluster), actors, threads

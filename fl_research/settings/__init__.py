@@ -211,6 +211,13 @@ def flag_types() -> dict[str, type]:
   }
 
 
+def renewed(values: Mapping[str, Any]) -> dict[str, Any]:
+  """Values by flag, those that older runs and programs give as they are written now."""
+  secure = {False: 'none', True: 'clear', 'true': 'clear', 'false': 'none'}
+  of = lambda name, value: secure.get(value, value) if name == 'secure_aggregation' else value
+  return {name: of(name, value) for name, value in values.items()}
+
+
 def from_flags(given: Mapping[str, Any]) -> Settings:
   """The settings that flags give; the others have their defaults.
 
@@ -220,7 +227,7 @@ def from_flags(given: Mapping[str, Any]) -> Settings:
   Raises:
     UsageError: a text is no value of its flag's type.
   """
-  types, own = flag_types(), {field.name for field in fields()}
+  types, own, given = flag_types(), {field.name for field in fields()}, renewed(given)
   values = {name: _typed(name, given[name], kind) for name, kind in types.items() if name in given}
   method = {name: value for name, value in values.items() if name not in own}
   return Settings(**{n: v for n, v in values.items() if n in own}, hyperparameters=method)

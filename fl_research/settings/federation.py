@@ -16,7 +16,8 @@ class Federation:
   federation: str = _setting(
     '',
     'with --runtime=federation, the way to the sites: direct:NAME=ADDRESS,NAME=ADDRESS for sites '
-    'on this machine, or flower:ADDRESS for the socket on which the ServerApp of Flower is awaited',
+    'on this machine, or flower:ADDRESS for the socket on which the ServerApp of Flower is awaited '
+    '(flower:ADDRESS,NAME,NAME: and these sites)',
     identity=False,
   )
   min_sites: int = _setting(
@@ -33,8 +34,21 @@ class Federation:
     identity=False,
     **domains.POSITIVE,
   )
+  site_metrics: str = _setting(
+    'release',
+    'with --runtime=federation, whether sites send the sums of loss and metrics of their training; '
+    'withheld, the columns train/… are empty',
+    choices=lambda: ('release', 'withhold'),
+    identity=False,
+  )
+  experimenter_name: str = _setting(
+    '',
+    'with --runtime=federation, as whom sites are asked; the name of the account when left out',
+    identity=False,
+  )
   experimenter_key: str = _setting(
     '',
-    'with --runtime=federation, a file with the Ed25519 key that signs what sites are asked for',
+    'with --runtime=federation, a file with the Ed25519 key that signs what sites are asked for; '
+    'made where there is none',
     identity=False,
   )

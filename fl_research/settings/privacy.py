@@ -14,15 +14,28 @@ _setting = section.settings_of('Privacy')
 class SecureAggregation:
   """Settings of secure aggregation."""
 
-  secure_aggregation: bool = _setting(
-    False,
-    'take sums over clients so that the server sees no single update (Bonawitz et al. 2017)',
+  secure_aggregation: str = _setting(
+    'none',
+    'take sums over clients so that the server sees no single update (Bonawitz et al. 2017): none, '
+    'clear (what it costs in accuracy; nothing is hidden from who simulates), or protocol (the '
+    'same sums, by masks and their removal)',
+    choices=lambda: ('none', 'clear', 'protocol'),
   )
   secure_sum_bound: float = _setting(
     1e4,
     "secure aggregation: greatest entry of a client's weight times its update; beyond it is cut",
     **domains.POSITIVE,
   )
+
+  @property
+  def is_secure(self) -> bool:
+    """Whether sums are of whole numbers in a range, as secure sums must be."""
+    return self.secure_aggregation != 'none'
+
+  @property
+  def by_protocol(self) -> bool:
+    """Whether the protocol takes these sums."""
+    return self.secure_aggregation == 'protocol'
 
 
 @dataclasses.dataclass(frozen=True)

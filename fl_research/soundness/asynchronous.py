@@ -63,7 +63,7 @@ def _check_mixing(settings: Settings) -> None:
       f'{flag}: not with --server_learning_rate={settings.server_rate:g}, as that is the share of '
       'the clients in the mixture; accepted is a number in [0, 1]'
     )
-  if settings.secure_aggregation:
+  if settings.is_secure:
     raise UsageError(
       f'{flag}: not with --secure_aggregation, as the server would have to know which model each '
       'client was given before it adds their models up; accepted is delta'

@@ -13,6 +13,7 @@ What makes one sound:
 from collections.abc import Mapping
 from typing import Any
 
+from fl_research import algorithms
 from fl_research.aggregation import compression
 from fl_research.aggregation.compression.chain import Stages
 from fl_research.registry import UsageError
@@ -30,6 +31,26 @@ def check(text: str, stages: Stages) -> None:
   """
   _check_order(text, stages)
   _check_feedback(text, stages)
+
+
+def check_method(text: str, stages: Stages, algorithm: str) -> None:
+  """Refuses stages that restrict training with a method that sends more than what it trained.
+
+  Args:
+    text: the value of `--compressor`, for the message.
+    stages: what it says.
+    algorithm: the method's name.
+
+  Raises:
+    UsageError: the method's update would not lie in what such a stage can send.
+  """
+  reason = algorithms.ALGORITHMS[algorithm].not_structured
+  for name in stages:
+    if reason and compression.COMPRESSORS[name].kind == compression.STRUCTURED:
+      raise UsageError(
+        f'--compressor={text}: {name} restricts training to what it can send, not with '
+        f'--algorithm={algorithm}, which {reason}'
+      )
 
 
 def _check_order(text: str, stages: Stages) -> None:

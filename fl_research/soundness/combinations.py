@@ -27,9 +27,9 @@ PRIVACIES: Mapping[str, Mapping[str, Any]] = {
   'none': {},
   'fixed clip': {'dp_noise_multiplier': 0.1, 'dp_clip_norm': 1.0},
   'adaptive clip': {'dp_noise_multiplier': 0.1, 'dp_clipping': 'adaptive'},
-  'secure sums': {'secure_aggregation': True},
+  'secure sums': {'secure_aggregation': 'clear'},
   'secure, fixed clip': {
-    'secure_aggregation': True,
+    'secure_aggregation': 'clear',
     'dp_noise_multiplier': 0.1,
     'dp_clip_norm': 1.0,
   },

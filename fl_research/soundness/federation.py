@@ -17,7 +17,7 @@ _NOT_THERE = {
   'evaluate_train': 'training examples are at the sites',
   'evaluate_auc': 'areas under curves are no sums over sites',
   'fine_tune_epochs': 'fine-tuning is evaluated in simulations only',
-  'class_weights': 'how often a class occurs is known at the sites',
+  'class_weighting': 'how often a class occurs is known at the sites',
   'centralized': 'there is no place where all data are',
   'local_only': 'nothing would cross, and sites need no engine for it',
   'devices': 'its machines are real ones',
@@ -57,10 +57,10 @@ def check(settings: Settings) -> None:
     raise UsageError(
       f'--dp_noise={settings.dp_noise}: not with --runtime=federation; accepted is simulation'
     )
-  if settings.secure_aggregation:
+  if settings.is_secure:
     raise UsageError(
-      '--secure_aggregation: not with --runtime=federation, whose sites do not mask what they send '
-      'yet'
+      f'--secure_aggregation={settings.secure_aggregation}: not with --runtime=federation, whose '
+      'sites do not mask what they send yet'
     )
   if settings.site_deadline_seconds is not None and not settings.min_sites:
     raise UsageError(

@@ -13,6 +13,7 @@ from fl_research import settings as settings_lib
 from fl_research.population import attacks
 from fl_research.registry import UsageError
 from fl_research.runtime import ray_cluster
+from fl_research.secure_aggregation.parameters import LEAST_CLIENTS
 from fl_research.settings import Settings
 from fl_research.soundness import asynchronous, chains, federation, privacy
 
@@ -35,7 +36,9 @@ def validate(settings: Settings, data_are_there: bool = False) -> None:
   if not name.isprintable() or '/' in name or name in ('', '.', '..'):
     raise UsageError(f'--experiment_name={name}: must be given, and be the name of a folder')
   _check_hyperparameters(settings)
-  chains.check(settings.compressor, settings.compressor_stages())
+  stages = settings.compressor_stages()
+  chains.check(settings.compressor, stages)
+  chains.check_method(settings.compressor, stages, settings.algorithm)
   _check_requirements(settings)
   _check_attackers(settings)
   asynchronous.check(settings)
@@ -122,17 +125,19 @@ def _check_attackers(settings: Settings) -> None:
 def _check_secure_aggregation(settings: Settings) -> None:
   """Secure sums show the server no single client's message, which not everything can do without."""
   default = Settings().secure_sum_bound
-  read = settings.secure_aggregation and not settings.is_private
+  read = settings.is_secure and not settings.is_private
   if settings.secure_sum_bound != default and not read:
     raise UsageError(
       f'--secure_sum_bound={settings.secure_sum_bound}: only read with --secure_aggregation and '
       'without differential privacy, whose clipping bounds the terms'
     )
-  if not settings.secure_aggregation:
+  if not settings.is_secure:
     return
   if settings.centralized or settings.local_only:
     alone = 'centralized' if settings.centralized else 'local_only'
-    raise UsageError(f'--secure_aggregation=true: not with --{alone}, which sends nothing')
+    raise UsageError(
+      f'--secure_aggregation={settings.secure_aggregation}: not with --{alone}, which sends nothing'
+    )
   if not aggregation.AGGREGATORS[settings.aggregator].is_sum:
     sums = [name for name, entry in aggregation.AGGREGATORS.items() if entry.is_sum]
     raise UsageError(
@@ -144,6 +149,24 @@ def _check_secure_aggregation(settings: Settings) -> None:
       f'--compressor={settings.compressor}: not with --secure_aggregation; the server decodes '
       "each client's message by itself, and secure sums show it none"
     )
+  if settings.by_protocol:
+    _check_protocol(settings)
+
+
+def _check_protocol(settings: Settings) -> None:
+  """The protocol needs a runtime that hands it each client's numbers, and three clients."""
+  if settings.runtime == 'native':
+    raise UsageError(
+      "--secure_aggregation=protocol: not with --runtime=native, TFF's own, which takes secure "
+      'sums in the clear; accepted is clear'
+    )
+  for flag in ('clients_per_round', 'buffer_size', 'num_clients'):
+    clients = getattr(settings, flag)
+    if clients is not None and 0 < clients < LEAST_CLIENTS:
+      raise UsageError(
+        f'--{flag}={clients}: with --secure_aggregation=protocol a sum needs '
+        f"{LEAST_CLIENTS} clients at least, as of two each would know the other's part"
+      )
 
 
 def _check_machine(settings: Settings) -> None:
@@ -199,7 +222,8 @@ def _check_together(settings: Settings) -> None:
   _check_availability(settings)
   _check_devices(settings)
   _check_machine(settings)
-  check_own_data(settings)
+  if settings.runtime != 'federation':
+    check_own_data(settings)
 
 
 def _check_availability(settings: Settings) -> None:

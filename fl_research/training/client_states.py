@@ -204,7 +204,8 @@ class ClientStates:
 
 def _connect(path: Optional[pathlib.Path], size: int) -> sqlite3.Connection:
   """A connection in a transaction, for states of so many bytes; `commit` alone ends one."""
-  connection = sqlite3.connect(path or ':memory:', isolation_level=None)
+  # One thread at a time uses it, but not always the same one.
+  connection = sqlite3.connect(path or ':memory:', isolation_level=None, check_same_thread=False)
   if size >= _LARGE_STATE:  # Of a file that is there already the pages stay as they are.
     connection.execute(f'PRAGMA page_size={_LARGE_PAGE}')
   # One process has the file, and deleted states need not be overwritten with zeros.

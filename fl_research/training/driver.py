@@ -67,6 +67,29 @@ class Driver(Protocol):
     """
 
 
+class Elsewhere(Protocol):
+  """Machines that keep the data on which a run trains."""
+
+  def build(self, settings: Settings, process: Any, data: Any, plans: Any) -> tuple[Any, Any, Any]:
+    """What makes the server step there, what evaluates, and what clients keep there.
+
+    Args:
+      settings: of the run.
+      process: the method, in two halves.
+      data: what is known of the data.
+      plans: who takes part, and how.
+
+    Returns:
+      A `Driver`, a `ModelEvaluation`, and what checkpoints take for `ClientStates`.
+    """
+
+  def traffic(self) -> Mapping[str, Any]:
+    """Bytes to and from each of them so far."""
+
+  def close(self) -> None:
+    """Ends the connection to them."""
+
+
 CohortData = Callable[[int, np.ndarray, np.ndarray], Sequence]
 """(round, clients, epochs of each) -> what a computation takes as their D."""
 

@@ -35,7 +35,6 @@ from fl_research.round.parts import Parts
 from fl_research.settings import Settings
 from fl_research.training import (
   asynchronous,
-  at_sites,
   atomic_files,
   checkpoints,
   client_states,
@@ -47,6 +46,7 @@ from fl_research.training import (
   model_evaluation,
   observer,
   personal_evaluation,
+  protocol_rounds,
   run_data,
   run_folder,
   run_observers,
@@ -194,7 +194,7 @@ def build_guarantee(
 
 def build_sums(settings: Settings, data: run_data.RunData) -> sums_lib.Sums:
   """How sums over clients are taken."""
-  if not settings.secure_aggregation:
+  if not settings.is_secure:
     return sums_lib.CLEAR
   selected = math.ceil(data.combined * settings.over_selection)
   # A Poisson cohort may be anybody, as may those be who are there at a deadline; a modulus must be
@@ -313,6 +313,11 @@ def build_driver(
   return asynchronous.Asynchronous(settings, process, data, events)
 
 
+def _by_protocol(settings: Settings, context: Any, steps: driver.Driver) -> driver.Driver:
+  """The driver, which tells the protocol of its steps where there is one."""
+  return protocol_rounds.ProtocolRounds(steps, context.summer) if settings.by_protocol else steps
+
+
 def _trigger(settings: Settings) -> scheduler.Trigger:
   if settings.buffer_size is not None:
     return scheduler.Buffer(settings.buffer_size)
@@ -322,6 +327,11 @@ def _trigger(settings: Settings) -> scheduler.Trigger:
 
 def set_runtime(settings: Settings, jit: str):
   """Makes the runtime that the settings name the one of this thread; gives its context."""
+  summer = None
+  if settings.by_protocol:
+    from fl_research.runtime import protocol_sums  # With much that no other run needs.
+
+    summer = protocol_sums.ProtocolSums(settings.experiment_name, settings.seed)
   return runtime.set_context(
     settings.runtime,
     settings.client_chunks,
@@ -329,6 +339,7 @@ def set_runtime(settings: Settings, jit: str):
     settings.client_parallelism or None,
     settings.kernel_threads,
     settings.ray_address,
+    summer,
   )
 
 
@@ -353,7 +364,7 @@ class Built:
   loop: loop_lib.Loop
   evaluation: model_evaluation.ModelEvaluation
   guarantee: Optional[guarantee_lib.Guarantee]
-  states_at_sites: Optional[at_sites.StatesAtSites] = None
+  states_at_sites: Any = None
 
 
 def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Built:
@@ -369,11 +380,11 @@ def build(settings: Settings, data: Optional[run_data.RunData], jit: str) -> Bui
   runtime.memory.prepare(model.num_parameters)
   process = build_process(settings, model, data)
   states = None
-  if data.engine is not None:
+  if data.sites is not None:
     plans = build_participation(settings, data, process)
-    steps, scored, states = at_sites.build(settings, process, data, plans)
+    steps, scored, states = data.sites.build(settings, process, data, plans)
   else:
-    steps = build_driver(settings, data, process)
+    steps = _by_protocol(settings, context, build_driver(settings, data, process))
     scored = build_evaluation(settings, process, data)
   tested = scored.headline == personal_evaluation.PERSONAL
   if process.method.personal and not (tested or settings.withholds):
@@ -459,6 +470,7 @@ def run(
         'stopped': progress.stopped or progress.interrupted,
         'diverged': loop.diverged(progress),
         'runtime': context.report(),
+        **({} if data.sites is None else {'traffic': data.sites.traffic()}),
       }
     )
   reason = progress.stopped or progress.interrupted
@@ -500,7 +512,7 @@ def _train(
   describe: Callable[[loop_lib.Progress], final_answers.FinalAnswers],
   guarantee: Optional[guarantee_lib.Guarantee],
   workers: Callable[[], str],
-  states_at_sites: Optional[at_sites.StatesAtSites],
+  states_at_sites: Any,
 ) -> tuple[loop_lib.Progress, final_answers.FinalAnswers]:
   """Runs the loop from where the folder stands, everything it tells going to the folder.
 

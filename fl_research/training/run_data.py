@@ -77,7 +77,7 @@ class RunData:
     class_names: names of the classes or tags; empty without names.
     preprocessing: what was done to the values of the user's own files.
     origin: the settings that all of it can be loaded from once more; None where it cannot.
-    engine: the way to the sites that have the examples; None where they are here.
+    sites: those that have the examples, a `driver.Elsewhere`; None where these are here.
   """
 
   train: Clients
@@ -100,7 +100,7 @@ class RunData:
   class_names: tuple[str, ...] = ()
   preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   origin: Optional[Settings] = None
-  engine: Optional[Any] = None
+  sites: Optional[Any] = None
 
   def decide(self, settings: Settings) -> Settings:
     """The settings, with what the data decide where they leave it open."""

@@ -141,7 +141,7 @@ class RunFolder:
     if before is None:
       return {}
     # A run that began before a flag was there had its default.
-    before = {**_identity(Settings()), **before}
+    before = {**_identity(Settings()), **settings_lib.renewed(before)}
     now = _identity(self._settings)
     return {
       flag: (before.get(flag, 'its default'), now.get(flag, 'its default'))
@@ -295,7 +295,8 @@ def settings_of(manifest: Mapping[str, Any], path: pathlib.Path) -> Settings:
   unknown |= set(hyperparameters) - set(settings_lib.registry_flags())
   if unknown:
     raise UsageError(f'{path}: has the flag {min(unknown)}, which this version does not know')
-  given = {name: value for name, value in manifest['flags'].items() if name in names}
+  flags = settings_lib.renewed(manifest['flags'])
+  given = {name: value for name, value in flags.items() if name in names}
   return Settings(**given, hyperparameters=hyperparameters)
 
 

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 
 from fl_research import client_data
-from fl_research.algorithms import fed_avg
+from fl_research.algorithms.optimization import fed_avg
 from tests.algorithms import harness
 from tests.oracles import fed_avg as fed_avg_oracle
 from tests.oracles import robust_aggregation as oracle

@@ -7,7 +7,7 @@ import pytest
 import tensorflow_federated as tff
 
 from fl_research import aggregation, client_data, models
-from fl_research.algorithms import fed_avg
+from fl_research.algorithms.optimization import fed_avg
 from fl_research.datasets import digits, partition
 from fl_research.datasets.federated_data import DatasetOptions
 from fl_research.models.specification import ModelSpec

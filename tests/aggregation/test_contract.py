@@ -150,3 +150,8 @@ def test_weights_count_for_the_rules_that_say_so(name, processes):
   a, b = harness.run(weighted, rounds)[-1], harness.run(uniform, rounds)[-1]
   same = all(np.array_equal(u, v) for u, v in zip(a, b))
   assert same == (not processes(name).parts.aggregator.uses_weights)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_site_lets_the_clients_work_run(name, processes):
+  harness.assert_allowed_at_sites(processes(name))

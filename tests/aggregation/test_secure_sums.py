@@ -159,7 +159,7 @@ def test_updates_of_zero_change_nothing_but_for_rounding():
   harness.assert_same(history, [start] * harness.ROUNDS, tolerance=1e-8)
 
 
-FLAGS = {'experiment_name': 'run', 'task': 'digits', 'secure_aggregation': True}
+FLAGS = {'experiment_name': 'run', 'task': 'digits', 'secure_aggregation': 'clear'}
 REFUSED = [
   ({'aggregator': 'krum'}, '--aggregator=krum: not with --secure_aggregation; it looks at single'),
   ({'aggregator': 'median'}, '--aggregator=median: not with --secure_aggregation'),
@@ -167,12 +167,12 @@ REFUSED = [
     {'compressor': 'rotation,quantize:2'},
     '--compressor=rotation,quantize:2: not with --secure',
   ),
-  ({'centralized': True}, '--secure_aggregation=true: not with --centralized'),
-  ({'local_only': True}, '--secure_aggregation=true: not with --local_only'),
-  ({'algorithm': 'local'}, '--secure_aggregation=true: not with --algorithm=local, which sends'),
+  ({'centralized': True}, '--secure_aggregation=clear: not with --centralized'),
+  ({'local_only': True}, '--secure_aggregation=clear: not with --local_only'),
+  ({'algorithm': 'local'}, '--secure_aggregation=clear: not with --algorithm=local, which sends'),
   ({'secure_sum_bound': 0.0}, '--secure_sum_bound=0.0: accepted is a number above 0'),
   (
-    {'secure_aggregation': False, 'secure_sum_bound': 1.0},
+    {'secure_aggregation': 'none', 'secure_sum_bound': 1.0},
     '--secure_sum_bound=1.0: only read with --secure_aggregation',
   ),
   (

@@ -7,8 +7,9 @@ import numpy as np
 import tensorflow_federated as tff
 
 from fl_research import client_data, models
-from fl_research.algorithms import fed_avg
+from fl_research.algorithms.optimization import fed_avg
 from fl_research.datasets.federated_data import Problem
+from fl_research.federation import graph_check
 from fl_research.models.specification import ModelSpec
 from fl_research.round import composition
 from fl_research.round.parts import Parts
@@ -110,3 +111,12 @@ def assert_same(first, second, tolerance=1e-5):
   for a, b in zip(first, second):
     for u, v in zip(a, b, strict=True):
       np.testing.assert_allclose(u, v, rtol=tolerance, atol=tolerance)
+
+
+def assert_allowed_at_sites(process):
+  """What clients run of a process, compiled by the context in use, is what a site lets run."""
+  context = tff.framework.get_context_stack().current
+  steps = context._runnable(process.next).client_steps
+  assert steps
+  for step in steps:
+    assert 'MatMul' in graph_check.check(step.exported.library)

@@ -226,3 +226,8 @@ def test_a_client_that_is_not_finite_is_dropped_and_counted(name):
     for a, b in zip(tf.nest.flatten(kept), tf.nest.flatten(process.initial_client_state)):
       np.testing.assert_array_equal(a, b)
   _assert_same(progress, expected, 1e-6)
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_a_site_lets_the_clients_work_run(name):
+  harness.assert_allowed_at_sites(_process(name))

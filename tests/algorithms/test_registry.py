@@ -6,7 +6,18 @@ from fl_research import algorithms, settings
 from fl_research.registry import UsageError
 from fl_research.soundness import validation
 
-STATEFUL = ('local', 'scaffold', 'feddyn', 'fedper', 'fedrep', 'ditto')
+STATEFUL = (
+  'local',
+  'scaffold',
+  'scaffnew',
+  'feddyn',
+  'fedper',
+  'fedrep',
+  'lgfedavg',
+  'apfl',
+  'pfedme',
+  'ditto',
+)
 
 
 def _settings(algorithm, **given):
@@ -18,7 +29,9 @@ def test_defaults_are_accepted(name):
   validation.validate(_settings(name))
 
 
-@pytest.mark.parametrize('name', ['fedavgm', 'fedadagrad', 'fedadam', 'fedyogi', 'feddyn'])
+@pytest.mark.parametrize(
+  'name', ['fedavgm', 'fedadagrad', 'fedadam', 'fedyogi', 'fedexp', 'feddyn']
+)
 def test_methods_with_a_server_step_refuse_server_optimizers(name):
   validation.validate(_settings(name, server_learning_rate=0.01))
   with pytest.raises(UsageError, match=f'--server_optimizer=adam: not with --algorithm={name}, wh'):
@@ -31,10 +44,29 @@ def test_methods_with_client_state_refuse_drawing_twice(name):
     validation.validate(_settings(name, cohort_sampling='with_replacement'))
 
 
-@pytest.mark.parametrize(('name', 'optimizer'), [('scaffold', 'momentum'), ('fednova', 'adam')])
+@pytest.mark.parametrize(
+  ('name', 'optimizer'),
+  [('scaffold', 'momentum'), ('fednova', 'adam'), ('fedcm', 'momentum'), ('qfedavg', 'adam')],
+)
 def test_methods_that_presume_a_client_optimizer_refuse_others(name, optimizer):
   with pytest.raises(UsageError, match=f'--client_optimizer={optimizer}: not with .*{name}'):
     validation.validate(_settings(name, client_optimizer=optimizer))
+
+
+@pytest.mark.parametrize(
+  'given',
+  [{'server_learning_rate': 0.5}, {'server_lr_schedule': 'cosine'}, {'server_optimizer': 'adam'}],
+)
+def test_scaffnew_has_no_step_of_the_servers(given):
+  validation.validate(_settings('scaffnew', server_learning_rate=1.0))
+  with pytest.raises(UsageError, match='--algorithm=scaffnew, which goes on from the mean'):
+    validation.validate(_settings('scaffnew', **given))
+
+
+@pytest.mark.parametrize('name', ['qfedavg', 'term', 'afl'])
+def test_methods_that_weigh_clients_by_their_losses_refuse_other_weights(name):
+  with pytest.raises(UsageError, match=r'--client_weighting=num_examples: not with .*losses'):
+    validation.validate(_settings(name, client_weighting='num_examples'))
 
 
 @pytest.mark.parametrize(
@@ -46,14 +78,32 @@ def test_methods_that_presume_a_client_optimizer_refuse_others(name, optimizer):
     ('fedadam_beta_2', 1.0),
     ('fedadam_tau', float('inf')),
     ('fedyogi_initial_accumulator', -1.0),
+    ('fedexp_epsilon', 0.0),
     ('fedprox_mu', -0.1),
     ('fedprox_mu', float('nan')),
     ('fednova_mu', -1.0),
     ('scaffold_option', 'III'),
+    ('fedcm_alpha', 0.0),
+    ('fedsam_rho', -0.1),
+    ('fedasam_nu', -0.1),
+    ('mofedsam_beta', 1.1),
     ('feddyn_alpha', -0.01),
+    ('ifca_clusters', 0),
+    ('ifca_averaging', 'both'),
+    ('qfedavg_q', -1.0),
+    ('term_t', float('inf')),
+    ('afl_mixture_learning_rate', -0.1),
     ('fedrep_head_epochs', 0),
     ('ditto_regularization', -1.0),
     ('ditto_personal_epochs', -1),
+    ('apfl_alpha', 1.1),
+    ('pfedme_regularization', -1.0),
+    ('pfedme_personal_steps', 0),
+    ('perfedavg_alpha', -0.1),
+    ('perfedavg_delta', -0.1),
+    ('fedlc_tau', -1.0),
+    ('fedntd_beta', -1.0),
+    ('fedntd_tau', 0.0),
   ],
 )
 def test_values_outside_the_domain_are_refused(flag, value):

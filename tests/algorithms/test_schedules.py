@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import optimizers
-from fl_research.algorithms import fed_avg
+from fl_research.algorithms.optimization import fed_avg
 from fl_research.optimizers import gradient_transforms, schedules
 from tests import contexts
 from tests.algorithms import harness

@@ -65,10 +65,10 @@ def test_the_flags_of_a_row_are_accepted(row):
 
 
 def test_papers_are_found_in_docstrings():
-  (paper,) = methods.papers('fl_research.algorithms.fed_prox')
+  (paper,) = methods.papers('fl_research.algorithms.optimization.fed_prox')
   assert paper.startswith('Li, Sahu, Zaheer, Sanjabi, Talwalkar, Smith 2020, "Federated Optim')
   assert len(methods.papers('fl_research.aggregation.privacy.dp_mean')) >= 2
-  assert methods.papers('fl_research.algorithms.local') == []
+  assert methods.papers('fl_research.algorithms.personal.local') == []
 
 
 def test_a_result_belongs_to_the_flags_as_they_are(monkeypatch, tmp_path):

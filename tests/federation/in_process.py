@@ -1,6 +1,6 @@
 """Sites in this process: their programs as they are, without sockets."""
 
-from fl_research.federation import transport
+from fl_research.federation import guard, requests, transport
 from fl_research.federation.site import Site
 from fl_research.federation.site_data import SiteData
 
@@ -12,12 +12,21 @@ class Anything:
     self.left = []
 
   def propose(self, proposal, signature):
-    return 'approved', ()
+    return guard.Answer(requests.APPROVED)
 
-  def check_graph(self, run, purpose, library):
+  def survey(self, kind):
     pass
 
-  def admit(self, run, kind, round_num):
+  def surveyed(self, kind, message):
+    self.left.append((kind, 0, message))
+
+  def check_graph(self, run, library):
+    pass
+
+  def admit(self, run, kind, round_num, clients=None, rows=None):
+    pass
+
+  def received(self, run, kind, round_num, message):
     pass
 
   def leaves(self, run, kind, round_num, message):

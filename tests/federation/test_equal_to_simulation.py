@@ -7,58 +7,90 @@ import pandas as pd
 import pytest
 
 from fl_research import settings as settings_lib
-from fl_research.federation import engine_data
-from fl_research.training import experiment, run_data
-from tests.federation import in_process
+from fl_research.federation import engine_data, site_data
+from fl_research.federation.site import Site
+from fl_research.training import experiment
+from tests.federation import in_process, runs
 
-FLAGS = {
-  'task': 'synthetic',
-  'num_clients': 6,
-  'clients_per_round': 4,
-  'client_batch_size': 10,
-  'client_learning_rate': 0.05,
-  'total_rounds': 3,
-  'rounds_per_checkpoint': 2,
-  'tensorboard': False,
-  'seed': 3,
-}
 RUNS = {
-  'fedavg': {},
   'scaffold': {'algorithm': 'scaffold'},
   'top_k': {'compressor': 'top_k', 'top_k_fraction': 0.3},
   'private': {'dp_noise_multiplier': 0.5, 'dp_clip_norm': 0.5},
-  'median': {'aggregator': 'median'},
 }
-
-
-def _settings(tmp_path, **flags):
-  given = {**FLAGS, 'output_dir': str(tmp_path), **flags}
-  return settings_lib.from_flags(given)
-
-
-def _of_sites(settings, monkeypatch, tmp_path):
-  """Two sites with three clients each."""
-  own = settings_lib.from_flags({n: FLAGS[n] for n in ('task', 'num_clients', 'seed')})
-  ids = run_data.load(own).train.ids
-  clients_of = {'a': ids[:3], 'b': ids[3:]}
-  found = in_process.sites(own, clients_of, tmp_path / 'sites')
-  transport = in_process.InProcess({name: site.handle for name, site in found.items()})
-  monkeypatch.setattr(engine_data, 'connect', lambda address: transport)
-  deployed = dataclasses.replace(settings, runtime='federation', federation='x', num_clients=0)
-  return deployed, transport, found
 
 
 @pytest.mark.parametrize('name', RUNS)
 def test_same_model_and_rows(name, tmp_path, monkeypatch):
-  settings = _settings(tmp_path, experiment_name='simulated', **RUNS[name])
+  settings = runs.settings(tmp_path, experiment_name='simulated', **RUNS[name])
   simulated = experiment.run(settings, lambda: '')
-  deployed, _, _ = _of_sites(settings, monkeypatch, tmp_path)
+  deployed, _, _ = runs.of_sites(settings, monkeypatch, tmp_path)
   deployed = dataclasses.replace(deployed, experiment_name='deployed')
   at_sites = experiment.run(deployed, lambda: '', engine_data.load(deployed))
   first, second = (np.load(o.folder.path / 'model.npz') for o in (simulated, at_sites))
   for weight in first.files:
     np.testing.assert_array_equal(first[weight], second[weight])
   tables = [pd.read_csv(o.folder.metrics) for o in (simulated, at_sites)]
-  print(set(tables[0]) - set(tables[1]), set(tables[1]) - set(tables[0]))
-  common = [column for column in tables[1] if column in tables[0] and column != 'seconds']
-  pd.testing.assert_frame_equal(tables[0][common], tables[1][common], rtol=1e-6)
+  first, second = (table.drop(columns='seconds') for table in tables)
+  pd.testing.assert_frame_equal(first, second, rtol=1e-6)
+
+
+def _tables(folder):
+  """Three hospitals' rows, one of which has a column without values; in files of their own."""
+  draw = np.random.default_rng(5)
+  folder.mkdir()
+  for name, rows in (('a', 60), ('b', 45), ('c', 20)):
+    age = draw.normal(55, 9, rows).round()
+    table = pd.DataFrame(
+      {
+        'age': age,
+        'cholesterol': np.nan if name == 'b' else draw.normal(220, 40, rows).round(),
+        'pain': draw.choice(['none', 'some', 'much'], rows),
+        'split': np.where(np.arange(rows) % 5 == 0, 'test', 'train'),
+        'ill': np.where(age + draw.normal(0, 6, rows) > 55, 'yes', 'no'),
+      }
+    )
+    table.to_csv(folder / f'{name}.csv', index=False)
+
+
+def test_tables_of_their_own(tmp_path, monkeypatch):
+  files = tmp_path / 'files'
+  _tables(files)
+  own = {'task': 'tabular', 'label_column': 'ill'}
+  flags = {**own, 'model': 'softmax', 'num_clients': 0, 'clients_per_round': 3}
+  simulated = experiment.run(
+    runs.settings(tmp_path, **flags, experiment_name='simulated', data_file=str(files)), lambda: ''
+  )
+  found = {}
+  for name in ('a', 'b', 'c'):
+    of_site = settings_lib.from_flags({**own, 'data_file': str(files / f'{name}.csv')})
+    data = site_data.TableData(name, of_site, 1)
+    found[name] = Site(name, data, in_process.Anything(), tmp_path / 'sites' / name)
+  transport = in_process.InProcess({name: site.handle for name, site in found.items()})
+  monkeypatch.setattr(engine_data, 'connect', lambda address: transport)
+  deployed = dataclasses.replace(
+    runs.settings(tmp_path, **flags, experiment_name='deployed'),
+    runtime='federation',
+    federation='x',
+  )
+  at_sites = experiment.run(deployed, lambda: '', engine_data.load(deployed))
+  first, second = (np.load(o.folder.path / 'model.npz') for o in (simulated, at_sites))
+  for weight in first.files:
+    np.testing.assert_allclose(first[weight], second[weight], atol=1e-6)
+  tables = [pd.read_csv(o.folder.metrics) for o in (simulated, at_sites)]
+  assert set(tables[0]) - set(tables[1]) == {'eval/auc', 'eval/auprc', 'eval/balanced_accuracy'}
+  common = [column for column in tables[1] if column != 'seconds']
+  pd.testing.assert_frame_equal(tables[0][common], tables[1][common], rtol=1e-5)
+
+
+def test_withheld_metrics_change_nothing_else(tmp_path, monkeypatch):
+  settings = runs.settings(tmp_path, experiment_name='released')
+  deployed, _, _ = runs.of_sites(settings, monkeypatch, tmp_path)
+  released = experiment.run(deployed, lambda: '', engine_data.load(deployed))
+  withheld = dataclasses.replace(deployed, site_metrics='withhold', experiment_name='withheld')
+  outcome = experiment.run(withheld, lambda: '', engine_data.load(withheld))
+  first, second = (
+    pd.read_csv(o.folder.metrics).drop(columns='seconds') for o in (released, outcome)
+  )
+  training = [column for column in first if column.startswith('train/')]
+  assert second[training].isna().all(axis=None) and not first[training][1:].isna().any(axis=None)
+  pd.testing.assert_frame_equal(first.drop(columns=training), second.drop(columns=training))

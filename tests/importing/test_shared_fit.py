@@ -30,6 +30,7 @@ def _table(label):
     }
   )
   table.loc[table['site'] == 'west', 'pain'] = 'none'
+  table.loc[::9, 'pain'] = None  # The most frequent one counts for them.
   if label == 'class':
     table.loc[table['site'] == 'west', 'outcome'] = 'well'  # One class only.
   return table
@@ -74,6 +75,14 @@ def test_as_one_who_has_all_rows(label, tmp_path):
       np.testing.assert_allclose(*values, rtol=1e-6)
 
 
+def test_a_column_that_only_test_rows_have(tmp_path):
+  table = _table('class')
+  table['late'] = np.where(table['split'] == 'test', np.arange(len(table)), np.nan)
+  fitted = _together(_parts(table, tmp_path))
+  [late] = [column for column in fitted.to_data()['columns'] if column['name'] == 'late']
+  assert (late['mean'], late['deviation']) == (0.0, 1.0)
+
+
 def test_rare_categories_are_not_named(tmp_path):
   table = _table('class')
   table.loc[0, 'pain'] = 'unheard of'
@@ -93,7 +102,7 @@ def test_columns_that_differ_are_named(tmp_path):
   changed = table.copy()
   changed['age'] = changed['age'].map(lambda age: 'old' if age > 50 else 'young')
   facts['west'] = _parts(changed, tmp_path)['west'].facts()
-  with pytest.raises(UsageError, match='column age: number .* at north and category .* at west'):
+  with pytest.raises(UsageError, match=r'column age: number .* at north and category .* at west'):
     shared_fit.Agreement(facts)
   facts['west'] = _parts(table.drop(columns='pain'), tmp_path)['west'].facts()
   with pytest.raises(UsageError, match='column pain: an input at north and none at west'):
@@ -101,5 +110,5 @@ def test_columns_that_differ_are_named(tmp_path):
 
 
 def test_identifiers_stay_where_they_are(tmp_path):
-  with pytest.raises(UsageError, match='column pain: holds ids.*--columns=pain:ignore'):
+  with pytest.raises(UsageError, match=r'column pain: holds ids.*--columns=pain:ignore'):
     _parts(_table('class'), tmp_path, columns='pain:identifier')['north'].facts()

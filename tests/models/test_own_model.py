@@ -8,7 +8,7 @@ import pytest
 
 from fl_research import models
 from fl_research import runtime
-from fl_research.algorithms import fed_avg
+from fl_research.algorithms.optimization import fed_avg
 from fl_research.datasets.federated_data import Problem
 from fl_research.models import ModelSpec
 from fl_research.registry import UsageError

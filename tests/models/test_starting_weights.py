@@ -11,7 +11,7 @@ from fl_research.models import frozen, layers, stored_weights
 from fl_research.models import model as model_lib
 from fl_research.registry import UsageError
 from tests.algorithms import harness
-from fl_research.algorithms import fed_avg
+from fl_research.algorithms.optimization import fed_avg
 from tests.models import test_architectures
 
 SPEC = test_architectures.classes(3, 6)

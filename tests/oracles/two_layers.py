@@ -55,3 +55,38 @@ def run(method, initial, rounds, rate, head_epochs=1):
     shared = [*body, *initial[2:]]
     history.append(shared)
   return history, heads
+
+
+def lg_fed_avg(initial, rounds, rate):
+  """LG-FedAvg (Liang et al. 2020, algorithm 1): the first layer private.
+
+  Global weights after every round, and every client's own layer at the end.
+  """
+  initial = [np.array(w, np.float64) for w in initial]
+  shared, own, history = initial, {}, []
+  for cohort in rounds:
+    trained = []
+    for data in cohort:
+      k = int(data['client'])
+      model = _descend([*own.get(k, initial[:2]), *shared[2:]], data, rate, [True] * 4)
+      own[k] = model[:2]
+      trained.append(model[2:])
+    shared = [*initial[:2], *_weighted(cohort, trained)]
+    history.append(shared)
+  return history, own
+
+
+def fed_babu(initial, rounds, rate):
+  """Global weights after every round of FedBABU (Oh et al. 2022, algorithm 1)."""
+  shared, history = [np.array(w, np.float64) for w in initial], []
+  for cohort in rounds:
+    trained = [_descend(shared, data, rate, BODY)[:2] for data in cohort]
+    shared = [*_weighted(cohort, trained), *shared[2:]]
+    history.append(shared)
+  return history
+
+
+def _weighted(cohort, trained):
+  """The mean of each tensor by examples."""
+  counts = [float(data['num_examples']) for data in cohort]
+  return [np.average(np.array(parts), axis=0, weights=counts) for parts in zip(*trained)]

@@ -59,13 +59,16 @@ def test_every_call_of_a_round_draws_anew(calls):
 
 
 @pytest.mark.parametrize('epochs', [0.5, 1, 1.5, 2])
-def test_a_gradient_of_one_pass_counts_each_example_once(epochs):
+def test_gradient_and_loss_of_one_pass_count_each_example_once(epochs):
   data = harness.cohorts(epochs=epochs, rounds=1)[0][0]
   model = harness.model()
   client = client_lib.Client(model, optimizers.build('sgd', 0.1, {}), data)
-  gradient, trained = client.gradient(map(tf.constant, model.initial_weights[0]), one_pass=True)
+  weights = tuple(map(tf.constant, model.initial_weights[0]))
+  gradient, trained = client.gradient(weights, one_pass=True)
   first = list(problem.batches(data))[:3]
   x, y = (np.concatenate(part) for part in zip(*first))
   for found, expected in zip(gradient, problem.gradient(model.initial_weights[0], x, y)):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
   assert (int(trained.num_steps), float(trained.sums['num'])) == (1, len(y))
+  loss = model.loss(model.predict_on_batch((weights, ()), x), y)
+  np.testing.assert_allclose(client.mean_loss(weights), loss, rtol=1e-6)

@@ -9,7 +9,7 @@ import tensorflow_federated as tff
 
 from fl_research import algorithms, models, runtime
 from fl_research.aggregation import compression, mean, median, stacked, summed, sums
-from fl_research.algorithms import fed_avg, fed_sgd
+from fl_research.algorithms.optimization import fed_avg, fed_sgd
 from fl_research.datasets.federated_data import Problem
 from fl_research.models.specification import ModelSpec
 from fl_research.population import attacks

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from fl_research import hooks, runtime
 from fl_research.aggregation import stacked
-from fl_research.algorithms import fed_avg
+from fl_research.algorithms.optimization import fed_avg
 from fl_research.round import method
 from tests.algorithms import harness
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import runtime
-from fl_research.algorithms import fed_avg, fed_prox, scaffold
+from fl_research.algorithms.optimization import fed_avg, fed_prox, scaffold
 from fl_research.registry import UsageError
 from fl_research.round import learning_process
 from tests.algorithms import harness

@@ -23,10 +23,10 @@ class _HeavyBall(objective_lib.Objective):
     return objective_lib.Gradient(velocity, found.columns, velocity)
 
 
-def _train(objective, momentum=None):
+def _train(objective, momentum=None, rate=harness.RATE):
   model, data = harness.model(), harness.cohorts(epochs=2)[0][2]
   weights = tuple(map(tf.constant, model.initial_weights[0]))
-  optimizer = tff.learning.optimizers.build_sgdm(harness.RATE, momentum)
+  optimizer = tff.learning.optimizers.build_sgdm(rate, momentum)
   run = tf.function(
     lambda: local_training.train_locally(
       model,
@@ -45,6 +45,7 @@ def test_a_carried_average_is_the_optimisers_momentum():
   plain = _train(lambda loss: None)
   harness.assert_same([ours.weights], [theirs.weights], 1e-6)
   assert abs(ours.weights[0] - plain.weights[0]).numpy().max() > 1e-2
+  assert len(ours.carry) == len(ours.weights) and not plain.carry
   harness.assert_same([list(ours.sums.values())], [list(theirs.sums.values())], 1e-5)
 
 
@@ -63,6 +64,16 @@ class _Unscaled(objective_lib.Objective):
 
   def gradient(self, weights, batch, seed, carry):
     return self._loss.gradient(weights, batch, seed, carry)
+
+
+def test_an_objective_times_a_number_is_a_rate_times_it():
+  half = _train(lambda loss: _Unscaled(loss).times(0.5))
+  loss = _train(lambda loss: loss.times(0.5))
+  expected = _train(lambda loss: None, rate=harness.RATE / 2)
+  harness.assert_same([half.weights, loss.weights], [expected.weights] * 2, 1e-6)
+  carried = _train(lambda loss: _HeavyBall(loss).times(0.5))
+  expected = _train(lambda loss: None, momentum=0.9, rate=harness.RATE / 2)
+  harness.assert_same([carried.weights], [expected.weights], 1e-6)
 
 
 def test_a_scaled_loss_is_the_scaled_gradient_of_the_loss():

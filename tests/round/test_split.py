@@ -11,7 +11,7 @@ import tensorflow_federated as tff
 from fl_research import algorithms, registry, runtime
 from fl_research.aggregation import compression, median
 from fl_research.aggregation import sums as sums_lib
-from fl_research.algorithms import fed_avg
+from fl_research.algorithms.optimization import fed_avg
 from fl_research.population import staleness
 from fl_research.registry import UsageError
 from fl_research.round import split
@@ -241,5 +241,5 @@ def test_only_whole_models_are_mixed():
 
 def test_who_presumes_one_model_says_so():
   refused = {name for name in algorithms.ALGORITHMS if name not in SPLITTABLE}
-  assert refused == {'local', 'scaffold', 'mime', 'feddyn'}
+  assert refused == {'local', 'scaffold', 'mime', 'feddyn', 'scaffnew', 'afl'}
   assert registry.TRAINS_FROM_ONE_MODEL in algorithms.ALGORITHMS['scaffold'].requires

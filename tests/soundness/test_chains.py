@@ -85,6 +85,7 @@ def test_refused(text, reason):
     ({'compressor': 'rotation,qsgd:4', 'jit': 'on'}, '--jit=on: not with --compressor=qsgd'),
     ({'compressor': 'quantize:2', 'quantize_bits': 3}, 'also set by --quantize_bits'),
     ({'compressor': '', 'quantize_bits': 3}, 'not read by this run'),
+    ({'compressor': 'low_rank', 'algorithm': 'ifca'}, 'low_rank restricts .*ifca, which sends'),
     ({'compressor': 'drive', 'local_only': True}, 'not with --local_only'),
     ({'compressor': 'drive', 'centralized': True}, 'not with --centralized'),
   ],

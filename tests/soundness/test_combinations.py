@@ -1,20 +1,33 @@
 """docs/combinations.md says what the checks say, and what it says runs does run."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from fl_research import aggregation, client_data, runtime
+from fl_research import aggregation, algorithms, client_data, runtime
 from fl_research.aggregation import compression
+from fl_research.round.method import Method
 from fl_research.soundness import combinations
 from fl_research.training import experiment, run_data
 
 _ROUNDS = 2
 
-KEEPING_LAYERS = ('fedper', 'fedrep')
-"""Methods whose clients keep some layers and share the others, so that one layer is too few."""
+
+@functools.cache
+def _kind_of_algorithm(name):
+  """All that an aggregator or a compressor can notice of it, but for what it reckons with."""
+  entry, method = algorithms.ALGORITHMS[name], type(algorithms.build(name, {}))
+  hooks = ('exchanges', 'initial', 'initial_client_state', 'shares')
+  own = tuple(getattr(method, hook) is not getattr(Method, hook) for hook in hooks)
+  asks = tuple(
+    (asked.setting, asked.accepted)
+    for asked in entry.requires
+    if asked.setting in ('aggregator', 'compressor', 'secure_aggregation')
+  )
+  return method.auxiliary_weighting, bool(entry.not_private), entry.not_structured, own, asks
 
 
 def _kind_of_aggregator(name):
@@ -40,17 +53,19 @@ def _pairs(cell):
   """Choices that must meet: each with the kinds of the others, aggregators with privacy itself.
 
   A method and an aggregator, or one of them and a compressor, know of each other only what the
-  interfaces show, so that one of each kind stands for the others.
+  interfaces show, so that one of each kind stands for the others. Every method occurs.
   """
+  algorithm = _kind_of_algorithm(cell.algorithm)
   aggregator = _kind_of_aggregator(cell.aggregator)
   compressor = _kind_of_compressor(cell.compressor)
   privacy = _kind_of_privacy(cell.privacy)
   yield from (
-    ('algorithm, aggregator', cell.algorithm, aggregator),
-    ('algorithm, compressor', cell.algorithm, compressor),
+    ('algorithm', cell.algorithm),
+    ('algorithm, aggregator', algorithm, aggregator),
+    ('algorithm, compressor', algorithm, compressor),
     ('aggregator, compressor', cell.aggregator, compressor),
     ('compressor, aggregator', cell.compressor, aggregator),
-    ('algorithm, privacy', cell.algorithm, privacy),
+    ('algorithm, privacy', algorithm, privacy),
     ('aggregator, privacy', cell.aggregator, cell.privacy),
     ('compressor, privacy', cell.compressor, privacy),
   )
@@ -72,9 +87,9 @@ def _covering(cells):
 
 
 def _small_settings(combination):
-  """The combination's settings, with the smallest model that its method can train."""
+  """The combination's settings, of one layer where the method does not tell layers apart."""
   settings = combination.settings()
-  if combination.algorithm in KEEPING_LAYERS:
+  if type(algorithms.build(combination.algorithm, {})).shares is not Method.shares:
     return settings
   return dataclasses.replace(settings, model='softmax', hyperparameters={})
 
@@ -86,15 +101,20 @@ def run_two_rounds(combination):
   model = experiment.build_model(settings, data.spec)
   process = experiment.build_process(settings, model, data)
   state = process.initialize()
-  before = process.model_weights(state)
+  before = _weights_of_all_models(process, state)
   for round_num in range(1, _ROUNDS + 1):
     clients = [_client(settings, data, round_num, k) for k in range(len(data.train))]
     state, measured, _ = process.run_round(state, clients)
     assert measured['participants'] == len(clients)
-  after = process.model_weights(state)
+  after = _weights_of_all_models(process, state)
   assert all(np.all(np.isfinite(w)) for w in after)
   if any(process.method.shares(model.weight_names)) and not _may_stand_still(combination):
     assert any(np.any(a != b) for a, b in zip(after, before))
+
+
+def _weights_of_all_models(process, state):
+  """Of methods that have several as well, of which clients may train only the second."""
+  return [weight for model in process.models(state).values() for weight in model]
 
 
 def _may_stand_still(combination):

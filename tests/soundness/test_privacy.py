@@ -36,7 +36,7 @@ def settings(**given):
     {**FIXED, 'dp_noise': 'cryptographic'},
     {**FIXED, 'private_metrics': 'withhold'},
     {**ADAPTIVE, 'dp_noise': 'cryptographic', 'cohort_sampling': 'poisson'},
-    {**FIXED, 'dp_noise': 'cryptographic', 'secure_aggregation': True},
+    {**FIXED, 'dp_noise': 'cryptographic', 'secure_aggregation': 'clear'},
   ],
 )
 def test_accepted(given):

@@ -208,7 +208,7 @@ PRIVATE = {'dp_noise_multiplier': 1.0, 'dp_clip_norm': 1.0}
       '--stale_update=model: not with --server_learning_rate=2',
     ),
     (
-      {**ASYNCHRONOUS, 'stale_update': 'model', 'secure_aggregation': True},
+      {**ASYNCHRONOUS, 'stale_update': 'model', 'secure_aggregation': 'clear'},
       '--stale_update=model: not with --secure_aggregation',
     ),
     ({**ASYNCHRONOUS, 'aggregator': 'krum', 'hyperparameters': {'buffer_size': 2}}, 'krum'),
@@ -235,6 +235,6 @@ def test_secure_sums_add_up_a_step_and_show_nobody(trigger, tmp_path):
   # Uploads of secure sums are larger; so that events are the same, they take no time.
   same = (*flags, '--device_upload_rate=1e15')
   assert runs.start(clear, *same) == 0
-  assert runs.start(secure, *same, '--secure_aggregation', '--secure_sum_bound=1000') == 0
+  assert runs.start(secure, *same, '--secure_aggregation=clear', '--secure_sum_bound=1000') == 0
   for a, b in zip(runs.weights(clear), runs.weights(secure), strict=True):
     np.testing.assert_allclose(a, b, atol=2e-3)

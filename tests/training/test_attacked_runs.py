@@ -26,7 +26,7 @@ REFUSED = {
   '--sign_flip_scale=2': '--sign_flip_scale=2.0: not read by this run (--attack=',
   '--attack=sign_flip --local_only': '--attack=sign_flip: not with --local_only',
   '--aggregator=median --centralized': '--aggregator=median: not with --centralized',
-  '--attack=alie --secure_aggregation': '--attack: attackers who collude see all updates',
+  '--attack=alie --secure_aggregation=clear': '--attack: attackers who collude see all updates',
   '--attack=model_replacement --model_replacement_label=10': '--model_replacement_label=10: accep',
 }
 

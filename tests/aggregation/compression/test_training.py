@@ -11,7 +11,8 @@ import tensorflow_federated as tff
 from fl_research import runtime
 from fl_research.aggregation import combiner, compression
 from fl_research.aggregation.compression import compressor as compressor_lib
-from fl_research.algorithms import fed_avg, fed_per, fed_rep, fed_sgd, local
+from fl_research.algorithms.optimization import fed_avg, fed_sgd
+from fl_research.algorithms.personal import fed_per, fed_rep, local
 from fl_research.optimizers import gradient_transforms
 from fl_research.registry import UsageError
 from tests import contexts
@@ -293,3 +294,8 @@ def test_nothing_sent_takes_no_bytes():
 def test_rank_that_no_matrix_has():
   with pytest.raises(UsageError, match=r'--low_rank_rank=5: the largest matrix .* 4 rows'):
     build('low_rank:5')
+
+
+@pytest.mark.parametrize('text', CHAINS)
+def test_a_site_lets_the_clients_work_run(text):
+  harness.assert_allowed_at_sites(build(text))

@@ -10,7 +10,7 @@ import tensorflow_federated as tff
 from fl_research import runtime
 from fl_research.aggregation import sums
 from fl_research.aggregation.privacy import discrete_gaussian, discrete_mean, dp_mean
-from fl_research.algorithms import fed_avg, fed_dyn
+from fl_research.algorithms.optimization import fed_avg, fed_dyn
 from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import dp_mean as oracle

@@ -8,7 +8,8 @@ import tensorflow_federated as tff
 from fl_research import random_streams, registry, runtime
 from fl_research.aggregation import summed
 from fl_research.aggregation.privacy import dp_mean
-from fl_research.algorithms import fed_avg, fed_per, local
+from fl_research.algorithms.optimization import fed_avg
+from fl_research.algorithms.personal import fed_per, local
 from fl_research.round import method
 from tests import contexts
 from tests.algorithms import harness

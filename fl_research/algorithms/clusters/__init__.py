@@ -1,0 +1,24 @@
+"""Methods with several global models, among which clients choose."""
+
+from fl_research import domains, registry
+from fl_research.algorithms import requirements
+from fl_research.registry import Hyperparameter
+
+METHODS = {
+  'ifca': registry.Entry(
+    'fl_research.algorithms.clusters.ifca',
+    'several models; a client trains the one that suits it best (Ghosh et al. 2020)',
+    {
+      'clusters': Hyperparameter(2, 'number of models', **domains.COUNT),
+      'averaging': Hyperparameter(
+        'models',
+        'what clients send: models that they have trained, or gradients',
+        lambda v: v in ('models', 'gradients'),
+        'models or gradients',
+      ),
+    },
+    defaults=requirements.UNIFORM,
+    not_structured='sends updates of several models',
+    not_private='also sends which model a client has chosen, which noise would not cover',
+  ),
+}

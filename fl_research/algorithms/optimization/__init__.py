@@ -1,0 +1,223 @@
+"""Methods for one global model: how clients step towards it, and how the server does."""
+
+from fl_research import domains, registry
+from fl_research.algorithms import requirements
+from fl_research.registry import Hyperparameter
+
+_IS_SERVER_OPTIMIZER = registry.Requirement(
+  'server_optimizer', ('sgd',), "is the server's optimiser itself (its rate still counts)"
+)
+# Adaptive steps are about as long as their rate, whatever the gradient; the usual 1 would be far
+# too long. These are the rates that Reddi et al. 2021 find best most often (tables 8 to 10).
+_ADAPTIVE_STEP = {'server_learning_rate': 0.01}
+
+
+def _moments(beta_1: float) -> dict[str, Hyperparameter]:
+  """The hyperparameters that all adaptive servers have."""
+  return {
+    'beta_1': Hyperparameter(beta_1, 'decay of the first moment', **domains.BELOW_1),
+    'tau': Hyperparameter(1e-3, 'tau, added to the root of the second moment', **domains.POSITIVE),
+    'initial_accumulator': Hyperparameter(
+      0.0, 'initial second moment, at least tau squared; 0: tau squared', **domains.FROM_0
+    ),
+  }
+
+
+_BETA_2 = {'beta_2': Hyperparameter(0.99, 'decay of the second moment', **domains.BELOW_1)}
+_MIME_BASE = {
+  'base': Hyperparameter(
+    'momentum',
+    'the optimiser that is mimicked',
+    lambda v: v in ('sgd', 'momentum', 'adam', 'adagrad'),
+    'sgd, momentum, adam or adagrad',
+  ),
+  'beta_1': Hyperparameter(0.9, 'decay of the first moment', **domains.BELOW_1),
+  **_BETA_2,
+  'epsilon': Hyperparameter(
+    1e-3, 'epsilon, added to the root of the second moment', **domains.POSITIVE
+  ),
+  'initial_accumulator': Hyperparameter(0.1, 'initial second moment', **domains.FROM_0),
+}
+_MIMICS = registry.Requirement('client_optimizer', ('sgd',), "defines the clients' steps")
+_RHO = {'rho': Hyperparameter(0.05, 'rho, how far the worst point nearby is', **domains.FROM_0)}
+_MU = {'mu': Hyperparameter(0.0, 'mu, strength of the proximal term', **domains.FROM_0)}
+
+_PLAIN_STEPS = registry.Requirement(
+  'client_optimizer', ('sgd',), 'presumes plain steps on the clients'
+)
+_TAKES_THE_MEAN = tuple(
+  registry.Requirement(setting, (accepted,), 'goes on from the mean of the models as it is')
+  for setting, accepted in (
+    ('server_optimizer', 'sgd'),
+    ('server_learning_rate', 1.0),
+    ('server_lr_schedule', 'constant'),
+  )
+)
+_SENDS_STEPS = 'also sends how much work is behind an update, which noise would not cover'
+
+METHODS = {
+  'fedavg': registry.Entry(
+    'fl_research.algorithms.optimization.fed_avg',
+    'train locally, average the models (McMahan et al. 2017)',
+  ),
+  'fedsgd': registry.Entry(
+    'fl_research.algorithms.optimization.fed_sgd',
+    'average one gradient per client (McMahan et al. 2017)',
+  ),
+  'fedavgm': registry.Entry(
+    'fl_research.algorithms.optimization.fed_avg_m',
+    'FedAvg with momentum at the server (Hsu et al. 2019)',
+    {
+      'momentum': Hyperparameter(0.9, 'momentum', **domains.BELOW_1),
+      'nesterov': Hyperparameter(False, "Nesterov's form of it"),
+    },
+    requires=(_IS_SERVER_OPTIMIZER,),
+  ),
+  'fedadagrad': registry.Entry(
+    'fl_research.algorithms.optimization.fed_adagrad',
+    'Adagrad at the server (Reddi et al. 2021)',
+    _moments(beta_1=0.0),
+    requires=(_IS_SERVER_OPTIMIZER,),
+    defaults={'server_learning_rate': 0.1},
+  ),
+  'fedadam': registry.Entry(
+    'fl_research.algorithms.optimization.fed_adam',
+    'Adam at the server, without bias correction (Reddi et al. 2021)',
+    {**_moments(beta_1=0.9), **_BETA_2},
+    requires=(_IS_SERVER_OPTIMIZER,),
+    defaults=_ADAPTIVE_STEP,
+  ),
+  'fedyogi': registry.Entry(
+    'fl_research.algorithms.optimization.fed_yogi',
+    'Yogi at the server, without bias correction (Reddi et al. 2021)',
+    {**_moments(beta_1=0.9), **_BETA_2},
+    requires=(_IS_SERVER_OPTIMIZER,),
+    defaults=_ADAPTIVE_STEP,
+  ),
+  'fedexp': registry.Entry(
+    'fl_research.algorithms.optimization.fed_exp',
+    'longer steps of the server where clients disagree (Jhunjhunwala et al. 2023)',
+    {
+      'epsilon': Hyperparameter(
+        1e-3, "epsilon, added to the mean update's squared length", **domains.POSITIVE
+      )
+    },
+    requires=(requirements.DEFINES_SERVER_STEP,),
+    defaults=requirements.UNIFORM,
+    not_private='also sends how long an update is, which noise would not cover',
+  ),
+  'fedprox': registry.Entry(
+    'fl_research.algorithms.optimization.fed_prox',
+    'a proximal term holds clients near the global model (Li et al. 2020)',
+    {'mu': Hyperparameter(0.1, 'mu, strength of the proximal term', **domains.FROM_0)},
+  ),
+  'fednova': registry.Entry(
+    'fl_research.algorithms.optimization.fed_nova',
+    'updates normalised by the work behind them (Wang et al. 2020)',
+    _MU,
+    requires=(
+      registry.Requirement(
+        'client_optimizer', ('sgd', 'momentum'), 'normalises by what these do with gradients'
+      ),
+    ),
+    not_private=_SENDS_STEPS,
+  ),
+  'scaffold': registry.Entry(
+    'fl_research.algorithms.optimization.scaffold',
+    'control variates against client drift (Karimireddy et al. 2020)',
+    {
+      'option': Hyperparameter(
+        'II', "how a client's variate is renewed", lambda v: v in ('I', 'II'), 'I or II'
+      )
+    },
+    requires=(
+      registry.ONE_STATE_PER_CLIENT,
+      registry.TRAINS_FROM_ONE_MODEL,
+      _PLAIN_STEPS,
+    ),
+    defaults=requirements.UNIFORM,
+    not_private='also sends the change of a control variate, which noise would not cover',
+  ),
+  'mimelite': registry.Entry(
+    'fl_research.algorithms.optimization.mime_lite',
+    "local steps with a central optimiser's statistics (Karimireddy et al. 2021)",
+    _MIME_BASE,
+    requires=(_MIMICS,),
+    defaults=requirements.UNIFORM,
+    not_private='also sends a gradient, which noise would not cover',
+  ),
+  'mime': registry.Entry(
+    'fl_research.algorithms.optimization.mime',
+    'MimeLite with control variates of the same round (Karimireddy et al. 2021)',
+    _MIME_BASE,
+    requires=(_MIMICS, registry.TRAINS_FROM_ONE_MODEL),
+    defaults=requirements.UNIFORM,
+    not_private='also sends a gradient, in a trip of its own',
+  ),
+  'fedcm': registry.Entry(
+    'fl_research.algorithms.optimization.fed_cm',
+    "momentum of the last round in every client's steps (Xu et al. 2021)",
+    {
+      'alpha': Hyperparameter(
+        0.1, "alpha, the gradient's share of a step; 1: FedAvg", **domains.ABOVE_0_TO_1
+      )
+    },
+    requires=(_PLAIN_STEPS,),
+    defaults=requirements.UNIFORM,
+    not_private=_SENDS_STEPS,
+  ),
+  'fedsam': registry.Entry(
+    'fl_research.algorithms.optimization.fed_sam',
+    'clients look for flat minima (Qu et al. 2022, Caldarola et al. 2022)',
+    _RHO,
+  ),
+  'fedasam': registry.Entry(
+    'fl_research.algorithms.optimization.fed_asam',
+    'FedSAM that measures by the size of weights (Caldarola et al. 2022)',
+    {
+      'rho': Hyperparameter(0.5, 'rho, how far the worst point nearby is', **domains.FROM_0),
+      'nu': Hyperparameter(0.2, "nu, added to the weights' sizes", **domains.FROM_0),
+    },
+  ),
+  'mofedsam': registry.Entry(
+    'fl_research.algorithms.optimization.mo_fed_sam',
+    'FedSAM with the momentum of the last round (Qu et al. 2022)',
+    {
+      **_RHO,
+      'beta': Hyperparameter(
+        0.1, "beta, the gradient's share of a step; 1: FedSAM", **domains.ABOVE_0_TO_1
+      ),
+    },
+    requires=(_PLAIN_STEPS,),
+    defaults=requirements.UNIFORM,
+    not_private=_SENDS_STEPS,
+  ),
+  'scaffnew': registry.Entry(
+    'fl_research.algorithms.optimization.scaffnew',
+    "control variates from what becomes of a client's model (Mishchenko et al. 2022)",
+    requires=(
+      registry.ONE_STATE_PER_CLIENT,
+      registry.TRAINS_FROM_ONE_MODEL,
+      _PLAIN_STEPS,
+      *_TAKES_THE_MEAN,
+    ),
+    defaults=requirements.UNIFORM,
+    not_structured='renews variates of all weights by how far its training led',
+  ),
+  'fedlc': registry.Entry(
+    'fl_research.algorithms.optimization.fed_lc',
+    'logits calibrated for the classes that a client has (Zhang et al. 2022)',
+    {'tau': Hyperparameter(1.0, 'tau, strength of the calibration', **domains.FROM_0)},
+  ),
+  'feddyn': registry.Entry(
+    'fl_research.algorithms.optimization.fed_dyn',
+    'dynamic regularisation (Acar et al. 2021)',
+    {'alpha': Hyperparameter(0.01, 'alpha, strength of the regulariser', **domains.FROM_0)},
+    requires=(
+      requirements.DEFINES_SERVER_STEP,
+      registry.ONE_STATE_PER_CLIENT,
+      registry.TRAINS_FROM_ONE_MODEL,
+    ),
+    defaults=requirements.UNIFORM,
+  ),
+}

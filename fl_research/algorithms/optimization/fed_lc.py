@@ -1,0 +1,74 @@
+"""FedLC: clients with few examples of a class ask for less of a margin from the others for it.
+
+Zhang, Li, Li, Xu, Wu, Ding, Wu 2022, "Federated Learning with Label Distribution Skew via Logits
+Calibration", section 4. Clients and server do as in FedAvg, but a client descends the cross-entropy
+of calibrated logits: with n_c its number of examples of class c,
+
+    f_c(x) - τ n_c^(-1/4)    in place of    f_c(x).
+
+While it trains, a rare class has to win by more, so that the frequent ones do not push it away; a
+class that the client does not have at all is all but left out. What the model answers is not
+calibrated. τ = 0 is FedAvg.
+
+Differences from the paper:
+1. In equation 7 of the paper, as others have it, the sum below the fraction leaves out the true
+   class, which makes of it a margin without a lower bound; here it is the cross-entropy, over all
+   classes. Neither the paper's text nor its code was at hand.
+2. A class that is missing, for which the formula has no value, is taken to have 1e-4 examples,
+   which makes 10 of n_c^(-1/4); with 100, as others have it, a client of one class would have no
+   gradient that float32 could tell from 0.
+3. Training metrics are those of the logits as they are.
+"""
+
+import tensorflow as tf
+
+from fl_research.datasets.federated_data import Problem
+from fl_research.models import objectives
+from fl_research.registry import UsageError
+from fl_research.round.client import Client
+from fl_research.round.method import Method, Reply
+from fl_research.round.objective import Loss
+from fl_research.round.structures import subtract
+
+_OF_A_MISSING_CLASS = 1e-4
+
+
+class FedLC(Method):
+  """Zhang et al. 2022 (see the module's docstring).
+
+  Args:
+    tau: τ ≥ 0.
+
+  Raises:
+    UsageError: the task has no classes.
+  """
+
+  def __init__(self, tau: float):
+    self._tau = tau
+
+  def bind(self, federation):
+    if federation.model.spec.problem is not Problem.CLASSIFICATION:
+      raise UsageError(
+        '--algorithm=fedlc: calibrates the logits of classes, which this task has not; accepted '
+        'are tasks with one of several classes for each example'
+      )
+    return super().bind(federation)
+
+  def work(self, client, message):
+    model, margins = client.model, self._margins(client)
+    calibrated = lambda output, batch: objectives.objective(
+      model.example_metrics(output - margins, batch.y)
+    )
+    trained = client.train(message, objective=Loss(model, calibrated))
+    return Reply(subtract(trained.weights, message), client.state, trained)
+
+  def _margins(self, client: Client) -> tf.Tensor:
+    """τ n_c^(-1/4) of every class, float32 [classes]."""
+    labels = client.data['examples']['y'][: client.data['num_examples']]
+    counts = tf.reduce_sum(tf.one_hot(labels, client.model.spec.num_classes), axis=0)
+    return self._tau * tf.pow(tf.maximum(counts, _OF_A_MISSING_CLASS), -0.25)
+
+
+def build(*, tau: float) -> Method:
+  """The registry's entry point; the argument is that of `FedLC`."""
+  return FedLC(tau)

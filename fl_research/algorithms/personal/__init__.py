@@ -1,0 +1,102 @@
+"""Methods that give every client a model of its own, or a part of one."""
+
+from fl_research import domains, registry
+from fl_research.algorithms import requirements
+from fl_research.registry import Hyperparameter
+
+_NAMES = "names separated by commas, or 'last', 'all_but_last' or 'none'"
+_PRIVATE_LAYERS = {'private_layers': Hyperparameter('last', f'layers that clients keep: {_NAMES}')}
+_PLAIN_STEPS = registry.Requirement(
+  'client_optimizer', ('sgd',), 'presumes plain steps on the clients'
+)
+
+METHODS = {
+  'local': registry.Entry(
+    'fl_research.algorithms.personal.local',
+    'each client alone, no federation; what --local_only runs',
+    requires=(
+      registry.ONE_STATE_PER_CLIENT,
+      registry.Requirement('aggregator', ('mean',), 'has nothing to combine'),
+      registry.Requirement('compressor', ('',), 'sends nothing'),
+      registry.Requirement('secure_aggregation', ('none',), 'sends nothing'),
+      registry.Requirement('attack', ('',), 'has no federation to attack'),
+      registry.Requirement('aggregation_trigger', ('cohort',), 'has no server whose steps count'),
+    ),
+    not_private='sends no updates that noise could hide',
+  ),
+  'fedper': registry.Entry(
+    'fl_research.algorithms.personal.fed_per',
+    'clients keep layers of their own (Arivazhagan et al. 2019)',
+    _PRIVATE_LAYERS,
+    requires=(registry.ONE_STATE_PER_CLIENT,),
+  ),
+  'fedrep': registry.Entry(
+    'fl_research.algorithms.personal.fed_rep',
+    'heads of their own, trained before the shared body (Collins et al. 2021)',
+    {
+      **_PRIVATE_LAYERS,
+      'head_epochs': Hyperparameter(10, 'passes that train the head', **domains.COUNT),
+    },
+    requires=(registry.ONE_STATE_PER_CLIENT,),
+    defaults=requirements.UNIFORM,
+  ),
+  'lgfedavg': registry.Entry(
+    'fl_research.algorithms.personal.lg_fed_avg',
+    'clients keep the layers that read their examples (Liang et al. 2020)',
+    {'private_layers': Hyperparameter('all_but_last', f'layers that clients keep: {_NAMES}')},
+    requires=(registry.ONE_STATE_PER_CLIENT,),
+  ),
+  'fedbabu': registry.Entry(
+    'fl_research.algorithms.personal.fed_babu',
+    'a body trained under a head that never moves, for clients to fine-tune (Oh et al. 2022)',
+    {'private_layers': Hyperparameter('last', f'layers of the head: {_NAMES}')},
+  ),
+  'ditto': registry.Entry(
+    'fl_research.algorithms.personal.ditto',
+    'a personal model beside the global one (Li et al. 2021)',
+    {
+      'regularization': Hyperparameter(
+        1.0, 'lambda, how strongly the personal model is tied to the global one', **domains.FROM_0
+      ),
+      'personal_epochs': Hyperparameter(
+        0, 'passes that train the personal model; 0: as the global one', **domains.COUNT_OR_0
+      ),
+    },
+    requires=(registry.ONE_STATE_PER_CLIENT,),
+  ),
+  'apfl': registry.Entry(
+    'fl_research.algorithms.personal.apfl',
+    'a mixture of an own model and the global one (Deng et al. 2020)',
+    {
+      'alpha': Hyperparameter(0.5, "alpha, the own model's share at first", **domains.SHARE),
+      'adaptive': Hyperparameter(False, "whether each client's share follows its loss"),
+    },
+    requires=(registry.ONE_STATE_PER_CLIENT, _PLAIN_STEPS),
+  ),
+  'pfedme': registry.Entry(
+    'fl_research.algorithms.personal.p_fed_me',
+    'personal models near a global one that is near them (T. Dinh et al. 2020)',
+    {
+      'regularization': Hyperparameter(
+        5.0, 'lambda, how strongly the two are tied', **domains.FROM_0
+      ),
+      'personal_steps': Hyperparameter(
+        5, 'K, steps of the personal model on each minibatch', **domains.COUNT
+      ),
+      'personal_learning_rate': Hyperparameter(0.1, 'rate of these steps', **domains.FROM_0),
+    },
+    requires=(registry.ONE_STATE_PER_CLIENT,),
+    defaults=requirements.UNIFORM,
+  ),
+  'perfedavg': registry.Entry(
+    'fl_research.algorithms.personal.per_fed_avg',
+    'a model that one step adapts to a client (Fallah et al. 2020)',
+    {
+      'alpha': Hyperparameter(0.05, 'alpha, the rate of that step', **domains.FROM_0),
+      'delta': Hyperparameter(
+        0.0, 'delta, over which HF takes the difference of gradients; 0: FO', **domains.FROM_0
+      ),
+    },
+    defaults=requirements.UNIFORM,
+  ),
+}

@@ -1,0 +1,249 @@
+"""Rounds on machines that keep their data: the clients' half at the sites, the server's half here.
+
+A round is that of `fl_research.training.synchronous`, cut where messages arrive
+(`fl_research.round.split`): the same cohort, the same work, and the same sum of the same messages
+in the same order, so that the model is the simulation's. A site that has not answered in time
+counts as one whose clients dropped out.
+"""
+
+from collections.abc import Iterator, Mapping
+import contextlib
+import dataclasses
+import getpass
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from fl_research import client_data, metrics, runtime
+from fl_research.federation import (
+  asking,
+  client_graph,
+  graph_store,
+  proposal,
+  signing,
+  work_graph,
+)
+from fl_research.federation import engine as engine_lib
+from fl_research.federation.engine import StatesAtSites
+from fl_research.population import participation
+from fl_research.registry import UsageError
+from fl_research.round import split
+from fl_research.settings import Settings
+from fl_research.training import columns as columns_lib
+from fl_research.training import driver, model_evaluation, run_folder
+from fl_research.training.run_data import RunData
+
+_GRAPHS = 'graphs'
+
+
+class AtSites:
+  """A `driver.Driver` of rounds at sites.
+
+  Args:
+    process: the method, in two halves.
+    plans: who takes part, and how.
+    work: the clients' half.
+    run: the run at the sites.
+    states: what clients keep there.
+  """
+
+  def __init__(
+    self,
+    process: split.SplitProcess,
+    plans: participation.Participation,
+    work: work_graph.WorkGraph,
+    run: engine_lib.RunAtSites,
+    states: StatesAtSites,
+  ):
+    self._process, self._plans = process, plans
+    self._work, self._run, self.states = work, run, states
+
+  def columns(self) -> columns_lib.ByTrainedRound:
+    return {}
+
+  def resume(self, saved: Mapping[str, np.ndarray]) -> None:
+    """Nothing is carried from round to round."""
+
+  def saved(self) -> Mapping[str, np.ndarray]:
+    return {}
+
+  @contextlib.contextmanager
+  def running(self) -> Iterator[None]:
+    yield
+
+  def step(self, number: int, state: Any, client_states: Any, seconds: float) -> driver.Step:
+    del client_states  # They are at the sites.
+    plan = self._plans.plan(number, seconds)
+    server = self._work.server_arrays(state)
+    sent: dict[int, Any] = {}
+    for clients, arrays in self._run.work(number, server, plan.uploading, plan.epochs):
+      sent.update(zip(clients.tolist(), self._work.results(arrays), strict=True))
+    plan = _without_the_silent(plan, sent)
+    results = [sent[client] for client in plan.uploading.tolist()]
+    result = self._process.run_apply(state, runtime.stack_clients(results), np.ones(len(results)))
+    self.states.applied(number, self._counting(result.measured))
+
+    def ends(trained: columns_lib.TrainedRound) -> float:
+      return max(seconds, plan.begins) + trained.simulated_seconds(self._plans)
+
+    return driver.Step(result.state, result.measured, plan, ends)
+
+  def _counting(self, measured: Any) -> list[int]:
+    """The clients whose update was used."""
+    values = np.asarray(measured['report']['values'])
+    finite = values[:, self._process.report_columns.index('finite')] > 0
+    return [int(client) for client in np.asarray(measured['report']['client'])[finite]]
+
+
+def _without_the_silent(
+  plan: participation.RoundPlan, sent: Mapping[int, Any]
+) -> participation.RoundPlan:
+  """The plan, with clients of whom nothing was heard as dropouts."""
+  heard = np.isin(plan.uploading, list(sent))
+  return dataclasses.replace(
+    plan,
+    uploading=plan.uploading[heard],
+    epochs=plan.epochs[heard],
+    dropouts=plan.dropouts + int(np.count_nonzero(~heard)),
+  )
+
+
+class EvaluationAtSites(model_evaluation.ModelEvaluation):
+  """Evaluates the global model on the sites' test examples, of which sums come back.
+
+  `eval/<metric>` are ratios of sums over all of them. What no sums give (areas under curves, R²) is
+  there by client only, `eval_clients/<metric>_<statistic>`.
+
+  Args:
+    run: the run at the sites.
+    sites: what is known of each.
+    data: the run's data.
+  """
+
+  def __init__(
+    self,
+    run: engine_lib.RunAtSites,
+    sites: Mapping[str, engine_lib.SiteFacts],
+    data: RunData,
+  ):
+    self._run, self._sites, self._data = run, sites, data
+    self._evaluations = 0
+    self.headline = 'eval'
+    problem, classes = data.problem, data.num_classes
+    self._sums = metrics.sum_names(problem, classes)
+    self._metrics = metrics.names(problem, classes)
+    ones = dict.fromkeys(self._sums, 1.0)
+    self._names = {
+      'eval': [name for name in self._metrics if name in metrics.from_sums(problem, ones)],
+      'eval_clients': [
+        f'{metric}_{statistic}'
+        for metric in metrics.distributed(problem, classes)
+        for statistic in model_evaluation.STATISTICS
+      ],
+    }
+
+  def evaluate(self, weights, personal=None):
+    assert personal is None
+    answers = self._run.evaluate(self._evaluations, [np.asarray(w) for w in weights])
+    self._evaluations += 1
+    ids, tables = [], []
+    for name in sorted(answers):
+      ids += self._tested_ids(name)
+      tables.append([answers[name].array(part) for part in ('sizes', 'sums', 'metrics')])
+    if not tables:
+      return {column: None for column in self.columns()}, []
+    sizes, sums, values = (np.concatenate(parts) for parts in zip(*tables))
+    total = dict(zip(self._sums, sums.sum(axis=0)))
+    overall = metrics.from_sums(self._data.problem, total)
+    row = self._row('eval', {name: float(value) for name, value in overall.items()})
+    by_client = dict(zip(self._metrics, values.T))
+    row.update(self._distributions('eval', by_client))
+    rows = model_evaluation.long_rows('eval', ids, sizes, by_client)
+    return row, rows
+
+  def _tested_ids(self, name: str) -> list[str]:
+    """Names of a site's tested clients: those that train, where they are as many."""
+    site = self._sites[name]
+    if len(site.ids) == len(site.test_sizes):
+      return list(site.ids)
+    return [f'{name}/test_{number}' for number in range(len(site.test_sizes))]
+
+  def answers(self, evaluator, weights):
+    return None
+
+  def own_answers(self, personal):
+    return None
+
+
+class Sites:
+  """The sites that have a run's data, as the experiment sees them (`driver.Elsewhere`).
+
+  Args:
+    engine: the way to them.
+  """
+
+  def __init__(self, engine: engine_lib.Engine):
+    self.engine = engine
+
+  def build(
+    self,
+    settings: Settings,
+    process: Any,
+    data: RunData,
+    plans: participation.Participation,
+  ) -> tuple[AtSites, EvaluationAtSites, StatesAtSites]:
+    """What makes the server step, what evaluates, and what clients keep.
+
+    Raises:
+      UsageError: the method's clients have models of their own.
+    """
+    if process.method.personal:
+      raise UsageError(
+        f'--algorithm={settings.algorithm}: not with --runtime=federation, where sites evaluate '
+        "the global model only, and not clients' own; accepted are methods with one model for all"
+      )
+    work = work_graph.WorkGraph(process)
+    folder = run_folder.RunFolder(settings).path / _GRAPHS
+    graphs = graph_store.load(folder) or {
+      'work': work.graph,
+      'evaluate': work_graph.evaluation_graph(process.parts.model),
+    }
+    facts = {
+      'batch_size': settings.batch_size or client_data.FULL_BATCH,
+      'seed': settings.seed,
+      'max_examples': settings.max_examples_per_client or None,
+      'kernel_threads': settings.kernel_threads,
+      'released': settings.site_metrics == 'release',
+    }
+    asked, signature = _request(settings, data, process, self.engine, graphs)
+    initial = work.initial_client_state()
+    run = engine_lib.RunAtSites(self.engine, asked, signature, facts, initial, graphs)
+    states = StatesAtSites(run, lambda: graph_store.save(folder, graphs))
+    rounds = AtSites(process, plans, work, run, states)
+    return rounds, EvaluationAtSites(run, self.engine.sites, data), states
+
+  def traffic(self) -> Mapping[str, Any]:
+    """Bytes to and from each site so far."""
+    return self.engine.traffic()
+
+  def close(self) -> None:
+    """Ends the connection to them."""
+    self.engine.close()
+
+
+def _request(
+  settings: Settings,
+  data: RunData,
+  process: split.SplitProcess,
+  engine: engine_lib.Engine,
+  graphs: Mapping[str, client_graph.ClientGraph],
+) -> tuple[proposal.Proposal, str]:
+  """What is asked of the sites, and its signature in hexadecimal, empty without a key."""
+  key = (
+    signing.load_key(pathlib.Path(settings.experimenter_key)) if settings.experimenter_key else None
+  )
+  public = signing.public_key(key) if key else ''
+  who = proposal.Experimenter(settings.experimenter_name or getpass.getuser(), public)
+  asked = asking.of(settings, data, process, engine, graphs, who)
+  return asked, key.sign(asked.canonical()).hex() if key else ''

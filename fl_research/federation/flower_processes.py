@@ -1,0 +1,243 @@
+"""Flower's programs, as a federation needs them: commands, environment, and SuperLink kept alive.
+
+Nothing of a SuperLink is worth keeping: when it has ended, a new one is told the sites' keys again,
+and a new ServerApp is given what is still open by the engine.
+"""
+
+from collections.abc import Callable
+import datetime
+import json
+import os
+import pathlib
+import socket
+import ssl
+import subprocess
+import time
+from typing import NamedTuple
+
+import fl_research
+from fl_research.federation import keys, process_tree
+from fl_research.federation.processes import Processes
+from fl_research.registry import UsageError
+
+_UP_SECONDS = 60.0
+_PAUSE = 2.0
+_APP_SECONDS = 40.0
+"""How long a ServerApp may be missing before a new one is started."""
+
+_NAME = 'superlink'
+_HERE = 'here'
+
+
+class Place(NamedTuple):
+  """Where a SuperLink is, and what it needs.
+
+  Attributes:
+    flower: the environment that `make flower` has made.
+    keys: the folder that `keys` has filled.
+    folder: for what Flower writes down.
+    host: the address on which sites reach it.
+    port: the one port that sites need.
+    engine: where the engine listens, an absolute address.
+  """
+
+  flower: pathlib.Path
+  keys: pathlib.Path
+  folder: pathlib.Path
+  host: str
+  port: int
+  engine: str
+
+
+def program(flower: pathlib.Path, name: str) -> str:
+  """A program of Flower's environment.
+
+  Raises:
+    UsageError: it is not there.
+  """
+  path = flower / 'bin' / name
+  if not path.exists():
+    raise UsageError(f'--flower={flower}: there is no Flower; `make flower` puts it into .flower/')
+  return str(path)
+
+
+def environment(folder: pathlib.Path, flower: pathlib.Path) -> dict[str, str]:
+  """The variables of Flower's programs: they see our package, of our environment nothing else.
+
+  They are told to send no telemetry, and not to look for newer versions.
+  """
+  path = folder / 'python'
+  path.mkdir(parents=True, exist_ok=True)
+  link = path / 'fl_research'
+  target = pathlib.Path(fl_research.__file__).parent
+  if not link.is_symlink() or link.resolve() != target:
+    link.unlink(missing_ok=True)
+    link.symlink_to(target)
+  return {
+    'FLWR_HOME': str(folder / 'home'),
+    'FLWR_TELEMETRY_ENABLED': '0',
+    'FLWR_DISABLE_UPDATE_CHECK': '1',
+    'PATH': f'{flower / "bin"}{os.pathsep}{os.environ.get("PATH", os.defpath)}',
+    'PYTHONPATH': str(path),
+  }
+
+
+def node_command(
+  flower: pathlib.Path,
+  superlink: str,
+  certificate: pathlib.Path,
+  key: pathlib.Path,
+  site: str,
+  address: str,
+  token_file: str = '',
+) -> list[str]:
+  """The command of a site's node, see `flower_app.site_node`."""
+  return [
+    program(flower, 'python'),
+    '-m',
+    'fl_research.federation.flower_app.site_node',
+    f'--superlink={superlink}',
+    f'--root-certificates={certificate}',
+    f'--key={key}',
+    f'--site={site}',
+    f'--socket={address}',
+    f'--token-file={token_file}',
+  ]
+
+
+class SuperLink:
+  """A SuperLink with TLS that lets in the sites whose keys are in the folder, and the ServerApp.
+
+  Args:
+    place: where it is.
+    processes: what it is started among.
+    say: is told what happens, in lines.
+
+  Raises:
+    UsageError: Flower, a key or a certificate is missing or cannot be used, or SuperLink does not
+      start.
+  """
+
+  def __init__(self, place: Place, processes: Processes, say: Callable[[str], None]):
+    self._place, self._processes, self._say = place, processes, say
+    self._publics = sorted((place.keys / keys.SITES).glob('*.pub'))
+    if not self._publics:
+      raise UsageError(f'{place.keys / keys.SITES}: there is no .pub file of any site')
+    now = datetime.datetime.now(datetime.UTC)
+    for name in (keys.CA, keys.SUPERLINK):
+      warning = keys.check_valid(place.keys / f'{name}.crt', now)
+      if warning:
+        say(warning)
+    self._environment = environment(place.folder, place.flower)
+    home = place.folder / 'home'
+    home.mkdir(exist_ok=True)
+    (home / 'config.toml').write_text(_configuration(place))
+    self._start()
+
+  def _start(self) -> None:
+    place = self._place
+    command = [
+      program(place.flower, 'flower-superlink'),
+      f'--ssl-ca-certfile={place.keys / keys.CA}.crt',
+      f'--ssl-certfile={place.keys / keys.SUPERLINK}.crt',
+      f'--ssl-keyfile={place.keys / keys.SUPERLINK}.key',
+      '--enable-supernode-auth',
+      f'--host={place.host}',
+      f'--port={place.port}',
+      '--disable-runtime-dependency-installation',
+    ]
+    if _is_taken(place):
+      raise UsageError(f'--port={place.port}: another program listens there')
+    self._process = self._processes.start(_NAME, command, self._environment)
+    end = time.monotonic() + _UP_SECONDS
+    while not self._answers():
+      if self._process.poll() is not None or time.monotonic() > end:
+        log = self._processes.log(_NAME)
+        last = self._processes.last_line(_NAME)
+        raise UsageError(f'SuperLink has not started: {last} ({log} says more)')
+      time.sleep(0.2)
+    for public in self._publics:
+      self._flwr('supernode', 'register', str(public), _HERE)
+    self._run_app()
+    sites = ', '.join(public.stem for public in self._publics)
+    self._say(f'SuperLink is up on {place.host}:{place.port}, and lets in {sites}')
+
+  def _run_app(self) -> None:
+    app = pathlib.Path(fl_research.__file__).parent / 'federation' / 'flower_app'
+    self._flwr('run', str(app), _HERE, '--run-config', f'engine="{self._place.engine}"')
+    self._app_seen = time.monotonic()
+
+  def _answers(self) -> bool:
+    """Whether it speaks TLS, with the right certificate."""
+    context = ssl.create_default_context(cafile=str(self._place.keys / f'{keys.CA}.crt'))
+    address = (_reached_at(self._place), self._place.port)
+    try:
+      with (
+        socket.create_connection(address, timeout=2) as connection,
+        context.wrap_socket(connection, server_hostname=address[0]),
+      ):
+        return True
+    except ssl.SSLCertVerificationError as error:
+      raise UsageError(
+        f'{self._place.keys / keys.SUPERLINK}.crt: {error.verify_message}'
+      ) from error
+    except OSError:
+      return False
+
+  def _flwr(self, *arguments: str) -> dict:
+    command = [program(self._place.flower, 'flwr'), *arguments, '--format', 'json']
+    done = subprocess.run(
+      command,
+      env={**os.environ, **self._environment},
+      stdin=subprocess.DEVNULL,
+      capture_output=True,
+      text=True,
+    )
+    try:
+      answer = json.loads(done.stdout)
+    except ValueError:
+      answer = {}
+    if done.returncode or not answer.get('success'):
+      reason = answer.get('error-message') or (done.stderr or done.stdout).strip()
+      raise UsageError(f'flwr {arguments[0]}: {" ".join(reason.split())}')
+    return answer
+
+  def _has_app(self) -> bool:
+    started = process_tree.descendants(self._process.pid)
+    return any('flwr-serverapp' in process.command for process in started)
+
+  def tend(self) -> None:
+    """Starts anew what has ended; to be called every few seconds."""
+    if self._process.poll() is not None:
+      self._say(f'SuperLink has ended: {self._processes.last_line(_NAME)}; it is started again')
+      time.sleep(_PAUSE)
+      self._start()
+    elif self._has_app():
+      self._app_seen = time.monotonic()
+    elif time.monotonic() > self._app_seen + _APP_SECONDS:
+      self._say('the ServerApp has ended; it is started again')
+      self._run_app()
+
+
+def _configuration(place: Place) -> str:
+  """What tells the command `flwr` of a SuperLink on this machine."""
+  certificate = json.dumps(str(place.keys / f'{keys.CA}.crt'))
+  return (
+    f'[superlink]\ndefault = "{_HERE}"\n\n[superlink.{_HERE}]\n'
+    f'address = "{_reached_at(place)}:{place.port}"\nroot-certificates = {certificate}\n'
+  )
+
+
+def _reached_at(place: Place) -> str:
+  """The address by which programs of this machine reach it."""
+  return '127.0.0.1' if place.host == '0.0.0.0' else place.host
+
+
+def _is_taken(place: Place) -> bool:
+  with socket.socket() as probe:
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+      probe.bind((place.host, place.port))
+    except OSError:
+      return True
+  return False

@@ -1,0 +1,29 @@
+"""The benchmark of secure aggregation counts the bytes that are sent, and checks its sums."""
+
+import pytest
+
+from benchmarks import secure_aggregation
+
+
+@pytest.mark.parametrize('graph', ['all', 'few'])
+@pytest.mark.parametrize('timed', [0, 3])
+def test_bytes_are_those_of_the_messages(graph, timed):
+  row = secure_aggregation.measure(12, 100, graph, falls_silent=False, timed=timed)
+  degree = None if graph == 'all' else row['neighbours']
+  assert row['client_bytes_up'] + row['client_bytes_down'] == secure_aggregation.client_bytes(
+    12, 100, degree
+  )
+  assert row['clients_timed'] == (timed or 12)
+  assert row['client_seconds'] > 0 and row['server_seconds'] > 0
+
+
+def test_who_falls_silent_is_not_in_the_sum():
+  row = secure_aggregation.measure(12, 100, 'all', falls_silent=True, timed=0)
+  assert (row['silent'], row['clients_timed']) == (2, 10)
+
+
+def test_the_sizes_of_the_papers_abstract():
+  """Nonces, tags, numbers of clients and headers, which the paper leaves out, are 4 % at most."""
+  for row in secure_aggregation.in_abstract():
+    assert row['paper'] < row['all'] < 1.04 * row['paper']
+    assert row['few'] < row['paper']
