@@ -143,10 +143,10 @@ class EvaluationAtSites(model_evaluation.ModelEvaluation):
     self.headline = 'eval'
     problem, classes = data.problem, data.num_classes
     self._sums = metrics.sum_names(problem, classes)
-    self._metrics = metrics.names(problem, classes)
+    self._of_client = metrics.names(problem, classes)
     ones = dict.fromkeys(self._sums, 1.0)
     self._names = {
-      'eval': [name for name in self._metrics if name in metrics.from_sums(problem, ones)],
+      'eval': [name for name in self._of_client if name in metrics.from_sums(problem, ones)],
       'eval_clients': [
         f'{metric}_{statistic}'
         for metric in metrics.distributed(problem, classes)
@@ -168,9 +168,9 @@ class EvaluationAtSites(model_evaluation.ModelEvaluation):
     total = dict(zip(self._sums, sums.sum(axis=0)))
     overall = metrics.from_sums(self._data.problem, total)
     row = self._row('eval', {name: float(value) for name, value in overall.items()})
-    by_client = dict(zip(self._metrics, values.T))
+    by_client = dict(zip(self._of_client, values.T))
     row.update(self._distributions('eval', by_client))
-    rows = model_evaluation.long_rows('eval', ids, sizes, by_client)
+    rows = model_evaluation.long_rows('eval', ids, sizes.tolist(), by_client)
     return row, rows
 
   def _tested_ids(self, name: str) -> list[str]:
