@@ -21,8 +21,8 @@ from fl_research.federation.flower_app import content
 
 app = ServerApp()
 
-_TTL = 180.0
-"""Seconds after which Flower gives a message up; a site answers within a third of it."""
+_TTL = 600.0
+"""Seconds after which Flower gives a message up: for the lines; a site answers within a minute."""
 
 _ATTEMPTS = 3
 _NODE_UNAVAILABLE = 5
