@@ -92,7 +92,8 @@ def assert_is_the_round(process, rounds):
 
 # The others have the clients of one of these, and another step of the server's only.
 @pytest.mark.parametrize(
-  'name', ['fedadam', 'fednova', 'fedprox', 'fedsgd', 'mimelite', 'fedrep', 'ditto']
+  'name',
+  ['fedadam', 'fednova', 'fedprox', 'fedsgd', 'mimelite', 'fedrep', 'ditto', 'qfedavg', 'ifca'],
 )
 def test_a_round_is_its_halves_bit_for_bit(name):
   entry = algorithms.ALGORITHMS[name]

@@ -1,10 +1,7 @@
 """docs/combinations.md says what the checks say, and what it says runs does run."""
 
-<<<<<<< HEAD
-import functools
-=======
 import dataclasses
->>>>>>> 0f24af9085ec724a43106c9fa7a0919e6e9d3479
+import functools
 
 import numpy as np
 import pytest
@@ -17,9 +14,6 @@ from fl_research.soundness import combinations
 from fl_research.training import experiment, run_data
 
 _ROUNDS = 2
-
-KEEPING_LAYERS = ('fedper', 'fedrep')
-"""Methods whose clients keep some layers and share the others, so that one layer is too few."""
 
 
 @functools.cache
@@ -61,32 +55,20 @@ def _pairs(cell):
   A method and an aggregator, or one of them and a compressor, know of each other only what the
   interfaces show, so that one of each kind stands for the others. Every method occurs.
   """
-<<<<<<< HEAD
-  algorithm, aggregator, compressor = (
-    _kind_of_algorithm(cell.algorithm),
-    _kind_of_aggregator(cell.aggregator),
-    _kind_of_compressor(cell.compressor),
-  )
-=======
+  algorithm = _kind_of_algorithm(cell.algorithm)
   aggregator = _kind_of_aggregator(cell.aggregator)
   compressor = _kind_of_compressor(cell.compressor)
   privacy = _kind_of_privacy(cell.privacy)
->>>>>>> 0f24af9085ec724a43106c9fa7a0919e6e9d3479
   yield from (
     ('algorithm', cell.algorithm),
     ('algorithm, aggregator', algorithm, aggregator),
     ('algorithm, compressor', algorithm, compressor),
     ('aggregator, compressor', cell.aggregator, compressor),
     ('compressor, aggregator', cell.compressor, aggregator),
-    ('algorithm, privacy', cell.algorithm, privacy),
+    ('algorithm, privacy', algorithm, privacy),
     ('aggregator, privacy', cell.aggregator, cell.privacy),
     ('compressor, privacy', cell.compressor, privacy),
   )
-<<<<<<< HEAD
-  for choice in (algorithm, cell.aggregator, cell.compressor):
-    yield choice, cell.privacy
-=======
->>>>>>> 0f24af9085ec724a43106c9fa7a0919e6e9d3479
 
 
 def _covering(cells):
@@ -105,9 +87,9 @@ def _covering(cells):
 
 
 def _small_settings(combination):
-  """The combination's settings, with the smallest model that its method can train."""
+  """The combination's settings, of one layer where the method does not tell layers apart."""
   settings = combination.settings()
-  if combination.algorithm in KEEPING_LAYERS:
+  if type(algorithms.build(combination.algorithm, {})).shares is not Method.shares:
     return settings
   return dataclasses.replace(settings, model='softmax', hyperparameters={})
 
@@ -119,15 +101,20 @@ def run_two_rounds(combination):
   model = experiment.build_model(settings, data.spec)
   process = experiment.build_process(settings, model, data)
   state = process.initialize()
-  before = process.model_weights(state)
+  before = _weights_of_all_models(process, state)
   for round_num in range(1, _ROUNDS + 1):
     clients = [_client(settings, data, round_num, k) for k in range(len(data.train))]
     state, measured, _ = process.run_round(state, clients)
     assert measured['participants'] == len(clients)
-  after = process.model_weights(state)
+  after = _weights_of_all_models(process, state)
   assert all(np.all(np.isfinite(w)) for w in after)
   if any(process.method.shares(model.weight_names)) and not _may_stand_still(combination):
     assert any(np.any(a != b) for a, b in zip(after, before))
+
+
+def _weights_of_all_models(process, state):
+  """Of methods that have several as well, of which clients may train only the second."""
+  return [weight for model in process.models(state).values() for weight in model]
 
 
 def _may_stand_still(combination):

@@ -17,6 +17,7 @@ METHODS = {
         'models or gradients',
       ),
     },
+    requires=(requirements.OWN_MODELS,),
     defaults=requirements.UNIFORM,
     not_structured='sends updates of several models',
     not_private='also sends which model a client has chosen, which noise would not cover',

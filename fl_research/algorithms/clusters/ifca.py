@@ -21,7 +21,7 @@ own, drawn from the run's seed: where all numbers of a tensor are drawn alike th
 seed might have given.
 
 Differences from the paper:
-1. The paper's initial models are drawn anew, and the best of several starts is reported.
+1. The paper draws all initial models anew.
 2. The server needs only sums: a client sends K updates, all but one of them zero, and K numbers
    that say which. All are counted in the bytes, of which the paper's client sends 1 / K, if the
    server may see who chooses what.

@@ -25,9 +25,9 @@ Differences from the paper:
 1. This is the authors' code, with the same α and weight for all clients; there α and c are divided
    by a client's share of the examples times N, and gradients are clipped to a norm of 10
    (`--client_gradient_clip_norm=10`).
-2. The paper describes the linear term by the clients' updates of the last round, and the server's
-   step by the drifts of the cohort; in its code they are variates, and the drifts of all clients.
-   The paper's text was not at hand.
+2. The paper's text was not at hand. As others tell it, its linear term has the clients' updates of
+   the last round where the code has variates, and its server the drifts of the cohort where the
+   code has those of all clients.
 3. K is a client's own number of steps; of what was not trained, and where η is 0, the variate
    stays, as for SCAFFOLD.
 4. The change of the variate is sent in float32 and counted in `bytes_up`: compressors, attacks and
