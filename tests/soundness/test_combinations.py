@@ -1,10 +1,7 @@
 """docs/combinations.md says what the checks say, and what it says runs does run."""
 
-<<<<<<< HEAD
-import functools
-=======
 import dataclasses
->>>>>>> 0f24af9085ec724a43106c9fa7a0919e6e9d3479
+import functools
 
 import numpy as np
 import pytest
@@ -17,9 +14,6 @@ from fl_research.soundness import combinations
 from fl_research.training import experiment, run_data
 
 _ROUNDS = 2
-
-KEEPING_LAYERS = ('fedper', 'fedrep')
-"""Methods whose clients keep some layers and share the others, so that one layer is too few."""
 
 
 @functools.cache
@@ -61,32 +55,20 @@ def _pairs(cell):
   A method and an aggregator, or one of them and a compressor, know of each other only what the
   interfaces show, so that one of each kind stands for the others. Every method occurs.
   """
-<<<<<<< HEAD
-  algorithm, aggregator, compressor = (
-    _kind_of_algorithm(cell.algorithm),
-    _kind_of_aggregator(cell.aggregator),
-    _kind_of_compressor(cell.compressor),
-  )
-=======
+  algorithm = _kind_of_algorithm(cell.algorithm)
   aggregator = _kind_of_aggregator(cell.aggregator)
   compressor = _kind_of_compressor(cell.compressor)
   privacy = _kind_of_privacy(cell.privacy)
->>>>>>> 0f24af9085ec724a43106c9fa7a0919e6e9d3479
   yield from (
     ('algorithm', cell.algorithm),
     ('algorithm, aggregator', algorithm, aggregator),
     ('algorithm, compressor', algorithm, compressor),
     ('aggregator, compressor', cell.aggregator, compressor),
     ('compressor, aggregator', cell.compressor, aggregator),
-    ('algorithm, privacy', cell.algorithm, privacy),
+    ('algorithm, privacy', algorithm, privacy),
     ('aggregator, privacy', cell.aggregator, cell.privacy),
     ('compressor, privacy', cell.compressor, privacy),
   )
-<<<<<<< HEAD
-  for choice in (algorithm, cell.aggregator, cell.compressor):
-    yield choice, cell.privacy
-=======
->>>>>>> 0f24af9085ec724a43106c9fa7a0919e6e9d3479
 
 
 def _covering(cells):
@@ -107,8 +89,8 @@ def _covering(cells):
 def _small_settings(combination):
   """The combination's settings, with the smallest model that its method can train."""
   settings = combination.settings()
-  if combination.algorithm in KEEPING_LAYERS:
-    return settings
+  if 'private_layers' in algorithms.ALGORITHMS[combination.algorithm].hyperparameters:
+    return settings  # Of a single layer nothing would be shared.
   return dataclasses.replace(settings, model='softmax', hyperparameters={})
 
 
