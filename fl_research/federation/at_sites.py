@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import getpass
 import pathlib
+import time
 from typing import Any, Optional
 
 import numpy as np
@@ -19,6 +20,7 @@ from fl_research import client_data, metrics, runtime
 from fl_research.federation import (
   asking,
   client_graph,
+  experimenter_page,
   graph_store,
   proposal,
   secure_rounds,
@@ -143,10 +145,10 @@ class EvaluationAtSites(model_evaluation.ModelEvaluation):
     self.headline = 'eval'
     problem, classes = data.problem, data.num_classes
     self._sums = metrics.sum_names(problem, classes)
-    self._metrics = metrics.names(problem, classes)
+    self._of_client = metrics.names(problem, classes)
     ones = dict.fromkeys(self._sums, 1.0)
     self._names = {
-      'eval': [name for name in self._metrics if name in metrics.from_sums(problem, ones)],
+      'eval': [name for name in self._of_client if name in metrics.from_sums(problem, ones)],
       'eval_clients': [
         f'{metric}_{statistic}'
         for metric in metrics.distributed(problem, classes)
@@ -168,9 +170,9 @@ class EvaluationAtSites(model_evaluation.ModelEvaluation):
     total = dict(zip(self._sums, sums.sum(axis=0)))
     overall = metrics.from_sums(self._data.problem, total)
     row = self._row('eval', {name: float(value) for name, value in overall.items()})
-    by_client = dict(zip(self._metrics, values.T))
+    by_client = dict(zip(self._of_client, values.T))
     row.update(self._distributions('eval', by_client))
-    rows = model_evaluation.long_rows('eval', ids, sizes, by_client)
+    rows = model_evaluation.long_rows('eval', ids, sizes.tolist(), by_client)
     return row, rows
 
   def _tested_ids(self, name: str) -> list[str]:
@@ -196,6 +198,7 @@ class Sites:
 
   def __init__(self, engine: engine_lib.Engine):
     self.engine = engine
+    self._closes = contextlib.ExitStack()
 
   def build(
     self,
@@ -229,6 +232,7 @@ class Sites:
       'kernel_threads': settings.kernel_threads,
       'released': settings.site_metrics == 'release',
     }
+    self._page(settings)
     asked, signature = _request(settings, data, process, self.engine, graphs)
     initial = work.initial_client_state()
     run = engine_lib.RunAtSites(self.engine, asked, signature, facts, initial, graphs)
@@ -236,12 +240,41 @@ class Sites:
     rounds = AtSites(process, plans, work, run, states, secure)
     return rounds, EvaluationAtSites(run, self.engine.sites, data), states
 
+  def _page(self, settings: Settings) -> None:
+    """Shows how the run stands, to whoever has an account on this machine and the address."""
+    if settings.page_port is None:
+      return
+    name, metrics_file = settings.experiment_name, run_folder.RunFolder(settings).metrics
+
+    def state() -> experimenter_page.RunState:
+      now = time.monotonic()
+      sites = [
+        experimenter_page.SiteState(
+          name=site.name,
+          there=contact.there,
+          last_heard=now - contact.heard,
+          status=contact.status,
+          clients=len(site.ids),
+          rows=int(site.sizes.sum()),
+        )
+        for site in self.engine.sites.values()
+        for contact in [self.engine.contacts[site.name]]
+      ]
+      return experimenter_page.RunState(
+        name, settings.total_rounds, sites, tuple(self.engine.refusals)
+      )
+
+    page = experimenter_page.serve(state, metrics_file, settings.page_port)
+    self._closes.callback(page.close)
+    self.engine.say(f'how the run stands: {page.address}')
+
   def traffic(self) -> Mapping[str, Any]:
     """Bytes to and from each site so far."""
     return self.engine.traffic()
 
   def close(self) -> None:
     """Ends the connection to them."""
+    self._closes.close()
     self.engine.close()
 
 

@@ -48,6 +48,21 @@ class SiteFacts:
   test_sizes: np.ndarray
 
 
+@dataclasses.dataclass
+class Contact:
+  """How the engine stands with a site.
+
+  Attributes:
+    heard: when it was last heard of, by `time.monotonic`.
+    there: whether it has answered when it was last asked.
+    status: what became of the request there; empty before it was made.
+  """
+
+  heard: float
+  there: bool = True
+  status: str = ''
+
+
 class Engine:
   """Asks sites.
 
@@ -63,6 +78,8 @@ class Engine:
     task: what they have.
     spec, class_names: what a model must accept, and what its classes are called.
     preprocessing: what the sites have found out together of their columns; {} without any.
+    contacts: how it stands with each.
+    refusals: (site, reason) of all so far.
   """
 
   def __init__(
@@ -79,6 +96,8 @@ class Engine:
     self.spec: ModelSpec
     self.class_names: tuple[str, ...] = ()
     self.preprocessing: dict[str, Any] = {}
+    self.contacts: dict[str, Contact] = {}
+    self.refusals: list[tuple[str, str]] = []
 
   def traffic(self) -> dict:
     """Bytes to and from each site so far."""
@@ -186,6 +205,8 @@ class Engine:
       deadline = None if all_of_them and not once else self._deadline
       for name, reply in self._transport.ask(waiting, deadline):
         if isinstance(reply, Lost):
+          if name in self.contacts:
+            self.contacts[name].there = False
           if name not in complained:
             self.say(f'site {name}: {reply.reason}')
             complained.add(name)
@@ -205,11 +226,14 @@ class Engine:
         time.sleep(PATIENCE)
 
   def _read(self, name: str, reply: bytes) -> Message:
+    contact = self.contacts.setdefault(name, Contact(0.0))
+    contact.heard, contact.there = time.monotonic(), True
     try:
       answer = messages.unpack(reply)
     except MessageError as error:
       raise SiteError(f'site {name}: {error}') from error
     if answer.kind == 'refused':
+      self.refusals.append((name, answer['reason']))
       raise SiteError(f'site {name} refuses: {answer["reason"]}')
     return answer
 
@@ -255,6 +279,7 @@ class RunAtSites:
     while True:
       for name, answer in self._engine.ask(waiting, 'answer').items():
         reasons = '; '.join(map(str, answer['reasons']))
+        self._engine.contacts[name].status = answer['status']
         if answer['status'] == 'denied':
           raise SiteError(f'site {name} denies the run: {reasons}')
         if answer['status'] == 'approved':

@@ -23,7 +23,7 @@ _SILENCE = 30.0
 """Seconds without a word from the ServerApp after which it counts as gone."""
 
 _ABSENCE = 15.0
-"""Seconds for which a site may be without a SuperNode before it counts as gone."""
+"""Seconds for which a site may be without its node before it counts as gone."""
 
 _SETTLING = 8.0
 """For how many seconds nobody new must have come."""
@@ -164,7 +164,7 @@ class Flower:
     if now - max(self._heard, began) > _SILENCE:
       return f'the ServerApp has been silent for {now - self._heard:.0f} s; is SuperLink running?'
     if now - max(self._connected.get(site, began), began) > _ABSENCE:
-      return 'it is not connected: no SuperNode of this name is there'
+      return 'it is not connected'
     return ''
 
   def _close(self, key: str) -> None:

@@ -124,6 +124,8 @@ class SuperLink:
   def __init__(self, place: Place, processes: Processes, say: Callable[[str], None]):
     self._place, self._processes, self._say = place, processes, say
     self._publics = sorted((place.keys / keys.SITES).glob('*.pub'))
+    for public in self._publics:
+      keys.check_name(str(public), public.stem)
     if not self._publics:
       raise UsageError(f'{place.keys / keys.SITES}: there is no .pub file of any site')
     now = datetime.datetime.now(datetime.UTC)
@@ -154,8 +156,7 @@ class SuperLink:
     ]
     self._processes.start(_NAME, command, self._environment)
     self._await(_NAME, _HOST, self._inner_port)
-    for public in self._publics:
-      self._flwr('supernode', 'register', str(public), _HERE)
+    self._names = [f'{self._register(public)}={public.stem}' for public in self._publics]
     self._run_app()
     self._start_gate()
     sites = ', '.join(public.stem for public in self._publics)
@@ -188,9 +189,14 @@ class SuperLink:
         raise UsageError(f'{name} has not started: {last} ({log} says more)')
       time.sleep(0.2)
 
+  def _register(self, public: pathlib.Path) -> int:
+    """Lets in a site, by its key; gives the number that its node will have."""
+    return int(self._flwr('supernode', 'register', str(public), _HERE)['node-id'])
+
   def _run_app(self) -> None:
     app = pathlib.Path(fl_research.__file__).parent / 'federation' / 'flower_app'
-    self._flwr('run', str(app), _HERE, '--run-config', f'engine="{self._place.engine}"')
+    configuration = f'engine="{self._place.engine}" names="{",".join(self._names)}"'
+    self._flwr('run', str(app), _HERE, '--run-config', configuration)
     self._app_seen = time.monotonic()
 
   def _answers(self, host: str, port: int) -> bool:

@@ -7,6 +7,7 @@ approved, pays for privacy, and writes the log. It knows neither the network nor
 
     guard = Guard(folder, policy.read(path))
     answer = guard.propose(proposal, signature)          'approved', 'waiting' or 'denied'
+    guard.check_columns(run_id, columns)                 once, before the run begins
     guard.check_graph(run_id, library)                   once for every graph, before it runs
     guard.received(run_id, kind, round_num, message)     every request
     guard.admit(run_id, kind, round_num, clients, rows)  before the data are touched
@@ -18,7 +19,7 @@ approval holds under the policy that a guard is given: a run that the policy den
 nothing, whoever approved it before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import contextlib
 import dataclasses
 import hashlib
@@ -192,6 +193,18 @@ class Guard:
       self.log.append('withdrawn', run=run_id, by=requests.BY_EXPERIMENTER)
       reason = 'The experimenter has withdrawn it.'
       self._settle(request, requests.WITHDRAWN, requests.BY_EXPERIMENTER, reason)
+
+  def check_columns(self, run_id: str, columns: Iterable[str]) -> None:
+    """Checks that the data that a run would have are those that its request names.
+
+    Raises:
+      Refused: the run is not approved, or a column is none of those.
+    """
+    with self._logs_refusals(run_id):
+      named = {column.name for column in self._approved(run_id).columns}
+      for column in columns:
+        if column not in named:
+          raise Refused(f'run {short(run_id)} would use column {column}, which it does not name')
 
   def check_graph(self, run_id: str, library: bytes) -> None:
     """Checks a serialised `FunctionDefLibrary` before it is run.

@@ -92,8 +92,7 @@ def make_key(folder: pathlib.Path, kind: str, name: str) -> str:
     UsageError: the name is none, or the key is there already; nothing was written.
     OSError: the folder cannot be written to.
   """
-  if not _NAME.fullmatch(name):
-    raise UsageError(f'--{kind}={name}: accepted are letters, digits, "_", "." and "-"')
+  check_name(f'--{kind}={name}', name)
   path = folder / kind / name
   public = path.with_name(f'{name}.pub')
   _check_new([path, public])
@@ -111,6 +110,12 @@ def make_key(folder: pathlib.Path, kind: str, name: str) -> str:
 
 def _private_bytes(key: ec.EllipticCurvePrivateKey, form: serialization.PrivateFormat) -> bytes:
   return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
+
+def check_name(where: str, name: str) -> None:
+  """Raises `UsageError`, beginning with where it stands, when a name is not one of a site."""
+  if not _NAME.fullmatch(name):
+    raise UsageError(f'{where}: accepted are names of letters, digits, "_", "." and "-"')
 
 
 def check_valid(path: pathlib.Path, now: datetime.datetime) -> str:

@@ -213,6 +213,7 @@ class Site:
   def _begin(self, message: Message) -> Message:
     run, facts = message['run'], message['run_facts']
     self._guard.admit(run, proposal.COUNTS, 0)
+    self._guard.check_columns(run, self._data.columns)
     positions = message.array('clients')
     if positions.dtype != np.int64 or positions.shape != (len(self._data.train),):
       raise MessageError('begin: not the clients of this site')

@@ -4,6 +4,7 @@ import pytest
 
 from fl_research import algorithms, settings
 from fl_research.registry import UsageError
+from fl_research.round.method import Method
 from fl_research.soundness import validation
 
 STATEFUL = (
@@ -124,3 +125,11 @@ def test_weighting_left_empty_is_the_papers():
   assert _settings('fedavg').weighting == 'num_examples'
   assert _settings('scaffold').weighting == 'uniform'
   assert _settings('scaffold', client_weighting='num_examples').weighting == 'num_examples'
+
+
+@pytest.mark.parametrize('name', algorithms.ALGORITHMS)
+def test_what_sites_cannot_do_is_refused_before_they_are_asked(name):
+  method, entry = algorithms.build(name, {}), algorithms.ALGORITHMS[name]
+  needs_more = method.personal or type(method).exchanges is not Method.exchanges
+  accepts = all(r.accepts('runtime', 'federation') for r in entry.requires)
+  assert accepts is not needs_more

@@ -30,7 +30,7 @@ MISTAKES = {
   'other': 'other: accepted is one of',
   'keys': '--keys: must be given; it is folder of keys',
   'keys --keys={here}/k': '--hosts, --sites, --experimenters: one of them says',
-  'keys --keys={here}/k --sites=a/b': '--sites=a/b: accepted are letters',
+  'keys --keys={here}/k --sites=a/b': '--sites=a/b: accepted are names of letters',
   'keys --keys={here}/k --hosts=h --days=0': '--days=0: accepted is a whole number from 1 to',
   'keys --keys={here}/k --site=a': '--site: there is no such flag; did you mean --sites?',
   'superlink --keys={here} --engine=here': '--engine=here: accepted is unix:/path',

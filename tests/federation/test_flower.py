@@ -105,7 +105,7 @@ def test_sites_that_are_not_there(address, engine, monkeypatch):
   connect(address, 'a')
   asking = Asking(engine, {'b': b'request'})
   assert due(address, wait=0)[0].keys() == {'open'}
-  assert asking.all() == [('b', Lost('it is not connected: no SuperNode of this name is there'))]
+  assert asking.all() == [('b', Lost('it is not connected'))]
 
 
 def test_server_app_that_is_silent(engine, monkeypatch):

@@ -290,6 +290,14 @@ def test_a_key_is_made_once_and_for_its_owner_alone(tmp_path):
     signing.load_key(path)
 
 
+def test_columns_that_were_not_named_are_not_used(guard):
+  run = _approved(guard, asked())
+  guard.check_columns(run, ('sick', 'age'))
+  with pytest.raises(Refused, match='would use column name, which it does not name'):
+    guard.check_columns(run, ('age', 'name'))
+  assert _log(guard)[-1]['what'] == 'refused'
+
+
 def test_a_graph_must_be_one_that_was_named_and_be_what_was_said(guard, monkeypatch):
   library = b'library'
   monkeypatch.setattr(graph_check, 'check', lambda _: ('Add', 'MatMul'))

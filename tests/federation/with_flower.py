@@ -73,19 +73,22 @@ class Federation:
     place = [f'--listen=unix:{self.folder}/{site}.sock', f'--log={self.folder}/{site}.log']
     self.processes.start(f'site-{site}', [*command, *place], {'PYTHONPATH': str(ROOT)})
 
-  def start_node(self, site: str, certificate=None, key=None, program=()) -> None:
-    command = flower_processes.node_command(
+  @property
+  def variables(self) -> dict[str, str]:
+    return flower_processes.environment(self.folder / 'flower', FLOWER)
+
+  def node_command(self, site: str, certificate=None, key_of: str = '') -> list[str]:
+    return flower_processes.node_command(
       FLOWER,
       f'127.0.0.1:{self.port}',
       certificate or self.keys / 'ca.crt',
-      key or self.keys / keys.SITES / site,
+      self.folder / 'keys' / keys.SITES / (key_of or site),
       site,
       f'unix:{self.folder}/{site}.sock',
     )
-    if program:
-      command[1:3] = program
-    environment = flower_processes.environment(self.folder / 'flower', FLOWER)
-    self.processes.start(f'node-{site}', command, environment)
+
+  def start_node(self, site: str, **arguments) -> None:
+    self.processes.start(f'node-{site}', self.node_command(site, **arguments), self.variables)
 
   def kill(self, name: str) -> None:
     os.kill(self.processes.pid(name), signal.SIGKILL)
@@ -294,9 +297,9 @@ def said_at_the_end(federation, name: str) -> str:
 
 
 def test_unknown_key_is_refused(federation):
-  key = federation.folder / 'other' / keys.SITES / 'd'
-  keys.make_key(federation.folder / 'other', keys.SITES, 'd')
-  federation.start_node('d', key=key)
+  # Made after SuperLink was told which keys there are.
+  keys.make_key(federation.keys, keys.SITES, 'd')
+  federation.start_node('d')
   wait_until(lambda: 'does not let this key in' in federation.processes.last_line('node-d'))
   federation.kill('node-d')
   assert ask(federation, b'still here') == to_all(b'still here')
@@ -313,18 +316,36 @@ site_node.main()
 
 
 def test_clock_that_is_ahead(federation):
-  key = federation.folder / 'ahead' / keys.SITES / 'f'
-  keys.make_key(federation.folder / 'ahead', keys.SITES, 'f')
-  federation.start_node('f', key=key, program=['-c', CLOCK_AHEAD])
+  keys.make_key(federation.keys, keys.SITES, 'f')
+  python, _, _, *rest = federation.node_command('f')
+  federation.processes.start('node-f', [python, '-c', CLOCK_AHEAD, *rest], federation.variables)
   wait_until(lambda: '(HTTP 401)' in federation.processes.last_line('node-f'))
   assert 'or the clocks differ' in federation.processes.last_line('node-f')
   federation.kill('node-f')
 
 
+def test_node_that_speaks_for_another_site(federation):
+  federation.processes.stop('node-a')
+  command = federation.node_command('b', key_of='a')
+  federation.processes.start('node-a', command, federation.variables)
+  reasons: list[str] = []
+
+  def is_refused() -> bool:
+    answer = dict(federation.engine.ask({'a': b'other'}, None))['a']
+    reasons.append(answer.reason if isinstance(answer, Lost) else 'answered')
+    return 'is there for a site named' in reasons[-1]
+
+  wait_until(is_refused)
+  assert 'answered' not in reasons
+  federation.processes.stop('node-a')
+  federation.start_node('a')
+  wait_until(lambda: dict(federation.engine.ask({'a': b'other'}, None)) == {'a': b'other'})
+
+
 def test_certificate_of_another_authority_is_refused(federation):
   other = federation.folder / 'elsewhere'
   keys.make_certificates(other, ['127.0.0.1'], 2, now())
-  federation.start_node('e', certificate=other / 'ca.crt', key=federation.keys / keys.SITES / 'a')
+  federation.start_node('e', certificate=other / 'ca.crt', key_of='a')
   assert 'cannot prove that it is what' in said_at_the_end(federation, 'node-e')
   assert ask(federation, b'still here') == to_all(b'still here')
 

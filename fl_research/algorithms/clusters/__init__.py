@@ -19,7 +19,10 @@ METHODS = {
         'models or gradients',
       ),
     },
-    requires=(registry.Requirement('aggregator', _SUMS, 'divides sums by how many chose a model'),),
+    requires=(
+      requirements.OWN_MODELS,
+      registry.Requirement('aggregator', _SUMS, 'divides sums by how many chose a model'),
+    ),
     defaults=requirements.UNIFORM,
     not_structured='sends updates of several models',
     not_private='also sends which model a client has chosen, which noise would not cover',

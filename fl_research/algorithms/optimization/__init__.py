@@ -150,7 +150,7 @@ METHODS = {
     'fl_research.algorithms.optimization.mime',
     'MimeLite with control variates of the same round (Karimireddy et al. 2021)',
     _MIME_BASE,
-    requires=(_MIMICS, registry.TRAINS_FROM_ONE_MODEL),
+    requires=(_MIMICS, registry.TRAINS_FROM_ONE_MODEL, requirements.SEVERAL_TRIPS),
     defaults=requirements.UNIFORM,
     not_private='also sends a gradient, in a trip of its own',
   ),

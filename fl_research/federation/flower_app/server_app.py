@@ -2,7 +2,9 @@
 
 It knows what it has sent and where that is; the requests themselves stay with the engine, which
 hands out again what got lost. The run's configuration says where the engine listens: `engine`, and
-for a port `token_file`. It waits for engines until it is stopped.
+for a port `token_file`; and which node is which site: `names`, `NODE=NAME,NODE=NAME`, for SuperLink
+knows the nodes by the sites' keys, and a node cannot choose its name. It waits for engines until it
+is stopped.
 """
 
 from collections.abc import Mapping
@@ -19,8 +21,8 @@ from fl_research.federation.flower_app import content
 
 app = ServerApp()
 
-_TTL = 180.0
-"""Seconds after which Flower gives a message up; a site answers within a third of it."""
+_TTL = 600.0
+"""Seconds after which Flower gives a message up: for the lines; a site answers within a minute."""
 
 _ATTEMPTS = 3
 _NODE_UNAVAILABLE = 5
@@ -34,7 +36,12 @@ def main(grid: Grid, context: Context) -> None:
   """Carries messages until it is stopped."""
   address = addresses.parse('engine', str(context.run_config['engine']))
   token = addresses.token_path(str(context.run_config.get('token_file', '')))
-  Relay(grid, Engine(address, token)).run()
+  Relay(grid, Engine(address, token), _names(str(context.run_config['names']))).run()
+
+
+def _names(text: str) -> dict[int, str]:
+  pairs = [each.partition('=') for each in text.split(',') if each]
+  return {int(node): name for node, _, name in pairs}
 
 
 class Engine:
@@ -71,8 +78,8 @@ class Flight(NamedTuple):
   """A Flower message without a reply.
 
   Attributes:
-    node: the SuperNode that it went to.
-    key: the request's id; '' for the question who is there.
+    node: the node that it went to.
+    key: the request's id.
   """
 
   node: int
@@ -80,11 +87,17 @@ class Flight(NamedTuple):
 
 
 class Relay:
-  """Carries messages between an engine and Flower's grid."""
+  """Carries messages between an engine and Flower's grid.
 
-  def __init__(self, grid: Grid, engine: Engine):
-    self._grid, self._engine = grid, engine
-    self._names: dict[int, str] = {}
+  Args:
+    grid: the nodes.
+    engine: the engine's socket.
+    names: of the sites, by node.
+  """
+
+  def __init__(self, grid: Grid, engine: Engine, names: Mapping[int, str]):
+    self._grid, self._engine, self._names = grid, engine, dict(names)
+    self._there: frozenset[int] = frozenset()
     self._flights: dict[str, Flight] = {}
     self._attempts: dict[str, int] = {}
     self._looked = float('-inf')
@@ -111,18 +124,13 @@ class Relay:
       time.sleep(_LOOK_SECONDS)
 
   def sites(self) -> list[str]:
-    """Names of the sites that are connected; a name that two SuperNodes have is nobody's."""
-    names = list(self._names.values())
-    return sorted(name for name in names if name and names.count(name) == 1)
+    """Names of the sites that are connected."""
+    return sorted(self._names[node] for node in self._there)
 
   def look(self) -> None:
-    """Finds out which SuperNodes are there, and asks new ones for their names."""
+    """Finds out which sites are connected."""
     self._looked = time.monotonic()
-    there = set(self._grid.get_node_ids())
-    self._names = {node: name for node, name in self._names.items() if node in there}
-    asked = {flight.node for flight in self._flights.values() if not flight.key}
-    for node in there - set(self._names) - asked:
-      self._send(node, '', {'operation': 'who'})
+    self._there = frozenset(self._grid.get_node_ids()) & frozenset(self._names)
 
   def fetch(self) -> None:
     """Sends what the engine wants to be sent; waits a little where there is nothing."""
@@ -132,14 +140,14 @@ class Relay:
 
   def _fetch_one(self, wait: float) -> bool:
     """Sends one request; whether there was one that could be sent."""
-    held = [flight.key for flight in self._flights.values() if flight.key]
+    held = [flight.key for flight in self._flights.values()]
     said, request = self._engine.tell({'operation': 'due', 'held': held, 'wait': wait})
     is_open = set(said.get('open', ()))
     self._attempts = {key: count for key, count in self._attempts.items() if key in is_open}
     if 'id' not in said:
       return False
     key, site = said['id'], said['site']
-    node = next((node for node, name in self._names.items() if name == site), None)
+    node = next((node for node in self._there if self._names[node] == site), None)
     if node is None:
       time.sleep(_BUSY_SECONDS)
       return False
@@ -168,9 +176,10 @@ class Relay:
         self._take(flight, *content.unpack(reply.content))
 
   def _take(self, flight: Flight, label: Mapping[str, Any], message: bytes) -> None:
-    state, name = label['state'], label['site']
-    if state == 'who' or name != self._names.get(flight.node):
-      self._names[flight.node] = name
+    state = label['state']
+    if label['site'] != self._names[flight.node]:
+      reason = f'the node with its key is there for a site named {label["site"]!r}'
+      self._engine.tell({'operation': 'lost', 'id': flight.key, 'reason': reason})
     elif state == 'reply':
       self._engine.tell({'operation': 'reply', 'id': flight.key}, message)
     elif state == 'pending':
@@ -183,7 +192,7 @@ class Relay:
     """Flower has lost a message; what is asked too often in vain is given up."""
     if error.code == _NODE_UNAVAILABLE:
       # It is asked again once it is back; whether that takes too long is for the engine to say.
-      self._names.pop(flight.node, None)
-    elif flight.key and self._attempts.get(flight.key, 0) >= _ATTEMPTS:
+      self._there -= {flight.node}
+    elif self._attempts.get(flight.key, 0) >= _ATTEMPTS:
       reason = f'Flower: {error.reason} (code {error.code})'
       self._engine.tell({'operation': 'lost', 'id': flight.key, 'reason': reason})

@@ -12,14 +12,14 @@ It uses parts of flwr that are not documented, of the version that requirements-
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import pathlib
 import signal
 import sys
 import threading
 import time
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
@@ -60,6 +60,7 @@ _AWAKE_SECONDS = 60.0
 """For how long after a message more are expected."""
 
 _AWAKE_PAUSE, _ASLEEP_PAUSE, _AWAY_PAUSE = 0.2, 1.0, 5.0
+_RETRY_PAUSES = (0.5, 1.0, 2.0, 4.0)
 _PATIENCE = 5.0
 """Seconds after which a site that is still at work says so, and other messages have their turn."""
 
@@ -81,6 +82,25 @@ class Site(NamedTuple):
   token_file: str
 
 
+def persistently(call: Callable[[Any], Any]) -> Callable[[Any], Any]:
+  """A call that is made again where the connection was lost or SuperLink is away for a moment.
+
+  Else a message would be lost until its time is over, for it is handed out once.
+  """
+
+  def persist(request: Any) -> Any:
+    for pause in _RETRY_PAUSES:
+      try:
+        return call(request)
+      except httpx.HTTPError as error:
+        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code != 503:
+          raise
+        time.sleep(pause)
+    return call(request)
+
+  return persist
+
+
 class Fleet:
   """What a SuperLink has for one of its nodes.
 
@@ -99,11 +119,12 @@ class Fleet:
       return None
     run = message_from_proto(pulled.messages_list[0]).metadata.run_id
     tree = pulled.message_object_trees[0]
-    calls = self._client.PullObject, self._client.ConfirmMessageReceived
+    pull = persistently(self._client.PullObject)
+    confirm = persistently(self._client.ConfirmMessageReceived)
     message = pull_and_inflate_object_from_tree(
       tree,
-      object_calls.make_pull_object_fn_protobuf(calls[0], self._node, run),
-      object_calls.make_confirm_message_received_fn_protobuf(calls[1], self._node, run),
+      object_calls.make_pull_object_fn_protobuf(pull, self._node, run),
+      object_calls.make_confirm_message_received_fn_protobuf(confirm, self._node, run),
       return_type=Message,
     )
     message.metadata.__dict__['_message_id'] = tree.object_id
@@ -112,8 +133,9 @@ class Fleet:
   def send(self, reply: Message, seconds: float) -> None:
     """Sends a reply, which took so long."""
     reply.metadata.__dict__['_message_id'] = reply.object_id
+    run, push = reply.metadata.run_id, persistently(self._client.PushObject)
     with no_object_id_recompute():
-      pushed = self._client.PushMessages(
+      pushed = persistently(self._client.PushMessages)(
         PushMessagesRequest(
           node=self._node,
           messages_list=[message_to_proto(remove_content_from_message(reply))],
@@ -123,9 +145,7 @@ class Fleet:
       )
       push_objects(
         get_all_nested_objects(reply),
-        object_calls.make_push_object_fn_protobuf(
-          self._client.PushObject, self._node, reply.metadata.run_id, pushed.session_id
-        ),
+        object_calls.make_push_object_fn_protobuf(push, self._node, run, pushed.session_id),
         object_ids_to_push=set(pushed.objects_to_push),
       )
 

@@ -17,15 +17,13 @@ def answer(
   """Label and message of the reply.
 
   Args:
-    label: `operation` is `who`, `ask` or `again`; the latter two with the `id` of a request.
+    label: `operation` is `ask` or `again`, `id` the request's.
     message: with `ask`, the request.
     site: the site's name.
     address: where it listens.
     token_file: for a port, the file of the token.
     patience: seconds after which a site that is still at work says so.
   """
-  if label['operation'] == 'who':
-    return {'state': 'who', 'site': site}, b''
   key = bytes.fromhex(label['id'])
   request = message if label['operation'] == 'ask' else None
   try:
