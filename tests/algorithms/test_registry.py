@@ -65,6 +65,12 @@ def test_scaffnew_has_no_step_of_the_servers(given):
     validation.validate(_settings('scaffnew', **given))
 
 
+def test_several_models_need_sums():
+  validation.validate(_settings('ifca', aggregator='norm_bounding'))
+  with pytest.raises(UsageError, match=r'--aggregator=median: not with --algorithm=ifca, wh'):
+    validation.validate(_settings('ifca', aggregator='median'))
+
+
 @pytest.mark.parametrize('name', ['qfedavg', 'term', 'afl'])
 def test_methods_that_weigh_clients_by_their_losses_refuse_other_weights(name):
   with pytest.raises(UsageError, match=r'--client_weighting=num_examples: not with .*losses'):

@@ -25,7 +25,7 @@ Differences from the paper:
 2. The server needs only sums: a client sends K updates, all but one of them zero, and K numbers
    that say which. All are counted in the bytes, of which the paper's client sends 1 / K, if the
    server may see who chooses what.
-3. Rules that need more than sums see all K updates of a client as one.
+3. Rules that need more than sums are refused: they would take clients of other clusters for liars.
 4. The paper's weight sharing, where clusters have layers in common, is not here.
 5. F_i is over the examples of the round's first pass, with nothing dropped.
 """
