@@ -271,7 +271,14 @@ def bookkeeping(rounds: int) -> None:
   from benchmarks import works
   from benchmarks.competitors import ours
   from fl_research.settings import Settings
-  from fl_research.training import checkpoints, experiment, loop, run_folder, tensorboard, terminal
+  from fl_research.training import (
+    checkpoints,
+    loop,
+    run_folder,
+    run_observers,
+    tensorboard,
+    terminal,
+  )
 
   with tempfile.TemporaryDirectory() as scratch:
     works.save(works.WORKS['W1'], pathlib.Path(scratch) / 'W1.npz')
@@ -280,7 +287,7 @@ def bookkeeping(rounds: int) -> None:
     folder = run_folder.RunFolder(Settings(output_dir=scratch, experiment_name='run'))
     folder.path.mkdir()
     folder.finish({'flags': {}, 'identity': {}, 'method_flags': {}})
-    tables = experiment._Tables(folder, -1, by_client=True, every_row=False)
+    tables = run_observers.Tables(folder, -1, by_client=True, every_row=False)
     board = tensorboard.Writer(folder.logdir, -1)
     bar = terminal.ProgressBar(2 * rounds, 0, 'accuracy')
     store = checkpoints.CheckpointStore(folder.checkpoints, 3)

@@ -42,6 +42,8 @@ RESULTS = pathlib.Path(__file__).parent / 'results'
 INPUT_BITS = 16
 CORRUPT, SILENT = 0.1, 0.2
 FALLS_SILENT = 0.1
+IN_ABSTRACT = ((2**10, 2**20), (2**14, 2**24))
+"""The clients and entries of the paper's abstract."""
 
 
 class Session:
@@ -168,22 +170,17 @@ def client_bytes(clients: int, entries: int, degree: Optional[int] = None) -> in
   return 7 * messages.HEADER_BYTES + up + down
 
 
-def in_abstract() -> list[dict[str, Any]]:
-  """The two sizes of the paper's abstract, by the sizes of our messages."""
-  rows = []
-  for clients, entries in ((2**10, 2**20), (2**14, 2**24)):
-    plan = thresholds.plan(clients, CORRUPT, SILENT)
-    clear = entries * INPUT_BITS / 8
-    rows.append(
-      {
-        'clients': clients,
-        'entries': entries,
-        'all': round(client_bytes(clients, entries) / clear, 3),
-        'few': round(client_bytes(clients, entries, plan.degree) / clear, 3),
-        'paper': round(expansion.expansion(clients, entries, INPUT_BITS), 3),
-      }
-    )
-  return rows
+def expansions(clients: int, entries: int) -> dict[str, Any]:
+  """What a client's traffic is multiplied by, by the sizes of our messages and in the paper."""
+  plan = thresholds.plan(clients, CORRUPT, SILENT)
+  clear = entries * INPUT_BITS / 8
+  return {
+    'clients': clients,
+    'entries': entries,
+    'all': round(client_bytes(clients, entries) / clear, 3),
+    'few': round(client_bytes(clients, entries, plan.degree) / clear, 3),
+    'paper': round(expansion.expansion(clients, entries, INPUT_BITS), 3),
+  }
 
 
 def show(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -208,7 +205,7 @@ def main(argv: Sequence[str]) -> int:
     command_line.print_help('python -m benchmarks.secure_aggregation', INTRODUCTION, lines)
     return 0
   command_line.parse(values, argv)
-  show(in_abstract())
+  show([expansions(*sizes) for sizes in IN_ABSTRACT])
   rows = []
   for clients in map(int, values.clients):
     for entries in map(int, values.entries):

@@ -149,7 +149,7 @@ def parse(
   except flags.IllegalFlagValueError as error:
     raise _illegal_value(flag_values, str(error)) from error
   except flags.Error as error:
-    raise UsageError(str(error).removeprefix('ERROR:: ')) from error
+    raise _other_error(str(error).removeprefix('ERROR:: ')) from error
   if len(rest) > 1 and not arguments:
     raise UsageError(
       f'{rest[1]}: arguments without -- are not understood; --help=all lists all flags'
@@ -169,6 +169,15 @@ def _illegal_value(flag_values: flags.FlagValues, message: str) -> UsageError:
   accepted = {'bool': 'true or false', 'int': 'an integer', 'float': 'a number'}
   kind = flag_values[match[1]].flag_type()
   return UsageError(f'--{match[1]}={match[2]}: accepted is {accepted.get(kind, kind)}')
+
+
+def _other_error(message: str) -> UsageError:
+  """The error for what else a command line can be wrong in, a flag without its value above all."""
+  match = re.fullmatch(r'Missing value for flag --(\w+)', message)
+  choices = {field.name: field.metadata['choices'] for field in settings_lib.fields()}
+  if not match or not choices.get(match[1]):
+    return UsageError(message)
+  return UsageError(f'--{match[1]}: needs a value; accepted are {", ".join(choices[match[1]]())}')
 
 
 Main = Callable[[Sequence[str]], int]

@@ -52,11 +52,11 @@ def main(argv: Sequence[str]) -> int:
     raise UsageError(f'--out={flag_values.out}: is the --data_file; choose another name')
   changes = command_line.to_changes(flag_values, _CHANGEABLE)
   from fl_research.datasets.federated_data import DatasetOptions
-  from fl_research.importing import table_source
+  from fl_research.importing import dialect as dialects
   from fl_research.training import prediction
 
   dialect = {name: changes.pop(name) for name in _DIALECT if name in changes}
-  given = table_source.given(DatasetOptions('', **dialect))
+  given = dialects.given(DatasetOptions('', **dialect))
   tables = prediction.predict(
     pathlib.Path(flag_values.run).resolve(),
     flag_values.data_file,

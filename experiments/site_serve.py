@@ -67,11 +67,12 @@ def main(argv: Sequence[str]) -> int:
   validation.check_fields(settings)
   validation.check_own_data(settings)
   folder = pathlib.Path(value('folder'))
+  rules = policy.read(pathlib.Path(value('policy') or folder / 'policy.toml'))
   serving.serve(
     value('name'),
     folder,
     value('listen'),
-    guard.Guard(folder, policy.read(pathlib.Path(value('policy') or folder / 'policy.toml'))),
+    guard.Guard(folder, rules, settings.task),
     settings,
     [name for name in value('clients').split(',') if name],
     pathlib.Path(value('token_file')) if value('token_file') else None,

@@ -29,12 +29,16 @@ DEAR = (
   'tests/baselines/test_quick_look.py',
   'tests/experiments/test_train.py',
   'tests/soundness/test_combinations.py',
+  'tests/experiments/test_sweep.py',
+  'tests/runtime/test_ray.py',
+  'tests/federation/test_equal_to_simulation.py',
   'tests/aggregation/test_contract.py',
   'tests/aggregation/test_secure_sums.py',
   'tests/algorithms/test_contract.py',
   'tests/aggregation/compression/test_training.py',
   'tests/aggregation/privacy/test_private_run.py',
   'tests/training/test_experiment.py',
+  'tests/population/attacks/test_attacks.py',
   'tests/runtime/test_workers.py',
 )
 """The files that take longest, begun first."""

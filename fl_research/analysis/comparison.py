@@ -46,10 +46,7 @@ def compare(a: Runs, b: Runs, measure: Measure, confidence: float = 0.95, seed: 
 
   From one pair there is no interval and no winner.
 
-  There is a winner only when both the bootstrap interval and the t interval of the mean difference
-  exclude 0. The bootstrap alone would be wrong about a quarter of the time with three pairs: it
-  excludes 0 whenever all differences have the same sign. The t interval alone trusts in
-  normality.
+  There is a winner only where `decide` says that the mean difference is not 0.
 
   Args:
     a: runs that differ in their seed only.
@@ -77,10 +74,8 @@ def compare(a: Runs, b: Runs, measure: Measure, confidence: float = 0.95, seed: 
     )
   pairs['difference'] = pairs['a'] - pairs['b']
   differences = pairs['difference'].to_numpy()
-  bootstrap = intervals.bootstrap_interval(differences, confidence, seed)
-  t = intervals.t_interval(differences, confidence)
+  bootstrap, t, decided = decide(differences, confidence, seed)
   mean = float(differences.mean())
-  decided = bootstrap.excludes(0) and t.excludes(0)
   return Comparison(
     measure=measure,
     pairs=pairs,
@@ -92,6 +87,24 @@ def compare(a: Runs, b: Runs, measure: Measure, confidence: float = 0.95, seed: 
     settings=_differences(a, b),
     same_data=_same_data(a, b, pairs.index),
   )
+
+
+def decide(
+  differences: np.ndarray, confidence: float = 0.95, seed: int = 0
+) -> tuple[intervals.Interval, intervals.Interval, bool]:
+  """The bootstrap interval and the t interval of a mean difference, and whether both exclude 0.
+
+  The bootstrap alone would be wrong about a quarter of the time with three pairs: it excludes 0
+  whenever all differences have the same sign. The t interval alone trusts in normality.
+
+  Args:
+    differences: float [n], of the pairs.
+    confidence: of the intervals.
+    seed: of the bootstrap.
+  """
+  bootstrap = intervals.bootstrap_interval(differences, confidence, seed)
+  t = intervals.t_interval(differences, confidence)
+  return bootstrap, t, bootstrap.excludes(0) and t.excludes(0)
 
 
 def _listed(seeds: pd.Index) -> str:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from fl_research import settings as settings_lib
-from fl_research.federation import client_graph, proposal
+from fl_research.federation import client_graph, proposal, secure_rounds
 from fl_research.federation.engine import Engine
 from fl_research.round import split
 from fl_research.settings import Settings
@@ -50,7 +50,7 @@ def of(
     clients_per_round=data.cohort_size,
     epochs=math.ceil(settings.client_epochs_per_round),
     batch_size=settings.batch_size or 0,
-    secure_aggregation=proposal.SecureAggregation(),
+    secure_aggregation=_secure(settings, engine),
     privacy=_privacy(settings, data),
     releases=_releases(settings, engine, process),
     graphs=tuple(
@@ -59,6 +59,13 @@ def of(
     ),
     flags=_flags(settings),
   )
+
+
+def _secure(settings: Settings, engine: Engine) -> proposal.SecureAggregation:
+  if not settings.by_protocol:
+    return proposal.SecureAggregation(settings.secure_aggregation)
+  threshold = secure_rounds.threshold(len(engine.sites), engine.min_sites)
+  return proposal.SecureAggregation(proposal.PROTOCOL, threshold - 1)
 
 
 def _columns(data: RunData) -> tuple[proposal.Column, ...]:
@@ -93,13 +100,20 @@ def _releases(
   clients = max(len(site.ids) for site in engine.sites.values())
   # Compressed messages are shorter, but for small tensors, whose heads count.
   numbers = process.bytes_up_per_client // _BYTES_OF_FLOAT + 1_000
+  if settings.by_protocol:
+    # Whole numbers of up to eight bytes, and shares of keys for every other site.
+    most = 8 * numbers + _METRICS_BYTES
+    updates = proposal.Release(proposal.MASKED_UPDATES, most)
+  else:
+    most = 2 * _BYTES_OF_FLOAT * numbers * clients + _METRICS_BYTES
+    updates = proposal.Release(proposal.UPDATES, most)
   released = settings.site_metrics == 'release'
   metrics = [proposal.Release(proposal.TRAINING_METRICS, _METRICS_BYTES)] if released else []
   return (
     proposal.Release(proposal.COUNTS, _METRICS_BYTES),
     proposal.Release(proposal.EVALUATION_SUMS, _METRICS_BYTES),
     *metrics,
-    proposal.Release(proposal.UPDATES, 2 * _BYTES_OF_FLOAT * numbers * clients + _METRICS_BYTES),
+    updates,
   )
 
 

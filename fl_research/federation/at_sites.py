@@ -6,12 +6,13 @@ in the same order, so that the model is the simulation's. A site that has not an
 counts as one whose clients dropped out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 import contextlib
 import dataclasses
 import getpass
 import pathlib
-from typing import Any
+import time
+from typing import Any, Optional
 
 import numpy as np
 
@@ -19,8 +20,10 @@ from fl_research import client_data, metrics, runtime
 from fl_research.federation import (
   asking,
   client_graph,
+  experimenter_page,
   graph_store,
   proposal,
+  secure_rounds,
   signing,
   work_graph,
 )
@@ -46,6 +49,7 @@ class AtSites:
     work: the clients' half.
     run: the run at the sites.
     states: what clients keep there.
+    secure: the server's half where no site shows what its clients send; None where they do.
   """
 
   def __init__(
@@ -55,9 +59,11 @@ class AtSites:
     work: work_graph.WorkGraph,
     run: engine_lib.RunAtSites,
     states: StatesAtSites,
+    secure: Optional[secure_rounds.SecureRounds],
   ):
     self._process, self._plans = process, plans
     self._work, self._run, self.states = work, run, states
+    self._secure = secure
 
   def columns(self) -> columns_lib.ByTrainedRound:
     return {}
@@ -76,18 +82,25 @@ class AtSites:
     del client_states  # They are at the sites.
     plan = self._plans.plan(number, seconds)
     server = self._work.server_arrays(state)
-    sent: dict[int, Any] = {}
-    for clients, arrays in self._run.work(number, server, plan.uploading, plan.epochs):
-      sent.update(zip(clients.tolist(), self._work.results(arrays), strict=True))
-    plan = _without_the_silent(plan, sent)
-    results = [sent[client] for client in plan.uploading.tolist()]
-    result = self._process.run_apply(state, runtime.stack_clients(results), np.ones(len(results)))
-    self.states.applied(number, self._counting(result.measured))
+    asked = number, server, plan.uploading, plan.epochs
+    if self._secure is not None:
+      held = {name: clients for name, clients, _ in self._run.work(*asked, hold=True)}
+      new_state, measured = self._secure.apply(state, number, held, self._run)
+      plan = _without_the_silent(plan, [int(own) for own in measured['report']['client']])
+    else:
+      sent: dict[int, Any] = {}
+      for _, clients, arrays in self._run.work(*asked):
+        sent.update(zip(clients.tolist(), self._work.results(arrays), strict=True))
+      plan = _without_the_silent(plan, sent)
+      results = [sent[client] for client in plan.uploading.tolist()]
+      stacked = runtime.stack_clients(results)
+      new_state, measured, _ = self._process.run_apply(state, stacked, np.ones(len(results)))
+    self.states.applied(number, self._counting(measured))
 
     def ends(trained: columns_lib.TrainedRound) -> float:
       return max(seconds, plan.begins) + trained.simulated_seconds(self._plans)
 
-    return driver.Step(result.state, result.measured, plan, ends)
+    return driver.Step(new_state, measured, plan, ends)
 
   def _counting(self, measured: Any) -> list[int]:
     """The clients whose update was used."""
@@ -97,10 +110,10 @@ class AtSites:
 
 
 def _without_the_silent(
-  plan: participation.RoundPlan, sent: Mapping[int, Any]
+  plan: participation.RoundPlan, heard_of: Iterable[int]
 ) -> participation.RoundPlan:
   """The plan, with clients of whom nothing was heard as dropouts."""
-  heard = np.isin(plan.uploading, list(sent))
+  heard = np.isin(plan.uploading, list(heard_of))
   return dataclasses.replace(
     plan,
     uploading=plan.uploading[heard],
@@ -132,10 +145,10 @@ class EvaluationAtSites(model_evaluation.ModelEvaluation):
     self.headline = 'eval'
     problem, classes = data.problem, data.num_classes
     self._sums = metrics.sum_names(problem, classes)
-    self._metrics = metrics.names(problem, classes)
+    self._of_client = metrics.names(problem, classes)
     ones = dict.fromkeys(self._sums, 1.0)
     self._names = {
-      'eval': [name for name in self._metrics if name in metrics.from_sums(problem, ones)],
+      'eval': [name for name in self._of_client if name in metrics.from_sums(problem, ones)],
       'eval_clients': [
         f'{metric}_{statistic}'
         for metric in metrics.distributed(problem, classes)
@@ -157,9 +170,9 @@ class EvaluationAtSites(model_evaluation.ModelEvaluation):
     total = dict(zip(self._sums, sums.sum(axis=0)))
     overall = metrics.from_sums(self._data.problem, total)
     row = self._row('eval', {name: float(value) for name, value in overall.items()})
-    by_client = dict(zip(self._metrics, values.T))
+    by_client = dict(zip(self._of_client, values.T))
     row.update(self._distributions('eval', by_client))
-    rows = model_evaluation.long_rows('eval', ids, sizes, by_client)
+    rows = model_evaluation.long_rows('eval', ids, sizes.tolist(), by_client)
     return row, rows
 
   def _tested_ids(self, name: str) -> list[str]:
@@ -185,6 +198,7 @@ class Sites:
 
   def __init__(self, engine: engine_lib.Engine):
     self.engine = engine
+    self._closes = contextlib.ExitStack()
 
   def build(
     self,
@@ -205,9 +219,11 @@ class Sites:
       )
     work = work_graph.WorkGraph(process)
     folder = run_folder.RunFolder(settings).path / _GRAPHS
+    secure = secure_rounds.SecureRounds(process, self.engine.say) if settings.by_protocol else None
     graphs = graph_store.load(folder) or {
       'work': work.graph,
       'evaluate': work_graph.evaluation_graph(process.parts.model),
+      **({} if secure is None else {'combine': secure.graph}),
     }
     facts = {
       'batch_size': settings.batch_size or client_data.FULL_BATCH,
@@ -216,12 +232,41 @@ class Sites:
       'kernel_threads': settings.kernel_threads,
       'released': settings.site_metrics == 'release',
     }
+    self._page(settings)
     asked, signature = _request(settings, data, process, self.engine, graphs)
     initial = work.initial_client_state()
     run = engine_lib.RunAtSites(self.engine, asked, signature, facts, initial, graphs)
     states = StatesAtSites(run, lambda: graph_store.save(folder, graphs))
-    rounds = AtSites(process, plans, work, run, states)
+    rounds = AtSites(process, plans, work, run, states, secure)
     return rounds, EvaluationAtSites(run, self.engine.sites, data), states
+
+  def _page(self, settings: Settings) -> None:
+    """Shows how the run stands, to whoever has an account on this machine and the address."""
+    if settings.page_port is None:
+      return
+    name, metrics_file = settings.experiment_name, run_folder.RunFolder(settings).metrics
+
+    def state() -> experimenter_page.RunState:
+      now = time.monotonic()
+      sites = [
+        experimenter_page.SiteState(
+          name=site.name,
+          there=contact.there,
+          last_heard=now - contact.heard,
+          status=contact.status,
+          clients=len(site.ids),
+          rows=int(site.sizes.sum()),
+        )
+        for site in self.engine.sites.values()
+        for contact in [self.engine.contacts[site.name]]
+      ]
+      return experimenter_page.RunState(
+        name, settings.total_rounds, sites, tuple(self.engine.refusals)
+      )
+
+    page = experimenter_page.serve(state, metrics_file, settings.page_port)
+    self._closes.callback(page.close)
+    self.engine.say(f'how the run stands: {page.address}')
 
   def traffic(self) -> Mapping[str, Any]:
     """Bytes to and from each site so far."""
@@ -229,6 +274,7 @@ class Sites:
 
   def close(self) -> None:
     """Ends the connection to them."""
+    self._closes.close()
     self.engine.close()
 
 

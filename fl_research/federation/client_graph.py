@@ -21,7 +21,10 @@ from fl_research.federation import messages
 from fl_research.runtime import flat_function
 
 SERVER, DATA, STATE = 'server', 'data', 'state'
-"""Where an input of the graph comes from."""
+"""Where an input of the graph comes from: the message, the client's data, what it keeps."""
+
+HELD = ('results', 'factors')
+"""And of the graph that comes after: what the one before has made, and a factor for each client."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Input:
   """One input.
 
   Attributes:
-    origin: `SERVER`, `DATA` or `STATE`.
+    origin: `SERVER`, `DATA`, `STATE`, or one of `HELD`.
     names: the paths of the leaves of a value at a client, in the order of the type; of what the
       server sends just a name for each.
     specs: their types.
@@ -62,6 +65,7 @@ class ClientGraph:
       with.
     sent: which of its results are sent; the others are kept.
     columns: of an evaluation, what the columns of its result are.
+    largest: of terms of secure sums, the results that are not sent, the greatest of each.
     measures: which of its results are sums of metrics, that a site may be asked to withhold.
   """
 
@@ -71,6 +75,7 @@ class ClientGraph:
   sent: tuple[int, ...]
   columns: tuple[str, ...] = ()
   measures: tuple[int, ...] = ()
+  largest: tuple[int, ...] = ()
 
   @property
   def hash(self) -> str:
@@ -104,6 +109,7 @@ class ClientGraph:
       'sent': list(self.sent),
       'columns': list(self.columns),
       'measures': list(self.measures),
+      'largest': list(self.largest),
     }
 
   def to_message(self, run: str) -> messages.Message:
@@ -125,9 +131,17 @@ class ClientGraph:
         library, str(facts['name']), int(facts['outputs']), tuple(message.arrays['captured'])
       )
       inputs = tuple(Input.from_data(each) for each in facts['inputs'])
-      sent, measures = (tuple(map(int, facts[name])) for name in ('sent', 'measures'))
+      numbers = lambda name: tuple(map(int, facts[name]))
       columns = tuple(map(str, facts['columns']))
-      return cls(str(facts['purpose']), function, inputs, sent, columns, measures)
+      return cls(
+        str(facts['purpose']),
+        function,
+        inputs,
+        numbers('sent'),
+        columns,
+        numbers('measures'),
+        numbers('largest'),
+      )
     except (KeyError, TypeError, ValueError) as error:
       raise messages.MessageError(f'graph: {error}') from error
 

@@ -48,6 +48,21 @@ class SiteFacts:
   test_sizes: np.ndarray
 
 
+@dataclasses.dataclass
+class Contact:
+  """How the engine stands with a site.
+
+  Attributes:
+    heard: when it was last heard of, by `time.monotonic`.
+    there: whether it has answered when it was last asked.
+    status: what became of the request there; empty before it was made.
+  """
+
+  heard: float
+  there: bool = True
+  status: str = ''
+
+
 class Engine:
   """Asks sites.
 
@@ -63,6 +78,8 @@ class Engine:
     task: what they have.
     spec, class_names: what a model must accept, and what its classes are called.
     preprocessing: what the sites have found out together of their columns; {} without any.
+    contacts: how it stands with each.
+    refusals: (site, reason) of all so far.
   """
 
   def __init__(
@@ -72,13 +89,15 @@ class Engine:
     deadline: Optional[float],
     say: Callable[[str], None],
   ):
-    self._transport, self._min_sites, self._deadline = transport, min_sites, deadline
+    self._transport, self.min_sites, self._deadline = transport, min_sites, deadline
     self.say = say
     self.task = ''
     self.sites: dict[str, SiteFacts] = {}
     self.spec: ModelSpec
     self.class_names: tuple[str, ...] = ()
     self.preprocessing: dict[str, Any] = {}
+    self.contacts: dict[str, Contact] = {}
+    self.refusals: list[tuple[str, str]] = []
 
   def traffic(self) -> dict:
     """Bytes to and from each site so far."""
@@ -160,6 +179,7 @@ class Engine:
     *,
     recover: Optional[Callable[[str, str], None]] = None,
     all_of_them: bool = True,
+    once: bool = False,
   ) -> dict[str, Message]:
     """What the sites answer.
 
@@ -169,43 +189,51 @@ class Engine:
       recover: `(site, what)`, gives a site what it needs before it can answer.
       all_of_them: whether to wait for all; else as many as `min_sites` says are enough once the
         deadline has passed, or the others are known to be gone.
+      once: whether a site that is gone, or has started anew since, is not asked again.
 
     Raises:
       SiteError: a site refuses.
     """
     packed = {name: messages.pack(message) for name, message in requests.items()}
     least = len(packed)
-    if not all_of_them and self._min_sites:
-      least = min(self._min_sites, least)
+    if not all_of_them and self.min_sites:
+      least = min(self.min_sites, least)
     answers: dict[str, Message] = {}
     complained: set[str] = set()
     while True:
       waiting = {name: packed[name] for name in packed if name not in answers}
-      deadline = None if all_of_them else self._deadline
+      deadline = None if all_of_them and not once else self._deadline
       for name, reply in self._transport.ask(waiting, deadline):
         if isinstance(reply, Lost):
+          if name in self.contacts:
+            self.contacts[name].there = False
           if name not in complained:
             self.say(f'site {name}: {reply.reason}')
             complained.add(name)
           continue
         answer = self._read(name, reply)
-        if answer.kind == 'needs' and recover is not None:
+        if answer.kind == 'needs' and once:
+          self.say(f'site {name}: has lost what the round was about')
+        elif answer.kind == 'needs' and recover is not None:
           recover(name, answer['what'])
         elif answer.kind == kind:
           answers[name] = answer
         else:
           raise SiteError(f'site {name}: answers with {answer.kind}, where {kind} was asked for')
-      if len(answers) >= least:
+      if once or len(answers) >= least:
         return answers
       if complained - set(answers):
         time.sleep(PATIENCE)
 
   def _read(self, name: str, reply: bytes) -> Message:
+    contact = self.contacts.setdefault(name, Contact(0.0))
+    contact.heard, contact.there = time.monotonic(), True
     try:
       answer = messages.unpack(reply)
     except MessageError as error:
       raise SiteError(f'site {name}: {error}') from error
     if answer.kind == 'refused':
+      self.refusals.append((name, answer['reason']))
       raise SiteError(f'site {name} refuses: {answer["reason"]}')
     return answer
 
@@ -232,7 +260,8 @@ class RunAtSites:
     initial_state: Sequence[np.ndarray],
     graphs: Mapping[str, client_graph.ClientGraph],
   ):
-    self._engine, self._name, self._facts = engine, request.run_id, dict(facts)
+    self._engine, self.name, self._facts = engine, request.run_id, dict(facts)
+    self.least_sites = engine.min_sites
     self._request, self._signature = request, signature
     self._initial_state, self._graphs = list(initial_state), graphs
     self._resumed: dict[str, dict[str, Any]] = {name: {} for name in engine.sites}
@@ -250,15 +279,14 @@ class RunAtSites:
     while True:
       for name, answer in self._engine.ask(waiting, 'answer').items():
         reasons = '; '.join(map(str, answer['reasons']))
+        self._engine.contacts[name].status = answer['status']
         if answer['status'] == 'denied':
           raise SiteError(f'site {name} denies the run: {reasons}')
         if answer['status'] == 'approved':
           del waiting[name]
         elif name not in told:
           told.add(name)
-          self._engine.say(
-            f'site {name}: request {self._name[:12]} waits for its owner ({reasons})'
-          )
+          self._engine.say(f'site {name}: request {self.name[:12]} waits for its owner ({reasons})')
       if not waiting:
         return
       time.sleep(PATIENCE)
@@ -277,7 +305,7 @@ class RunAtSites:
     self._engine.ask(requests, 'done')
 
   def _beginning(self, name: str) -> Message:
-    fields = {'run': self._name, 'run_facts': self._facts, 'resumed': self._resumed[name]}
+    fields = {'run': self.name, 'run_facts': self._facts, 'resumed': self._resumed[name]}
     positions = self._engine.sites[name].positions.astype(np.int64)
     return Message('begin', fields, {'clients': [positions], 'initial_state': self._initial_state})
 
@@ -286,7 +314,7 @@ class RunAtSites:
     if what == 'run':
       self._engine.ask({name: self._beginning(name)}, 'done')
     for graph in self._graphs.values():
-      self._engine.ask({name: graph.to_message(self._name)}, 'done')
+      self._engine.ask({name: graph.to_message(self.name)}, 'done')
 
   def work(
     self,
@@ -294,8 +322,17 @@ class RunAtSites:
     server: Sequence[np.ndarray],
     clients: np.ndarray,
     epochs: np.ndarray,
-  ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """What the clients of a round have sent: of each site that has answered, clients and arrays."""
+    hold: bool = False,
+  ) -> Iterator[tuple[str, np.ndarray, list[np.ndarray]]]:
+    """What the clients of a round have sent: of each site that has answered, clients and arrays.
+
+    Args:
+      round_num: the round.
+      server: what is broadcast.
+      clients: the cohort.
+      epochs: how many each of them trains.
+      hold: whether the sites keep what their clients send, and send nothing.
+    """
     requests = {}
     for name, site in self._engine.sites.items():
       own = np.isin(clients, site.positions)
@@ -303,10 +340,11 @@ class RunAtSites:
         requests[name] = Message(
           'work',
           {
-            'run': self._name,
+            'run': self.name,
             'graph': self._graphs['work'].hash,
             'round': round_num,
             'applied': self._applied[name],
+            'hold': hold,
           },
           {
             'server': server,
@@ -314,12 +352,51 @@ class RunAtSites:
             'epochs': [epochs[own].astype(np.float64)],
           },
         )
-    answers = self._engine.ask(requests, 'sent', recover=self._recover, all_of_them=False)
+    kind = 'held' if hold else 'sent'
+    answers = self._engine.ask(requests, kind, recover=self._recover, all_of_them=False)
     for name in sorted(answers):
       answer, asked = answers[name], requests[name].array('clients')
       if answer['round'] != round_num or not np.array_equal(answer.array('clients'), asked):
         raise SiteError(f'site {name}: answers for another round, or for other clients')
-      yield asked, list(answer.arrays['sent'])
+      yield name, asked, [] if hold else list(answer.arrays['sent'])
+
+  def combine(
+    self,
+    round_num: int,
+    server: Sequence[np.ndarray],
+    numbers: Mapping[str, int],
+    session: Mapping[str, int],
+  ) -> dict[str, list[np.ndarray]]:
+    """Has sites make the terms of secure sums; gives what each says in the clear.
+
+    Args:
+      round_num: the round.
+      server: what is broadcast.
+      numbers: of those that hold what their clients have sent, in the session that follows.
+      session: its `bits`, `threshold` and `attempt`.
+    """
+    graph = self._graphs['combine'].hash
+    fields = {'run': self.name, 'graph': graph, 'round': round_num}
+    requests = {
+      name: Message(
+        'combine', {**fields, 'session': {**session, 'number': number}}, {'server': server}
+      )
+      for name, number in numbers.items()
+    }
+    answers = self._engine.ask(requests, 'combined', once=True)
+    return {name: list(answer.arrays['sent']) for name, answer in answers.items()}
+
+  def session_step(
+    self, round_num: int, step: int, payloads: Mapping[str, bytes]
+  ) -> dict[str, bytes]:
+    """What sites answer to a message of a session of secure aggregation."""
+    fields = {'run': self.name, 'round': round_num, 'step': step}
+    requests = {
+      name: Message('session', fields, {'payload': [np.frombuffer(payload, np.uint8)]})
+      for name, payload in payloads.items()
+    }
+    answers = self._engine.ask(requests, 'stepped', once=True)
+    return {name: answer.array('payload').tobytes() for name, answer in answers.items()}
 
   def applied(self, round_num: int, clients: Sequence[int]) -> None:
     """Remembers for whom a round counts, to be told with the next message."""
@@ -329,7 +406,7 @@ class RunAtSites:
 
   def evaluate(self, round_num: int, weights: Sequence[np.ndarray]) -> dict[str, Message]:
     """The sums of every site's tested clients."""
-    fields = {'run': self._name, 'graph': self._graphs['evaluate'].hash, 'round': round_num}
+    fields = {'run': self.name, 'graph': self._graphs['evaluate'].hash, 'round': round_num}
     request = Message('evaluate', fields, {'server': weights})
     tested = [name for name, site in self._engine.sites.items() if site.test_sizes.sum()]
     requests = {name: request for name in tested}
@@ -338,7 +415,7 @@ class RunAtSites:
   def commit(self, round_num: int) -> str:
     """Has all sites bring what their clients keep to the disk; gives what it is known by."""
     requests = {
-      name: Message('commit', {'run': self._name, 'round': round_num, 'applied': applied})
+      name: Message('commit', {'run': self.name, 'round': round_num, 'applied': applied})
       for name, applied in self._applied.items()
     }
     answers = self._engine.ask(requests, 'done', recover=self._recover)
@@ -350,7 +427,7 @@ class RunAtSites:
 
   def advance(self, round_num: int, oldest: int) -> None:
     """Tells the sites which checkpoints there are."""
-    fields = {'run': self._name, 'round': round_num, 'oldest': oldest}
+    fields = {'run': self.name, 'round': round_num, 'oldest': oldest}
     message = Message('advance', fields)
     requests = dict.fromkeys(self._engine.sites, message)
     self._engine.ask(requests, 'done', recover=self._recover)

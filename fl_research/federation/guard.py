@@ -7,6 +7,7 @@ approved, pays for privacy, and writes the log. It knows neither the network nor
 
     guard = Guard(folder, policy.read(path))
     answer = guard.propose(proposal, signature)          'approved', 'waiting' or 'denied'
+    guard.check_columns(run_id, columns)                 once, before the run begins
     guard.check_graph(run_id, library)                   once for every graph, before it runs
     guard.received(run_id, kind, round_num, message)     every request
     guard.admit(run_id, kind, round_num, clients, rows)  before the data are touched
@@ -18,7 +19,7 @@ approval holds under the policy that a guard is given: a run that the policy den
 nothing, whoever approved it before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import contextlib
 import dataclasses
 import hashlib
@@ -193,6 +194,18 @@ class Guard:
       reason = 'The experimenter has withdrawn it.'
       self._settle(request, requests.WITHDRAWN, requests.BY_EXPERIMENTER, reason)
 
+  def check_columns(self, run_id: str, columns: Iterable[str]) -> None:
+    """Checks that the data that a run would have are those that its request names.
+
+    Raises:
+      Refused: the run is not approved, or a column is none of those.
+    """
+    with self._logs_refusals(run_id):
+      named = {column.name for column in self._approved(run_id).columns}
+      for column in columns:
+        if column not in named:
+          raise Refused(f'run {short(run_id)} would use column {column}, which it does not name')
+
   def check_graph(self, run_id: str, library: bytes) -> None:
     """Checks a serialised `FunctionDefLibrary` before it is run.
 
@@ -278,6 +291,15 @@ class Guard:
         'leaves', run=run_id, kind=kind, round=round_num, bytes=len(message), sha256=content
       )
       self._left[step] = size
+
+  def least_others(self, run_id: str) -> int:
+    """With how many other sites at least what this one sends is added up.
+
+    Raises:
+      Refused: the run is not approved.
+    """
+    with self._logs_refusals(run_id):
+      return self._approved(run_id).secure_aggregation.least_others
 
   def received(self, run_id: str, kind: str, round_num: int, message: bytes) -> None:
     """Writes to the log what has come in."""
@@ -367,18 +389,22 @@ class Guard:
       fault = 'is missing, and there are requests or a budget'
     if fault:
       raise UsageError(f'{path}: {fault}; its owner must look at it before anything is answered')
-    paid = self.ledger.data_sets()
+    in_log = []
     for entry in audit_log.entries(path):
       if entry['what'] == 'admitted' and 'epsilon' in entry:
-        run = paid.get(entry['data_set'], {}).get(entry['run'])
-        if run is None or entry['round'] not in run.rounds:
-          raise UsageError(
-            f'{self.ledger.path}: lacks round {entry["round"]} of run {short(entry["run"])}, which '
-            'the log has'
-          )
+        in_log.append(entry)
       elif entry['what'] == 'leaves':
         step = entry['run'], entry['kind'], entry['round']
         self._first_answers.setdefault(step, entry['sha256'])
+    # Read after the log: another process may be at work, and pays before it writes.
+    paid = self.ledger.data_sets()
+    for entry in in_log:
+      run = paid.get(entry['data_set'], {}).get(entry['run'])
+      if run is None or entry['round'] not in run.rounds:
+        raise UsageError(
+          f'{self.ledger.path}: lacks round {entry["round"]} of run {short(entry["run"])}, which '
+          'the log has'
+        )
 
 
 def short(identifier: str) -> str:

@@ -53,8 +53,11 @@ FORMS: Mapping[str, Form] = {
   'begin': Form({'run': str, 'run_facts': dict, 'resumed': dict}, ('clients', 'initial_state')),
   'graph': Form({'run': str, 'graph': dict}, ('library', 'captured')),
   'work': Form(
-    {'run': str, 'graph': str, 'round': int, 'applied': dict}, ('server', 'clients', 'epochs')
+    {'run': str, 'graph': str, 'round': int, 'applied': dict, 'hold': bool},
+    ('server', 'clients', 'epochs'),
   ),
+  'combine': Form({'run': str, 'graph': str, 'round': int, 'session': dict}, ('server',)),
+  'session': Form({'run': str, 'round': int, 'step': int}, ('payload',)),
   'evaluate': Form({'run': str, 'graph': str, 'round': int}, ('server',)),
   'commit': Form({'run': str, 'round': int, 'applied': dict}),
   'advance': Form({'run': str, 'round': int, 'oldest': int}),
@@ -66,6 +69,9 @@ FORMS: Mapping[str, Form] = {
   'done': Form({'known_by': str}),
   'needs': Form({'what': str}),
   'sent': Form({'round': int}, ('clients', 'sent')),
+  'held': Form({'round': int}, ('clients',)),
+  'combined': Form({'round': int}, ('sent',)),
+  'stepped': Form({'round': int}, ('payload',)),
   'evaluated': Form({'round': int}, ('sizes', 'sums', 'metrics')),
   'refused': Form({'reason': str}),
 }

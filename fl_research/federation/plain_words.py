@@ -256,8 +256,8 @@ def _privacy_rules(rules: policy.PrivacyRules) -> Iterator[str]:
 def _release_rules(rules: policy.ReleaseRules) -> Iterator[str]:
   yield f'May leave: {_listed(rules.kinds)}. Others: {_OUTCOMES[rules.beyond]}.'
   yield (
-    f'Behind each number: at least {counted(rules.least_clients, "client")} and '
-    f'{counted(rules.least_rows, "row")}, or it is not computed.'
+    f'A message is about at least {counted(rules.least_clients, "client")} and '
+    f'{counted(rules.least_rows, "row")}, or it is not made.'
   )
 
 

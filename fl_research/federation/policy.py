@@ -123,7 +123,7 @@ class SecureAggregationRules(records.Checked):
 
 @dataclasses.dataclass(frozen=True)
 class ReleaseRules(records.Checked):
-  """What may leave, and how many clients and rows must be behind each number of it."""
+  """What may leave, and how many clients and rows a message of it must be about."""
 
   kinds: tuple[str, ...] = dataclasses.field(
     default=proposals.KINDS, metadata=_words(*proposals.KINDS)

@@ -15,12 +15,13 @@ import tensorflow as tf
 
 from fl_research import client_data, metrics, runtime
 from fl_research.datasets.federated_data import Clients, Examples
-from fl_research.federation import client_graph, messages, proposal
-from fl_research.federation.client_graph import DATA, STATE
+from fl_research.federation import client_graph, messages, proposal, site_session
+from fl_research.federation.client_graph import DATA, HELD, STATE
 from fl_research.federation.guard import Guard
 from fl_research.federation.kept_states import KeptStates
 from fl_research.federation.messages import Message, MessageError
 from fl_research.federation.site_data import SiteData
+from fl_research.federation.site_session import SiteSession
 from fl_research.registry import UsageError
 from fl_research.runtime import chunk_runs, errors, flat_function, layouts
 
@@ -83,6 +84,9 @@ class _Run:
     self.facts = {name: facts[name] for name in ('batch_size', 'seed', 'max_examples')}
     self.source = source
     self.released = bool(facts['released'])
+    self.reports = proposal.TRAINING_METRICS if self.released else proposal.COUNTS
+    self.held: dict[int, tuple[np.ndarray, list[np.ndarray]]] = {}
+    self.sessions: dict[int, SiteSession] = {}
     self.states = states
     self.graphs: dict[str, tuple[client_graph.ClientGraph, flat_function.ImportedFunction]] = {}
 
@@ -117,6 +121,8 @@ class Site:
       'begin': self._begin,
       'graph': self._graph,
       'work': self._work,
+      'combine': self._combine,
+      'session': self._session,
       'evaluate': self._evaluate,
       'commit': self._commit,
       'advance': self._advance,
@@ -130,9 +136,10 @@ class Site:
       if answer is None:
         raise MessageError(f'{message.kind}: not a message to a site')
       self._note(message, request)
-      reply = messages.pack(answer(message))
-      self._let_out(message, reply)
-      return reply
+      reply = answer(message)
+      packed = messages.pack(reply)
+      self._let_out(message, reply, packed)
+      return packed
     except (MessageError, UsageError) as error:
       return messages.pack(messages.refused(str(error)))
     except errors.ComputationError:  # What an operation says of its failure may hold rows.
@@ -144,17 +151,16 @@ class Site:
 
   def _note(self, message: Message, request: bytes) -> None:
     """Writes down what has come."""
-    kind = _OF_RUNS.get(message.kind)
-    if kind is not None:
-      self._guard.received(message['run'], kind, message['round'], request)
+    if message.kind in _OF_ROUNDS:
+      self._guard.received(message['run'], message.kind, message['round'], request)
 
-  def _let_out(self, message: Message, reply: bytes) -> None:
+  def _let_out(self, message: Message, reply: Message, packed: bytes) -> None:
     """Writes down what is about to leave; without that line it does not."""
     if message.kind in _OF_SURVEYS:
-      self._guard.surveyed(_OF_SURVEYS[message.kind], reply)
-    kind = _OF_RUNS.get(message.kind)
-    if kind is not None and messages.unpack(reply).kind in ('sent', 'evaluated'):
-      self._guard.leaves(message['run'], kind, message['round'], reply)
+      self._guard.surveyed(_OF_SURVEYS[message.kind], packed)
+    if reply.kind in _OF_ROUNDS.values():
+      kind = self._runs[message['run']].reports if reply.kind == 'combined' else _KINDS[reply.kind]
+      self._guard.leaves(message['run'], kind, message['round'], packed)
 
   def close(self) -> None:
     """Ends the use of all files; what was not committed is gone, but for what is held."""
@@ -207,6 +213,7 @@ class Site:
   def _begin(self, message: Message) -> Message:
     run, facts = message['run'], message['run_facts']
     self._guard.admit(run, proposal.COUNTS, 0)
+    self._guard.check_columns(run, self._data.columns)
     positions = message.array('clients')
     if positions.dtype != np.int64 or positions.shape != (len(self._data.train),):
       raise MessageError('begin: not the clients of this site')
@@ -259,9 +266,7 @@ class Site:
     if not run.source.has(clients):
       raise MessageError('work: asks for clients of another site')
     rows = int(run.source.clients.sizes[clients].sum())
-    metrics_too = (proposal.TRAINING_METRICS,) if run.released else ()
-    for kind in (proposal.UPDATES, *metrics_too):
-      self._guard.admit(message['run'], kind, round_num, len(clients), rows)
+    self._admit(run, message, len(clients), rows)
     if run.states is not None:
       run.states.apply(message['applied'])
     graph, function = run.graphs[message['graph']]
@@ -287,8 +292,48 @@ class Site:
     if run.states is not None:
       kept = [result for place, result in enumerate(results) if place not in graph.sent]
       run.states.hold(round_num, positions.tolist(), kept)
-    arrays = {'clients': [positions], 'sent': [results[place] for place in graph.sent]}
-    return Message('sent', {'round': round_num}, arrays)
+    sent = [results[place] for place in graph.sent]
+    if message['hold']:
+      run.held = {round_num: (positions, sent)}
+      return Message('held', {'round': round_num}, {'clients': [positions]})
+    return Message('sent', {'round': round_num}, {'clients': [positions], 'sent': sent})
+
+  def _admit(self, run: _Run, message: Message, clients: int, rows: int) -> None:
+    """Asks the guard for a round's work."""
+    masked = message.kind == 'combine' or message['hold']
+    for kind in (proposal.MASKED_UPDATES if masked else proposal.UPDATES, run.reports):
+      self._guard.admit(message['run'], kind, message['round'], clients, rows)
+
+  def _combine(self, message: Message) -> Message:
+    run, round_num = self._run_of(message), message['round']
+    if run is None or round_num not in run.held or message['graph'] not in run.graphs:
+      return Message('needs', {'what': 'round'})
+    clients, sent = run.held[round_num]
+    rows = int(run.source.clients.sizes[clients].sum())
+    self._admit(run, message, len(clients), rows)
+    graph, function = run.graphs[message['graph']]
+    tensors = client_graph.server_tensors(graph.inputs, message.arrays['server'])
+    factors = [np.ones(len(clients), np.float32)]
+    for number, each in enumerate(graph.inputs):
+      if each.origin in HELD:
+        own = sent if each.origin == HELD[0] else factors
+        tensors[number] = [tf.constant(array) for array in own]
+    flat = [tensor for number in sorted(tensors) for tensor in tensors[number]]
+    results = [np.asarray(tensor) for tensor in _call(function, len(clients), flat)]
+    terms = [result for place, result in enumerate(results) if place not in graph.sent]
+    facts, least_others = message['session'], self._guard.least_others(message['run'])
+    vector = site_session.summed(terms, graph.largest, int(facts.get('bits', 0)))
+    session = SiteSession(message['run'], round_num, facts, vector, least_others)
+    run.sessions = {round_num: session}
+    return Message('combined', {'round': round_num}, {'sent': [results[p] for p in graph.sent]})
+
+  def _session(self, message: Message) -> Message:
+    run, round_num = self._run_of(message), message['round']
+    if run is None or round_num not in run.sessions:
+      return Message('needs', {'what': 'round'})
+    answer = run.sessions[round_num].step(message['step'], message.array('payload').tobytes())
+    payload = [np.frombuffer(answer, np.uint8)]
+    return Message('stepped', {'round': round_num}, {'payload': payload})
 
   def _evaluate(self, message: Message) -> Message:
     run = self._run_of(message)
@@ -335,9 +380,16 @@ class Site:
     return Message('done', {'known_by': ''})
 
 
-_OF_RUNS = {'work': proposal.UPDATES, 'evaluate': proposal.EVALUATION_SUMS}
+_OF_ROUNDS = {'work': 'sent', 'combine': 'combined', 'session': 'stepped', 'evaluate': 'evaluated'}
+"""What is asked for in a round, and the answer with which something leaves."""
+
+_KINDS = {
+  'sent': proposal.UPDATES,
+  'stepped': proposal.MASKED_UPDATES,
+  'evaluated': proposal.EVALUATION_SUMS,
+}
 _OF_SURVEYS = {'statistics': proposal.COLUMN_STATISTICS, 'describe': proposal.COUNTS}
-"""What leaves with the answers to messages, of a run and before any."""
+"""What leaves with answers, in a round and before any run."""
 
 
 def _needs_run() -> Message:

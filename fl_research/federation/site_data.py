@@ -66,6 +66,11 @@ class SiteData:
     return self._data
 
   @property
+  def columns(self) -> tuple[str, ...]:
+    """The columns that models are given or predict, where sites found them out together."""
+    return ()
+
+  @property
   def train(self) -> Clients:
     """The clients that train."""
     return self._there.train
@@ -121,6 +126,14 @@ class TableData(SiteData):
     if what == 'squares' and len(numbers) == 1:
       return {}, [self._part.squares(facts['columns'], numbers[0])]
     return super().answer(what, facts, numbers)
+
+  @property
+  def columns(self):
+    fitted = self._there.preprocessing
+    assert fitted is not None
+    label = fitted['label']
+    labels = label.get('columns') or [label['column']]
+    return (*(column['name'] for column in fitted['columns']), *labels)
 
   def load(self, shared):
     try:

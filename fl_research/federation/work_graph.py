@@ -70,7 +70,8 @@ class WorkGraph:
 
   def _places(self, sent_key: programs.Key) -> tuple[int, ...]:
     """Which of the graph's results hold what is sent."""
-    places, begin = (), 0
+    places: tuple[int, ...] = ()
+    begin = 0
     for key, shape in zip(self._loop.step.outputs, self._loop.output_shapes):
       if key == sent_key:
         places = tuple(range(begin, begin + len(shape.specs)))

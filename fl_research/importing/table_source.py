@@ -47,8 +47,8 @@ class TableSource(surveyed_table.SurveyedTable, Source):
     self._label = self.label if shared is None else shared.label
     self._classes = Tally()
     # Found out here, or not said of anybody.
-    fill = np.zeros if shared is None else np.ones
-    self._filled = {e.name: fill(len(self.counts.ids), bool) for e in self._encoders}
+    nobody = np.full(len(self.counts.ids), shared is not None)
+    self._filled = {e.name: nobody.copy() for e in self._encoders}
     self.fitted = self._fitted() if shared is None else shared
     self.spec = self._spec()
     self.preprocessing: Mapping[str, Any] = self.fitted.to_data()

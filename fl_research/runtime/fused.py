@@ -69,7 +69,11 @@ def _forget(known: dict[int, tuple], key: int, _: weakref.ref) -> None:
 
 
 class FusedContext(tff.framework.SyncContext):
-  """Runs TFF computations in this process; see the module's docstring."""
+  """Runs TFF computations in this process; see the module's docstring.
+
+  Attributes:
+    workers: what computes the chunks of a cohort, as `invocation.Threads` does.
+  """
 
   def __init__(
     self,
@@ -94,7 +98,7 @@ class FusedContext(tff.framework.SyncContext):
     self.client_parallelism = client_parallelism
     self.jit = jit
     self._native = native.NativeContext()
-    self._workers: Any = invocation.Threads(client_parallelism)
+    self.workers: Any = invocation.Threads(client_parallelism)
     self._by_identity: dict[int, tuple[weakref.ref, Any]] = {}
     self._by_content: collections.OrderedDict[bytes, Any] = collections.OrderedDict()
     self._fallbacks: list[str] = []
@@ -106,21 +110,22 @@ class FusedContext(tff.framework.SyncContext):
       ComputationError: the computation itself failed, or is one that neither runtime runs.
       TypeError, ValueError: the arguments do not fit the computation's type.
     """
-    runnable = self._runnable(comp)
+    runnable = self.compiled(comp)
     if runnable is None:
       return self._native.invoke(comp, arg)
     result_type = comp.type_signature.result
-    result = runnable.run(arg, self._workers, self.summer)
+    result = runnable.run(arg, self.workers, self.summer)
     return tff.types.type_to_py_container(result, result_type)
 
-  def _runnable(self, comp):
+  def compiled(self, comp):
+    """What runs a computation; None where that is TFF's own runtime."""
     known = self._by_identity
     if id(comp) not in known:
       forget = functools.partial(_forget, known, id(comp))
-      known[id(comp)] = weakref.ref(comp, forget), self._compiled(comp)
+      known[id(comp)] = weakref.ref(comp, forget), self._by_its_content(comp)
     return known[id(comp)][1]
 
-  def _compiled(self, comp):
+  def _by_its_content(self, comp):
     """What runs a computation, or one of the same content that was called not long ago."""
     proto = tff.framework.ConcreteComputation.get_proto(comp)
     digest = content.digest(proto)

@@ -201,7 +201,7 @@ class Piece:
     if not self._outputs:
       return []
     input_map = {
-      name: tf.identity(value) for name, value in feeds.items() if _node_of(name) in self._fed
+      name: _in_this_graph(value) for name, value in feeds.items() if _node_of(name) in self._fed
     }
     if _node_of(self._token) in self._fed:
       input_map[self._token] = tf.constant('fused')
@@ -211,6 +211,13 @@ class Piece:
     for result, spec in zip(results, self.specs):
       result.set_shape(spec.shape)
     return results
+
+
+def _in_this_graph(value) -> tf.Tensor:
+  """The value as a tensor of the graph that is being built, which alone can be mapped to."""
+  if getattr(value, 'graph', None) is tf.compat.v1.get_default_graph():
+    return value
+  return tf.identity(value)
 
 
 def _pruned(graph, needed: set[str]):

@@ -68,17 +68,17 @@ class RayContext(fused.FusedContext):
     cluster = _connected(address, actors or cores)
     threads = tf.config.threading.get_intra_op_parallelism_threads()
     key = id(cluster), actors, threads
-    self._workers: Any = _actors.get(key) or ray_actors.Actors(cluster, actors, threads)
-    _actors[key] = self._workers
-    self._before = dataclasses.asdict(self._workers.counts)
+    self.workers: Any = _actors.get(key) or ray_actors.Actors(cluster, actors, threads)
+    _actors[key] = self.workers
+    self._before = dataclasses.asdict(self.workers.counts)
 
   def progress(self) -> str:
     """How many actors there are."""
-    there, wanted = self._workers.size
+    there, wanted = self.workers.size
     return f'{there} of {wanted} actors' if there < wanted else f'{there} actors'
 
   def report(self) -> dict:
     """What to write into a run's manifest."""
-    counts = dataclasses.asdict(self._workers.counts)
+    counts = dataclasses.asdict(self.workers.counts)
     own = {name: count - self._before[name] for name, count in counts.items()}
-    return {**super().report(), 'actors': self._workers.size[1], **own}
+    return {**super().report(), 'actors': self.workers.size[1], **own}

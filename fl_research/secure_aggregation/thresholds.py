@@ -24,6 +24,7 @@ import functools
 import math
 from typing import NamedTuple, Optional
 
+import numpy as np
 from scipy import stats
 
 from fl_research.secure_aggregation.parameters import LEAST_CLIENTS
@@ -61,12 +62,15 @@ def disconnected(clients: int, gone: int, degree: int) -> float:
   return clients * math.prod(max(0, gone - i) / (clients - i) for i in range(gap))
 
 
-def unfinished(clients: int, silent: int, degree: int, threshold: int) -> float:
-  """A bound of the probability that too few holders of some client's shares are left."""
+def unfinished(clients: int, silent: int, degree: int, threshold):
+  """A bound of the probability that too few holders of some client's shares are left.
+
+  A float, or an array of them where `threshold` is an array.
+  """
   left = clients - silent
   of_silent = stats.hypergeom.cdf(threshold - 1, clients - 1, left, degree)
   of_survivor = stats.hypergeom.cdf(threshold - 2, clients - 1, left - 1, degree)
-  return silent * float(of_silent) + left * float(of_survivor)
+  return silent * of_silent + left * of_survivor
 
 
 @functools.cache
@@ -97,10 +101,9 @@ def plan(clients: int, corrupt: float = 0.2, silent: float = 0.2) -> Plan:
 
 def _largest_threshold(clients: int, silent: int, degree: int) -> int:
   """The largest with which a session can be finished but for 2^-CORRECTNESS; 2 at the least."""
-  fine = (
-    t for t in range(degree, 2, -1) if unfinished(clients, silent, degree, t) <= 2.0**-CORRECTNESS
-  )
-  return next(fine, 2)
+  thresholds = np.arange(2, degree + 1)
+  fine = unfinished(clients, silent, degree, thresholds) <= 2.0**-CORRECTNESS
+  return int(thresholds[fine].max(initial=2))
 
 
 def _all_with_all(clients: int, corrupt: int, silent: int) -> Plan:

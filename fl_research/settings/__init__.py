@@ -125,7 +125,7 @@ class Settings(
 
   def hyperparameters_of(self, prefix: str) -> dict[str, Any]:
     """The hyperparameters set by flags `--<prefix>_<name>`, by name."""
-    flags = registry_flags()
+    flags = registry_flags() if self.hyperparameters else {}
     return {
       flags[flag].name: value
       for flag, value in self.hyperparameters.items()

@@ -34,6 +34,15 @@ class Federation:
     identity=False,
     **domains.POSITIVE,
   )
+  page_port: Optional[int] = _setting(
+    None,
+    'with --runtime=federation, the port of 127.0.0.1 on which a page shows sites, rounds, curves '
+    'and refusals; 0: any that is free; no page when left out',
+    optional=int,
+    identity=False,
+    valid=lambda v: 0 <= v < 65536,
+    domain='an integer from 0 to 65535',
+  )
   site_metrics: str = _setting(
     'release',
     'with --runtime=federation, whether sites send the sums of loss and metrics of their training; '

@@ -7,6 +7,7 @@ refusal.
 
 from collections.abc import Iterator, Mapping
 import dataclasses
+import functools
 import itertools
 import pathlib
 from typing import Any
@@ -34,6 +35,16 @@ PRIVACIES: Mapping[str, Mapping[str, Any]] = {
   },
 }
 """Kinds of privacy, differential and by secure aggregation, as settings."""
+
+ELSEWHERE: Mapping[str, Mapping[str, Any]] = {
+  'buffer': {'aggregation_trigger': 'buffer'},
+  'deadline': {
+    'aggregation_trigger': 'deadline',
+    'hyperparameters': {'deadline_seconds': 60.0},
+  },
+  'federation': {'runtime': 'federation', 'federation': 'direct:a=unix:/a.sock'},
+}
+"""Ways to run that not every method goes with, as settings."""
 
 _BASE: Mapping[str, Any] = {
   'experiment_name': 'combination',
@@ -75,10 +86,12 @@ class Combination:
       **_BASE,
     )
 
+  @functools.cache  # noqa: B019  there are as many as the table has cells
   def refusal(self) -> str:
     """Why it is refused, as the user would read it; empty when it runs."""
     try:
-      validation.validate(self.settings())
+      # The model's size is nothing that a check looks at, but takes a while to look up.
+      validation.validate(dataclasses.replace(self.settings(), hyperparameters={}))
     except UsageError as error:
       return str(error)
     return ''
@@ -91,11 +104,29 @@ def combinations() -> Iterator[Combination]:
   return (Combination(*cell) for cell in cells)
 
 
+def _elsewhere(algorithm: str, flags: Mapping[str, Any]) -> str:
+  """Why a method is refused with these flags; empty when it runs."""
+  settings = settings_lib.Settings(
+    experiment_name='combination', task='digits', algorithm=algorithm, **flags
+  )
+  try:
+    validation.validate(settings)
+  except UsageError as error:
+    return str(error)
+  return ''
+
+
 def page() -> str:
   """The content of docs/combinations.md."""
   compressors = ('', *compression.COMPRESSORS, *CHAINS)
   reasons: dict[str, int] = {}
-  sections = [_INTRODUCTION]
+  number_of = lambda refusal: reasons.setdefault(refusal, len(reasons) + 1)
+  cell = lambda refusal: f'[{number_of(refusal)}](#reasons)' if refusal else 'runs'
+  lines = [f'| method | {" | ".join(ELSEWHERE)} |', '|---' * (1 + len(ELSEWHERE)) + '|']
+  for algorithm in algorithms.ALGORITHMS:
+    cells = [cell(_elsewhere(algorithm, flags)) for flags in ELSEWHERE.values()]
+    lines.append(f'| {algorithm} | {" | ".join(cells)} |')
+  sections = [_INTRODUCTION, _ELSEWHERE_TITLE + '\n'.join(lines) + '\n']
   for algorithm in algorithms.ALGORITHMS:
     header = ' | '.join(f'`{name}`' if name else 'as they are' for name in compressors)
     lines = [
@@ -106,15 +137,20 @@ def page() -> str:
     for aggregator, privacy in itertools.product(aggregation.AGGREGATORS, PRIVACIES):
       cells = []
       for compressor in compressors:
-        refusal = Combination(algorithm, aggregator, compressor, privacy).refusal()
-        number = reasons.setdefault(refusal, len(reasons) + 1) if refusal else 0
-        cells.append(f'[{number}](#reasons)' if number else 'runs')
+        cells.append(cell(Combination(algorithm, aggregator, compressor, privacy).refusal()))
       lines.append(f'| {aggregator} | {privacy} | {" | ".join(cells)} |')
     sections.append('\n'.join(lines) + '\n')
   listed = '\n'.join(f'{number}. {reason}' for reason, number in reasons.items())
   sections.append(f'## Reasons\n\n{listed}\n')
   return '\n'.join(sections)
 
+
+_ELSEWHERE_TITLE = """## Asynchronous training, and sites that keep their data
+
+`--aggregation_trigger=buffer` and `deadline` ([asynchronous.md](asynchronous.md)), and
+`--runtime=federation` ([federation.md](federation.md)).
+
+"""
 
 _INTRODUCTION = """# What goes with what
 

@@ -57,11 +57,6 @@ def check(settings: Settings) -> None:
     raise UsageError(
       f'--dp_noise={settings.dp_noise}: not with --runtime=federation; accepted is simulation'
     )
-  if settings.is_secure:
-    raise UsageError(
-      f'--secure_aggregation={settings.secure_aggregation}: not with --runtime=federation, whose '
-      'sites do not mask what they send yet'
-    )
   if settings.site_deadline_seconds is not None and not settings.min_sites:
     raise UsageError(
       f'--site_deadline_seconds={settings.site_deadline_seconds:g}: needs --min_sites, how many '

@@ -71,6 +71,8 @@ def _check_field(field: dataclasses.Field, value: Any) -> None:
 
 def _check_hyperparameters(settings: Settings) -> None:
   """Every hyperparameter that was set is in its domain, and is read by something chosen."""
+  if not settings.hyperparameters:
+    return
   flags, entries = settings_lib.registry_flags(), settings_lib.chosen_entries(settings)
   chosen = {choice.prefix: choice.entry.hyperparameters for choice in entries}
   for flag, value in settings.hyperparameters.items():

@@ -16,7 +16,7 @@ _MOST_NUMBERS = 12
 
 
 def save(confusion: pd.DataFrame, picture: pathlib.Path) -> None:
-  """Draws the share of each class's examples by answer, and counts where there is room.
+  """Draws the share of each class's examples by answer, and counts above 0 where there is room.
 
   Args:
     confusion: number of examples by class (rows) and answer (columns).
@@ -38,6 +38,8 @@ def save(confusion: pd.DataFrame, picture: pathlib.Path) -> None:
   if len(counts) <= _MOST_NUMBERS:
     for row in places:
       for column in places:
+        if not counts[row, column]:
+          continue
         color = 'white' if shares[row, column] > 0.5 else 'black'
         text = panel.text(column, row, f'{counts[row, column]}', color=color, fontsize=7)
         text.set(ha='center', va='center')

@@ -315,7 +315,7 @@ def build_driver(
 
 def _by_protocol(settings: Settings, context: Any, steps: driver.Driver) -> driver.Driver:
   """The driver, which tells the protocol of its steps where there is one."""
-  return protocol_rounds.ProtocolRounds(steps, context.summer) if settings.by_protocol else steps
+  return protocol_rounds.ProtocolRounds(steps, context.summer) if context.summer else steps
 
 
 def _trigger(settings: Settings) -> scheduler.Trigger:
@@ -328,7 +328,7 @@ def _trigger(settings: Settings) -> scheduler.Trigger:
 def set_runtime(settings: Settings, jit: str):
   """Makes the runtime that the settings name the one of this thread; gives its context."""
   summer = None
-  if settings.by_protocol:
+  if settings.by_protocol and settings.runtime != 'federation':  # There its parties are real.
     from fl_research.runtime import protocol_sums  # With much that no other run needs.
 
     summer = protocol_sums.ProtocolSums(settings.experiment_name, settings.seed)

@@ -33,7 +33,8 @@ def save(metrics_csv: pathlib.Path, picture: pathlib.Path, score: str) -> None:
   names = list(dict.fromkeys(('loss', score)))
   if 'personal/loss' in table:
     table = table.drop(columns=[f'eval/{name}' for name in names])
-  figure, panels = plt.subplots(1, len(names), figsize=(5 * len(names), 3.6), squeeze=False)
+  width = 5 * len(names)
+  figure, panels = plt.subplots(1, len(names), figsize=(width, 3.6), squeeze=False)
   for panel, name in zip(panels[0], names):
     for phase, style in _STYLES.items():
       column = f'{phase}/{name}'
@@ -45,7 +46,8 @@ def save(metrics_csv: pathlib.Path, picture: pathlib.Path, score: str) -> None:
     panel.grid(alpha=0.3)
   if panels[0][0].lines:
     panels[0][0].legend(frameon=False)
-  figure.tight_layout()
+  # Fixed margins: to fit them to the text takes as long as to draw all of it.
+  figure.subplots_adjust(0.75 / width, 0.14, 1 - 0.15 / width, 0.92)
   content = io.BytesIO()
   figure.savefig(content, dpi=150, format='png')
   plt.close(figure)

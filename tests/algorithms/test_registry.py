@@ -4,6 +4,7 @@ import pytest
 
 from fl_research import algorithms, settings
 from fl_research.registry import UsageError
+from fl_research.round.method import Method
 from fl_research.soundness import validation
 
 STATEFUL = (
@@ -11,6 +12,7 @@ STATEFUL = (
   'scaffold',
   'scaffnew',
   'feddyn',
+  'feddc',
   'fedper',
   'fedrep',
   'lgfedavg',
@@ -30,7 +32,7 @@ def test_defaults_are_accepted(name):
 
 
 @pytest.mark.parametrize(
-  'name', ['fedavgm', 'fedadagrad', 'fedadam', 'fedyogi', 'fedexp', 'feddyn']
+  'name', ['fedavgm', 'fedadagrad', 'fedadam', 'fedyogi', 'fedexp', 'feddyn', 'feddc']
 )
 def test_methods_with_a_server_step_refuse_server_optimizers(name):
   validation.validate(_settings(name, server_learning_rate=0.01))
@@ -63,6 +65,12 @@ def test_scaffnew_has_no_step_of_the_servers(given):
     validation.validate(_settings('scaffnew', **given))
 
 
+def test_several_models_need_sums():
+  validation.validate(_settings('ifca', aggregator='norm_bounding'))
+  with pytest.raises(UsageError, match=r'--aggregator=median: not with --algorithm=ifca, wh'):
+    validation.validate(_settings('ifca', aggregator='median'))
+
+
 @pytest.mark.parametrize('name', ['qfedavg', 'term', 'afl'])
 def test_methods_that_weigh_clients_by_their_losses_refuse_other_weights(name):
   with pytest.raises(UsageError, match=r'--client_weighting=num_examples: not with .*losses'):
@@ -88,6 +96,7 @@ def test_methods_that_weigh_clients_by_their_losses_refuse_other_weights(name):
     ('fedasam_nu', -0.1),
     ('mofedsam_beta', 1.1),
     ('feddyn_alpha', -0.01),
+    ('feddc_alpha', -0.01),
     ('ifca_clusters', 0),
     ('ifca_averaging', 'both'),
     ('qfedavg_q', -1.0),
@@ -116,3 +125,11 @@ def test_weighting_left_empty_is_the_papers():
   assert _settings('fedavg').weighting == 'num_examples'
   assert _settings('scaffold').weighting == 'uniform'
   assert _settings('scaffold', client_weighting='num_examples').weighting == 'num_examples'
+
+
+@pytest.mark.parametrize('name', algorithms.ALGORITHMS)
+def test_what_sites_cannot_do_is_refused_before_they_are_asked(name):
+  method, entry = algorithms.build(name, {}), algorithms.ALGORITHMS[name]
+  needs_more = method.personal or type(method).exchanges is not Method.exchanges
+  accepts = all(r.accepts('runtime', 'federation') for r in entry.requires)
+  assert accepts is not needs_more

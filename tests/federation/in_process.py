@@ -6,12 +6,14 @@ from fl_research.federation.site_data import SiteData
 
 
 class Anything:
-  """A guard that allows everything, and remembers what has left."""
+  """A guard that allows everything that was asked for, and remembers what has left."""
 
   def __init__(self):
     self.left = []
+    self.asked = None
 
   def propose(self, proposal, signature):
+    self.asked = proposal
     return guard.Answer(requests.APPROVED)
 
   def survey(self, kind):
@@ -20,11 +22,18 @@ class Anything:
   def surveyed(self, kind, message):
     self.left.append((kind, 0, message))
 
+  def check_columns(self, run, columns):
+    if self.asked is not None:
+      assert set(columns) == {column.name for column in self.asked.columns}
+
   def check_graph(self, run, library):
     pass
 
   def admit(self, run, kind, round_num, clients=None, rows=None):
     pass
+
+  def least_others(self, run):
+    return 1
 
   def received(self, run, kind, round_num, message):
     pass

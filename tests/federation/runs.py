@@ -25,11 +25,12 @@ def settings(tmp_path, **flags):
   return settings_lib.from_flags(given)
 
 
-def of_sites(settings, monkeypatch, tmp_path):
-  """Two sites with three clients each."""
+def of_sites(settings, monkeypatch, tmp_path, names='ab'):
+  """Two sites with three clients each, or so many with as many as there are for each."""
   own = settings_lib.from_flags({n: FLAGS[n] for n in ('task', 'num_clients', 'seed')})
   ids = run_data.load(own).train.ids
-  clients_of = {'a': ids[:3], 'b': ids[3:]}
+  each = len(ids) // len(names)
+  clients_of = {name: ids[each * k : each * (k + 1)] for k, name in enumerate(names)}
   found = in_process.sites(own, clients_of, tmp_path / 'sites')
   transport = in_process.InProcess({name: site.handle for name, site in found.items()})
   monkeypatch.setattr(engine_data, 'connect', lambda address: transport)

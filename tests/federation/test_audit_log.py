@@ -79,6 +79,27 @@ def test_the_first_broken_line_is_named(written):
   assert _verify(content[: -len(lines[5])], head) == 'line 6 is missing, and so is all up to line 6'
 
 
+def test_a_last_line_of_the_same_length_is_not_taken_for_another(written):
+  content, head = written
+  assert _verify(content.replace(b'"round": 5', b'"round": 6'), head) == (
+    'line 6 is not the one that the head file names'
+  )
+
+
+def test_a_line_is_on_the_disk_before_append_returns(tmp_path, monkeypatch):
+  path, brought = tmp_path / 'audit.log', []
+  sync = os.fsync
+
+  def watched(descriptor):
+    sync(descriptor)
+    if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+      brought.append(path.read_bytes())
+
+  monkeypatch.setattr(os, 'fsync', watched)
+  audit_log.AuditLog(path).append('leaves', round=1)
+  assert brought == [path.read_bytes()]
+
+
 def test_a_log_made_anew_is_found_by_a_noted_hash_alone(tmp_path, written):
   path = tmp_path / 'audit.log'
   _write(path, 3)

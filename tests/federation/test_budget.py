@@ -15,6 +15,7 @@ from fl_research.federation.budget import Ledger, Mechanism, Spent
 from fl_research.federation.refusal import Refused
 from fl_research.registry import UsageError
 from fl_research.training import atomic_files
+from tests.federation.requested import asked, CENTRAL
 
 DELTA = 1e-5
 POISSON = Mechanism(1.0, 'poisson', 100, 10)
@@ -53,16 +54,26 @@ def test_a_run_without_noise_has_no_bound():
 
 
 def test_rounds_without_this_site_cost_where_sampling_protects():
+  assert Spent(POISSON).steps == 0
   assert Spent(POISSON, (2, 9)).steps == 9
   assert Spent(LOCAL, (2, 9)).steps == 2
   assert Spent(EVERYBODY, (2, 9)).steps == 2
 
 
+def test_what_a_request_describes():
+  proposal = asked(privacy=CENTRAL)
+  assert budget.mechanism_of(proposal) == Mechanism(1.1, 'poisson', 1000, 20)
+  assert budget.mechanism_of(proposal, False) == Mechanism(1.1, 'availability', 1000, 20)
+  assert budget.mechanism_of(asked()) == NONE
+
+
 def test_promises_about_different_neighbours_are_not_added_up(tmp_path):
   ledger = Ledger(tmp_path / 'budget.json')
   ledger.spend('heart', 'a', POISSON, 1, DELTA)
-  with pytest.raises(Refused, match='cannot be added up'):
+  with pytest.raises(Refused, match='cannot be added up') as raised:
     ledger.spend('heart', 'b', LOCAL, 1, DELTA)
+  for said in ('about clients replaced, earlier', 'about clients added or removed: their'):
+    assert said in str(raised.value)
   ledger.spend('other', 'b', LOCAL, 1, DELTA)
   assert set(ledger.runs('heart')) == {'a'}
 

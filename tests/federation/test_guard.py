@@ -87,6 +87,43 @@ def test_withdrawn_admits_nothing_and_may_be_asked_again(guard):
   guard.admit(run, MASKED, 1)
 
 
+def test_decisions_are_in_the_log_with_who_made_them(tmp_path):
+  guard = Guard(tmp_path / 'a' / 'b', policies.Policy())
+  run = asked().run_id
+  guard.propose(asked())
+  guard.approve(run, 'as agreed')
+  guard.withdraw(run)
+  guard.propose(asked())
+  guard.deny(run, 'No.')
+  guard.withdraw(run)  # Changes nothing: the owner has the last word.
+  assert guard.requests.get(run).status == 'denied'
+  made = [(entry['what'], entry.get('by')) for entry in _log(guard)]
+  assert made == [
+    ('asked', None),
+    ('approved', 'owner'),
+    ('withdrawn', 'experimenter'),
+    ('asked', None),
+    ('denied', 'owner'),
+  ]
+  assert _log(guard)[1]['note'] == 'as agreed'
+  assert _log(guard)[4]['why'] == 'No.'
+
+
+def test_what_has_gone_before_is_all_other_runs(guard):
+  first, second, third = (asked(privacy=CENTRAL, flags={'seed': seed}) for seed in (1, 2, 3))
+  before = guard.history(third)
+  run = _approved(guard, first)
+  assert guard.history(third).rounds == 10
+  guard.admit(run, MASKED, 1)
+  guard.admit(run, MASKED, 2)
+  assert guard.history(first) == before  # Of itself nothing counts.
+  _approved(guard, second)
+  assert guard.history(third).rounds == 20
+  guard.deny(run, 'Enough.')
+  assert guard.history(third).rounds == 12
+  assert guard.history(third).epsilon_after > before.epsilon_after
+
+
 @pytest.mark.parametrize(
   'kind, round_num, message',
   [
@@ -253,6 +290,14 @@ def test_a_key_is_made_once_and_for_its_owner_alone(tmp_path):
     signing.load_key(path)
 
 
+def test_columns_that_were_not_named_are_not_used(guard):
+  run = _approved(guard, asked())
+  guard.check_columns(run, ('sick', 'age'))
+  with pytest.raises(Refused, match='would use column name, which it does not name'):
+    guard.check_columns(run, ('age', 'name'))
+  assert _log(guard)[-1]['what'] == 'refused'
+
+
 def test_a_graph_must_be_one_that_was_named_and_be_what_was_said(guard, monkeypatch):
   library = b'library'
   monkeypatch.setattr(graph_check, 'check', lambda _: ('Add', 'MatMul'))
@@ -324,3 +369,13 @@ def test_a_request_is_found_by_the_beginning_of_its_run_id(guard):
 def test_releases_are_found_by_kind():
   assert asked().release(MASKED) == Release(MASKED, 1000)
   assert asked().release('counts') is None
+
+
+def test_what_is_said_before_any_run_is_in_the_log(tmp_path):
+  guard = Guard(tmp_path, policies.Policy(survey=policies.SurveyRules(('counts',))))
+  guard.survey('counts')
+  guard.surveyed('counts', b'12 rows')
+  with pytest.raises(Refused, match='does not let column statistics be known'):
+    guard.survey('column statistics')
+  assert [entry['what'] for entry in _log(guard)] == ['surveyed', 'refused']
+  assert _log(guard)[0]['sha256'] == hashlib.sha256(b'12 rows').hexdigest()

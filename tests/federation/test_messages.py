@@ -14,7 +14,7 @@ from fl_research.federation.messages import Message, MessageError
 
 WORK = Message(
   'work',
-  {'run': 'r', 'graph': 'g', 'round': 3, 'applied': {'2': [1, 5]}},
+  {'run': 'r', 'graph': 'g', 'round': 3, 'applied': {'2': [1, 5]}, 'hold': False},
   {
     'server': [np.float32(2.5), np.arange(6, dtype=np.float32).reshape(2, 3)],
     'clients': [np.array([1, 5])],

@@ -1,4 +1,4 @@
-"""APFL (Deng et al. 2020, algorithm 1 and equation 11) in NumPy."""
+"""APFL (Deng et al. 2020, algorithm 1, and its adaptive share) in NumPy."""
 
 import numpy as np
 

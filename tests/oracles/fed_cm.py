@@ -1,4 +1,4 @@
-"""FedCM (Xu et al. 2021, algorithm 1) in NumPy; all averages are uniform.
+"""FedCM (Xu et al. 2021) in NumPy; all averages are uniform.
 
 Where clients take different numbers of steps, the direction is the mean over all of them.
 """

@@ -1,4 +1,4 @@
-"""FedSAM (Qu et al. 2022, algorithm 1) and FedASAM (Caldarola et al. 2022) in NumPy."""
+"""FedSAM (Qu et al. 2022) and FedASAM (Caldarola et al. 2022) in NumPy."""
 
 import functools
 

@@ -1,4 +1,4 @@
-"""pFedMe (T. Dinh et al. 2020, algorithm 1) in NumPy, the minimiser approached by K steps."""
+"""pFedMe (Dinh et al. 2020, algorithm 1) in NumPy, the minimiser approached by K steps."""
 
 import numpy as np
 

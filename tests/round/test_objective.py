@@ -72,8 +72,9 @@ def test_an_objective_times_a_number_is_a_rate_times_it():
   expected = _train(lambda loss: None, rate=harness.RATE / 2)
   harness.assert_same([half.weights, loss.weights], [expected.weights] * 2, 1e-6)
   carried = _train(lambda loss: _HeavyBall(loss).times(0.5))
+  momentum = _train(lambda loss: loss.times(0.5), momentum=0.9)
   expected = _train(lambda loss: None, momentum=0.9, rate=harness.RATE / 2)
-  harness.assert_same([carried.weights], [expected.weights], 1e-6)
+  harness.assert_same([carried.weights, momentum.weights], [expected.weights] * 2, 1e-6)
 
 
 def test_a_scaled_loss_is_the_scaled_gradient_of_the_loss():

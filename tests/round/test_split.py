@@ -92,7 +92,8 @@ def assert_is_the_round(process, rounds):
 
 # The others have the clients of one of these, and another step of the server's only.
 @pytest.mark.parametrize(
-  'name', ['fedadam', 'fednova', 'fedprox', 'fedsgd', 'mimelite', 'fedrep', 'ditto']
+  'name',
+  ['fedadam', 'fednova', 'fedprox', 'fedsgd', 'mimelite', 'fedrep', 'ditto', 'qfedavg', 'ifca'],
 )
 def test_a_round_is_its_halves_bit_for_bit(name):
   entry = algorithms.ALGORITHMS[name]
@@ -241,5 +242,5 @@ def test_only_whole_models_are_mixed():
 
 def test_who_presumes_one_model_says_so():
   refused = {name for name in algorithms.ALGORITHMS if name not in SPLITTABLE}
-  assert refused == {'local', 'scaffold', 'mime', 'feddyn', 'scaffnew', 'afl'}
+  assert refused == {'local', 'scaffold', 'mime', 'feddyn', 'feddc', 'scaffnew', 'afl'}
   assert registry.TRAINS_FROM_ONE_MODEL in algorithms.ALGORITHMS['scaffold'].requires

@@ -1,5 +1,6 @@
 """docs/combinations.md says what the checks say, and what it says runs does run."""
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -36,31 +37,38 @@ def _kind_of_aggregator(name):
 
 
 def _kind_of_compressor(chain):
-  """All that a method or an aggregator can notice of it."""
+  """All that a method or an aggregator can notice of it, being given decoded updates."""
   entries = [compression.COMPRESSORS[part.partition(':')[0]] for part in chain.split(',') if part]
-  return tuple(sorted({(entry.kind, entry.feeds_back) for entry in entries}))
+  restricts_training = any(entry.kind == compression.STRUCTURED for entry in entries)
+  return bool(entries), restricts_training, any(entry.feeds_back for entry in entries)
+
+
+def _kind_of_privacy(name):
+  """All that a method or a compressor can notice of it."""
+  given = combinations.PRIVACIES[name]
+  return 'dp_noise_multiplier' in given, 'secure_aggregation' in given
 
 
 def _pairs(cell):
-  """Choices that must meet: each with the kinds of the others, and with privacy itself.
+  """Choices that must meet: each with the kinds of the others, aggregators with privacy itself.
 
   A method and an aggregator, or one of them and a compressor, know of each other only what the
   interfaces show, so that one of each kind stands for the others. Every method occurs.
   """
-  algorithm, aggregator, compressor = (
-    _kind_of_algorithm(cell.algorithm),
-    _kind_of_aggregator(cell.aggregator),
-    _kind_of_compressor(cell.compressor),
-  )
+  algorithm = _kind_of_algorithm(cell.algorithm)
+  aggregator = _kind_of_aggregator(cell.aggregator)
+  compressor = _kind_of_compressor(cell.compressor)
+  privacy = _kind_of_privacy(cell.privacy)
   yield from (
     ('algorithm', cell.algorithm),
     ('algorithm, aggregator', algorithm, aggregator),
     ('algorithm, compressor', algorithm, compressor),
     ('aggregator, compressor', cell.aggregator, compressor),
     ('compressor, aggregator', cell.compressor, aggregator),
+    ('algorithm, privacy', algorithm, privacy),
+    ('aggregator, privacy', cell.aggregator, cell.privacy),
+    ('compressor, privacy', cell.compressor, privacy),
   )
-  for choice in (algorithm, cell.aggregator, cell.compressor):
-    yield choice, cell.privacy
 
 
 def _covering(cells):
@@ -78,22 +86,35 @@ def _covering(cells):
   return chosen
 
 
+def _small_settings(combination):
+  """The combination's settings, of one layer where the method does not tell layers apart."""
+  settings = combination.settings()
+  if type(algorithms.build(combination.algorithm, {})).shares is not Method.shares:
+    return settings
+  return dataclasses.replace(settings, model='softmax', hyperparameters={})
+
+
 def run_two_rounds(combination):
   """Trains two rounds of a combination; asserts that finite weights have moved."""
-  settings = combination.settings()
+  settings = _small_settings(combination)
   data = run_data.load(settings)
   model = experiment.build_model(settings, data.spec)
   process = experiment.build_process(settings, model, data)
   state = process.initialize()
-  before = process.model_weights(state)
+  before = _weights_of_all_models(process, state)
   for round_num in range(1, _ROUNDS + 1):
     clients = [_client(settings, data, round_num, k) for k in range(len(data.train))]
     state, measured, _ = process.run_round(state, clients)
     assert measured['participants'] == len(clients)
-  after = process.model_weights(state)
+  after = _weights_of_all_models(process, state)
   assert all(np.all(np.isfinite(w)) for w in after)
   if any(process.method.shares(model.weight_names)) and not _may_stand_still(combination):
     assert any(np.any(a != b) for a, b in zip(after, before))
+
+
+def _weights_of_all_models(process, state):
+  """Of methods that have several as well, of which clients may train only the second."""
+  return [weight for model in process.models(state).values() for weight in model]
 
 
 def _may_stand_still(combination):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from experiments import command_line
 from fl_research import runtime
 from fl_research.registry import UsageError
 from fl_research.settings import from_flags, Settings
@@ -62,3 +63,10 @@ def test_what_the_flag_was_before_it_had_three_values():
   settings = Settings(task='digits', experiment_name='run', secure_aggregation='yes')
   with pytest.raises(UsageError, match='=yes: unknown; accepted are clear, none, protocol'):
     validation.validate(settings)
+
+
+def test_the_flag_without_a_value_is_told_what_to_write():
+  with pytest.raises(
+    UsageError, match='--secure_aggregation: needs a value; accepted are none, cl'
+  ):
+    command_line.read_flags(['--secure_aggregation'])

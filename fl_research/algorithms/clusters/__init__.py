@@ -1,8 +1,10 @@
 """Methods with several global models, among which clients choose."""
 
-from fl_research import domains, registry
+from fl_research import aggregation, domains, registry
 from fl_research.algorithms import requirements
 from fl_research.registry import Hyperparameter
+
+_SUMS = tuple(name for name, entry in aggregation.AGGREGATORS.items() if entry.is_sum)
 
 METHODS = {
   'ifca': registry.Entry(
@@ -17,6 +19,10 @@ METHODS = {
         'models or gradients',
       ),
     },
+    requires=(
+      requirements.OWN_MODELS,
+      registry.Requirement('aggregator', _SUMS, 'divides sums by how many chose a model'),
+    ),
     defaults=requirements.UNIFORM,
     not_structured='sends updates of several models',
     not_private='also sends which model a client has chosen, which noise would not cover',

@@ -21,11 +21,11 @@ own, drawn from the run's seed: where all numbers of a tensor are drawn alike th
 seed might have given.
 
 Differences from the paper:
-1. The paper's initial models are drawn anew, and the best of several starts is reported.
+1. The paper draws all initial models anew.
 2. The server needs only sums: a client sends K updates, all but one of them zero, and K numbers
    that say which. All are counted in the bytes, of which the paper's client sends 1 / K, if the
    server may see who chooses what.
-3. Rules that need more than sums see all K updates of a client as one.
+3. Rules that need more than sums are refused: they would take clients of other clusters for liars.
 4. The paper's weight sharing, where clusters have layers in common, is not here.
 5. F_i is over the examples of the round's first pass, with nothing dropped.
 """

@@ -1,7 +1,7 @@
 """FedNTD: clients keep to what the global model says of the classes that an example is not of.
 
 Lee, Jeong, Shin, Bae, Yun 2022, "Preservation of the Global Knowledge by Not-True Distillation in
-Federated Learning", section 4. Clients and server do as in FedAvg, but the loss of an example of
+Federated Learning". Clients and server do as in FedAvg, but the loss of an example of
 class y is
 
     cross-entropy + β KL(q^g ‖ q),    q_c = exp(z_c / τ) / Σ_{c' ≠ y} exp(z_{c'} / τ),  c ≠ y,

@@ -12,8 +12,8 @@ to be small; t < 0 has clients of high loss, attackers perhaps, count less. t = 
 clients counting once; with one full-batch step it is gradient descent on the tilted loss.
 
 Differences from the paper:
-1. The paper tilts the losses of examples, or of groups of them, in gradient descent on one machine
-   (algorithm 1, and 2 for groups); a group is a client here, and its gradient an update.
+1. The paper tilts the losses of examples, or of groups of them, in gradient descent on one machine;
+   a group is a client here, and its gradient an update.
 2. The weights are normalised over the clients of a round; the paper's stochastic algorithm keeps a
    running estimate of the tilted loss.
 3. F_k is over the examples of the round's first pass, with nothing dropped. A weight beyond the

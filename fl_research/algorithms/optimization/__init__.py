@@ -150,7 +150,7 @@ METHODS = {
     'fl_research.algorithms.optimization.mime',
     'MimeLite with control variates of the same round (Karimireddy et al. 2021)',
     _MIME_BASE,
-    requires=(_MIMICS, registry.TRAINS_FROM_ONE_MODEL),
+    requires=(_MIMICS, registry.TRAINS_FROM_ONE_MODEL, requirements.SEVERAL_TRIPS),
     defaults=requirements.UNIFORM,
     not_private='also sends a gradient, in a trip of its own',
   ),
@@ -203,6 +203,19 @@ METHODS = {
     ),
     defaults=requirements.UNIFORM,
     not_structured='renews variates of all weights by how far its training led',
+  ),
+  'feddc': registry.Entry(
+    'fl_research.algorithms.optimization.fed_dc',
+    'drifts that clients learn, and control variates (Gao et al. 2022)',
+    {'alpha': Hyperparameter(0.1, 'alpha, strength of the tie', **domains.FROM_0)},
+    requires=(
+      requirements.DEFINES_SERVER_STEP,
+      registry.ONE_STATE_PER_CLIENT,
+      registry.TRAINS_FROM_ONE_MODEL,
+      _PLAIN_STEPS,
+    ),
+    defaults=requirements.UNIFORM,
+    not_private='also sends the change of a control variate, which noise would not cover',
   ),
   'fedlc': registry.Entry(
     'fl_research.algorithms.optimization.fed_lc',

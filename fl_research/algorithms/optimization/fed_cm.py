@@ -1,6 +1,6 @@
 """FedCM: every local step goes partly where the last round went.
 
-Xu, Wang, Wang, Yao 2021, "FedCM: Federated Learning with Client-level Momentum", algorithm 1. The
+Xu, Wang, Wang, Yao 2021, "FedCM: Federated Learning with Client-level Momentum". The
 server sends with the global model x the direction Δ of the last round, the mean of all its local
 steps, 0 at first. A client of the round takes K steps
 
@@ -31,7 +31,7 @@ from fl_research.round.structures import subtract
 
 
 class FedCM(Method):
-  """Xu et al. 2021, algorithm 1 (see the module's docstring).
+  """Xu et al. 2021 (see the module's docstring).
 
   Server state: Δ. Message: x and Δ.
 

@@ -8,7 +8,7 @@ their mean, the server takes
 
 |Δ_i|² / |Δ|² is 1 where all updates agree, and M where they are orthogonal: the less clients agree,
 the shorter is their mean, and the longer the step along it. η_g is in `metrics.csv`. With other
-client weights p_i the sum is Σ_i p_i |Δ_i|² / 2, as in the paper's appendix. ε > 0; for ε → ∞ it is
+client weights p_i the sum is Σ_i p_i |Δ_i|² / 2, as in the authors' code. ε > 0; for ε → ∞ it is
 FedAvg. η_s is `--server_learning_rate`, which the paper does not have (1).
 
 Differences from the paper:

@@ -1,7 +1,7 @@
 """FedLC: clients with few examples of a class ask for less of a margin from the others for it.
 
 Zhang, Li, Li, Xu, Wu, Ding, Wu 2022, "Federated Learning with Label Distribution Skew via Logits
-Calibration", section 4. Clients and server do as in FedAvg, but a client descends the cross-entropy
+Calibration". Clients and server do as in FedAvg, but a client descends the cross-entropy
 of calibrated logits: with n_c its number of examples of class c,
 
     f_c(x) - τ n_c^(-1/4)    in place of    f_c(x).
@@ -11,9 +11,9 @@ class that the client does not have at all is all but left out. What the model a
 calibrated. τ = 0 is FedAvg.
 
 Differences from the paper:
-1. In equation 7 of the paper, as others have it, the sum below the fraction leaves out the true
-   class, which makes of it a margin without a lower bound; here it is the cross-entropy, over all
-   classes. Neither the paper's text nor its code was at hand.
+1. Neither the paper's text nor its code was at hand. As others have it, its loss leaves out the
+   true class in the sum below the fraction, which makes of it a margin without a lower bound; here
+   it is the cross-entropy, over all classes.
 2. A class that is missing, for which the formula has no value, is taken to have 1e-4 examples,
    which makes 10 of n_c^(-1/4); with 100, as others have it, a client of one class would have no
    gradient that float32 could tell from 0.

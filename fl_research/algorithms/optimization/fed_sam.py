@@ -1,7 +1,7 @@
 """FedSAM: local steps look for minima that are flat.
 
 Qu, Li, Duan, Liu, Tang, Lu 2022, "Generalized Federated Learning via Sharpness Aware Minimization",
-algorithm 1, and independently Caldarola, Caputo, Ciccone 2022, "Improving Generalization in
+and independently Caldarola, Caputo, Ciccone 2022, "Improving Generalization in
 Federated Learning by Seeking Flat Minima". Clients and server do as in FedAvg, but a local step has
 the gradient at the worst point nearby, to first order, and not at the weights themselves:
 
@@ -11,7 +11,7 @@ both gradients on the same minibatch, so that a step costs two. |g| is over all 
 ρ = 0 is FedAvg.
 
 Differences from the paper:
-1. Both papers' experiments have momentum or weight decay at the client, which are
+1. Momentum and weight decay of the clients, where the papers' experiments have them, are
    `--client_optimizer=momentum` and `--client_weight_decay` here, and see g(w̃). The cyclical rate
    and the averaged weights (SWA) of Caldarola et al. are not part of it.
 2. Where g is 0, w̃ is w; their code divides by |g| + 1e-16.
@@ -57,7 +57,7 @@ class Sharpness(Objective):
 
 
 class FedSAM(Method):
-  """Qu et al. 2022, algorithm 1 (see the module's docstring).
+  """Qu et al. 2022 (see the module's docstring).
 
   Args:
     rho: ρ ≥ 0.

@@ -1,7 +1,7 @@
 """MoFedSAM: FedSAM's gradients, and the momentum of FedCM.
 
-Qu, Li, Duan, Liu, Tang, Lu 2022, "Generalized Federated Learning via Sharpness Aware Minimization",
-algorithm 2. A local step is
+Qu, Li, Duan, Liu, Tang, Lu 2022, "Generalized Federated Learning via Sharpness Aware Minimization".
+A local step is
 
     w_i = w_i - η_l (β g(w̃_i) + (1 - β) Δ),
 
@@ -19,7 +19,7 @@ from fl_research.round.method import Method
 
 
 class MoFedSAM(fed_cm.FedCM):
-  """Qu et al. 2022, algorithm 2 (see the module's docstring).
+  """Qu et al. 2022, MoFedSAM (see the module's docstring).
 
   Args:
     rho: ρ ≥ 0.

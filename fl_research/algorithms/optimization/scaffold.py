@@ -80,7 +80,7 @@ class Scaffold(Method):
     if self._option == 'I':
       renewed, _ = client.gradient(weights, one_pass=True)
     else:
-      renewed = _option_ii(client, common, own, delta, trained.num_steps)
+      renewed = option_ii(client, common, own, delta, trained.num_steps)
     change = list(subtract(renewed, own))
     return Reply(delta, list(renewed), trained, auxiliary=change)
 
@@ -90,8 +90,8 @@ class Scaffold(Method):
     return super().finish(server, combined)._replace(own=variate)
 
 
-def _option_ii(client, common, own, delta, num_steps) -> tuple[tf.Tensor, ...]:
-  """c_i - P c + (x - y_i) / (K η_l), and c_i where no way was made."""
+def option_ii(client, common, own, delta, num_steps) -> tuple[tf.Tensor, ...]:
+  """The renewed variate: c_i - P c + (x - y_i) / (K η_l), and c_i where no way was made."""
   rate = client.optimizer_settings(delta)['learning_rate']
   way = tf.cast(num_steps, tf.float32) * rate
   common = client.trainable_part(common)

@@ -15,6 +15,7 @@ METHODS = {
     'fl_research.algorithms.personal.local',
     'each client alone, no federation; what --local_only runs',
     requires=(
+      requirements.OWN_MODELS,
       registry.ONE_STATE_PER_CLIENT,
       registry.Requirement('aggregator', ('mean',), 'has nothing to combine'),
       registry.Requirement('compressor', ('',), 'sends nothing'),
@@ -28,7 +29,7 @@ METHODS = {
     'fl_research.algorithms.personal.fed_per',
     'clients keep layers of their own (Arivazhagan et al. 2019)',
     _PRIVATE_LAYERS,
-    requires=(registry.ONE_STATE_PER_CLIENT,),
+    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
   ),
   'fedrep': registry.Entry(
     'fl_research.algorithms.personal.fed_rep',
@@ -37,14 +38,14 @@ METHODS = {
       **_PRIVATE_LAYERS,
       'head_epochs': Hyperparameter(10, 'passes that train the head', **domains.COUNT),
     },
-    requires=(registry.ONE_STATE_PER_CLIENT,),
+    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
     defaults=requirements.UNIFORM,
   ),
   'lgfedavg': registry.Entry(
     'fl_research.algorithms.personal.lg_fed_avg',
     'clients keep the layers that read their examples (Liang et al. 2020)',
     {'private_layers': Hyperparameter('all_but_last', f'layers that clients keep: {_NAMES}')},
-    requires=(registry.ONE_STATE_PER_CLIENT,),
+    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
   ),
   'fedbabu': registry.Entry(
     'fl_research.algorithms.personal.fed_babu',
@@ -62,7 +63,7 @@ METHODS = {
         0, 'passes that train the personal model; 0: as the global one', **domains.COUNT_OR_0
       ),
     },
-    requires=(registry.ONE_STATE_PER_CLIENT,),
+    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
   ),
   'apfl': registry.Entry(
     'fl_research.algorithms.personal.apfl',
@@ -71,11 +72,11 @@ METHODS = {
       'alpha': Hyperparameter(0.5, "alpha, the own model's share at first", **domains.SHARE),
       'adaptive': Hyperparameter(False, "whether each client's share follows its loss"),
     },
-    requires=(registry.ONE_STATE_PER_CLIENT, _PLAIN_STEPS),
+    requires=(registry.ONE_STATE_PER_CLIENT, _PLAIN_STEPS, requirements.OWN_MODELS),
   ),
   'pfedme': registry.Entry(
     'fl_research.algorithms.personal.p_fed_me',
-    'personal models near a global one that is near them (T. Dinh et al. 2020)',
+    'personal models near a global one that is near them (Dinh et al. 2020)',
     {
       'regularization': Hyperparameter(
         5.0, 'lambda, how strongly the two are tied', **domains.FROM_0
@@ -85,7 +86,7 @@ METHODS = {
       ),
       'personal_learning_rate': Hyperparameter(0.1, 'rate of these steps', **domains.FROM_0),
     },
-    requires=(registry.ONE_STATE_PER_CLIENT,),
+    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
     defaults=requirements.UNIFORM,
   ),
   'perfedavg': registry.Entry(
@@ -98,5 +99,6 @@ METHODS = {
       ),
     },
     defaults=requirements.UNIFORM,
+    requires=(requirements.OWN_MODELS,),
   ),
 }

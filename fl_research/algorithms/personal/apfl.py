@@ -12,9 +12,9 @@ and in a round it takes, from w_i = w, steps on the same minibatches for both mo
 the latter being the gradient of f_i(v̄_i) by v_i, with w_i as it was before the step. The server
 averages the w_i as in FedAvg. With `--apfl_adaptive` α_i moves, too, in the first step of a round,
 
-    α_i = α_i - η <v_i - w_i, ∇f_i(v̄_i)>, held to [0, 1],
+    α_i = α_i - η <v_i - w_i, ∇f_i(v̄_i)>, held to [0, 1].
 
-equation 11. α = 0 is FedAvg for everybody, α = 1 each client alone beside FedAvg; the global model
+α = 0 is FedAvg for everybody, α = 1 each client alone beside FedAvg; the global model
 is FedAvg's in any case. What is reported as training loss is that of v̄_i.
 
 Differences from the paper:

@@ -12,7 +12,7 @@ of them it is FedAvg, with all of them each client trains alone.
 
 Differences from the paper:
 1. The paper's local part may be trained by a loss of its own, unsupervised or against an adversary
-   that looks for protected attributes; here it is the model's loss, as in its main experiments.
+   that looks for protected attributes; here it is the model's loss.
 2. For clients that have not taken part the paper averages the answers of all local models; here
    they have the initial local layers.
 3. The authors' code starts from a model that FedAvg has trained; `--initial_model` does so.

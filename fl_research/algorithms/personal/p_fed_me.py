@@ -1,6 +1,6 @@
 """pFedMe: a personal model in the neighbourhood of the global one, and the global one in theirs.
 
-T. Dinh, Tran, Nguyen 2020, "Personalized Federated Learning with Moreau Envelopes", algorithm 1.
+Dinh, Tran, Nguyen 2020, "Personalized Federated Learning with Moreau Envelopes", algorithm 1.
 The global model w minimises the mean of the clients' Moreau envelopes
 
     F_i(w) = min_θ f_i(θ) + λ/2 |θ - w|²,    whose gradient is λ (w - θ_i(w)),
@@ -72,7 +72,7 @@ class Envelope(Objective):
 
 
 class PFedMe(Method):
-  """T. Dinh et al. 2020, algorithm 1 (see the module's docstring). Client state: θ_i.
+  """Dinh et al. 2020, algorithm 1 (see the module's docstring). Client state: θ_i.
 
   Args:
     regularization: λ ≥ 0.

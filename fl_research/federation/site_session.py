@@ -1,0 +1,102 @@
+"""A site's part in a session of secure aggregation, in which sites are the clients."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fl_research.federation.messages import MessageError
+from fl_research.federation.refusal import Refused
+from fl_research.secure_aggregation import client, errors, parameters
+from fl_research.secure_aggregation.steps import Step
+
+
+class SiteSession:
+  """One session; a message that comes again is answered as before.
+
+  Args:
+    run: the run's name.
+    round_num: the round.
+    facts: `bits`, `threshold`, `attempt`, and the site's `number` in the session.
+    vector: what the site adds to the sum, uint64.
+    least_others: with how many others at least it is added up.
+
+  Raises:
+    Refused: the sum could be one of fewer.
+    MessageError: the facts are none of a session.
+  """
+
+  def __init__(
+    self,
+    run: str,
+    round_num: int,
+    facts: Mapping[str, Any],
+    vector: np.ndarray,
+    least_others: int,
+  ):
+    try:
+      bits, threshold, attempt, number = (
+        int(facts[name]) for name in ('bits', 'threshold', 'attempt', 'number')
+      )
+      shared = parameters.Parameters(
+        parameters.session_of(f'{run}/{attempt}'), round_num, len(vector), bits, threshold
+      )
+    except (KeyError, TypeError, ValueError) as error:
+      raise MessageError(f'combine: {error}') from error
+    if threshold <= least_others:
+      raise Refused(
+        f'a sum of {threshold} sites may come out, and the request says {least_others + 1} at least'
+      )
+    self._client = client.Client(shared, number)
+    self._vector = vector
+    self._said: dict[int, tuple[bytes, bytes]] = {}
+
+  def step(self, step: int, payload: bytes) -> bytes:
+    """The answer to the message of a step.
+
+    Raises:
+      Refused: the protocol does not allow what the engine sends, or too few are left.
+    """
+    if step in self._said:
+      before, answer = self._said[step]
+      if before != payload:
+        raise Refused(f'secure aggregation: step {step} was asked for before, with another message')
+      return answer
+    try:
+      answer = self._answer(step, payload)
+    except errors.ProtocolError as error:
+      raise Refused(f'secure aggregation: {error}') from error
+    self._said[step] = payload, answer
+    return answer
+
+  def _answer(self, step: int, payload: bytes) -> bytes:
+    if step == Step.ADVERTISE:
+      return self._client.advertise()
+    if step == Step.SHARE:
+      return self._client.share(payload)
+    if step == Step.MASK:
+      return self._client.mask(payload, self._vector)
+    if step == Step.REVEAL:
+      return self._client.reveal(payload)
+    raise errors.ProtocolError(f'step {step} is none of an unsigned session')
+
+
+def summed(terms: Sequence[np.ndarray], largest: Sequence[int], bits: int) -> np.ndarray:
+  """A site's part of a sum: its clients' terms added up, side by side, uint64 [size].
+
+  Args:
+    terms: for each leaf, whole numbers of the clients, [n, ...].
+    largest: the greatest of each leaf.
+    bits: b; sums are taken modulo 2^b.
+
+  Raises:
+    MessageError: a term is out of bounds, or b is too small for this site alone.
+  """
+  for leaf, most in zip(terms, largest, strict=True):
+    if leaf.size and not 0 <= int(leaf.min()) <= int(leaf.max()) <= most:
+      raise MessageError(f'combine: a term of a secure sum is not from 0 to {most}')
+  clients = len(terms[0])
+  if not 1 <= bits <= 64 or (clients * max(largest)).bit_length() > bits:
+    raise MessageError(f'combine: sums of {clients} clients do not fit into {bits} bits')
+  rows = [leaf.reshape(clients, -1).astype(np.uint64) for leaf in terms]
+  return np.concatenate(rows, axis=1).sum(axis=0, dtype=np.uint64)

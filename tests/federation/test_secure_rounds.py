@@ -1,0 +1,141 @@
+"""Updates that no site shows: the sums are those in the clear, and the engine sees nothing else."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fl_research.federation import engine_data, messages, site_session
+from fl_research.federation.messages import Message, MessageError
+from fl_research.federation.refusal import Refused
+from fl_research.registry import UsageError
+from fl_research.training import experiment
+from tests.federation import runs
+
+FLAGS = {'clients_per_round': 6, 'algorithm': 'scaffold', 'secure_aggregation': 'clear'}
+
+
+def _deployed(tmp_path, monkeypatch, name, names='abc', **flags):
+  settings = runs.settings(tmp_path, experiment_name=name, **FLAGS)
+  settings = dataclasses.replace(settings, secure_aggregation='protocol', **flags)
+  return runs.of_sites(settings, monkeypatch, tmp_path / name, names)
+
+
+def _run(settings):
+  return experiment.run(settings, lambda: '', engine_data.load(settings))
+
+
+def _model(outcome):
+  stored = np.load(outcome.folder.path / 'model.npz')
+  return [stored[name] for name in stored.files]
+
+
+@pytest.fixture(scope='module')
+def in_the_clear(tmp_path_factory):
+  settings = runs.settings(tmp_path_factory.mktemp('runs'), experiment_name='clear', **FLAGS)
+  return experiment.run(settings, lambda: '')
+
+
+def test_the_sums_in_the_clear_and_nothing_else(in_the_clear, tmp_path, monkeypatch):
+  settings, transport, sites = _deployed(tmp_path, monkeypatch, 'masked')
+  held, replies = [], []
+  combine = site_session.SiteSession
+
+  def remembers(run, round_num, facts, vector, least):
+    held.append(vector)
+    return combine(run, round_num, facts, vector, least)
+
+  monkeypatch.setattr(site_session, 'SiteSession', remembers)
+  monkeypatch.setattr('fl_research.federation.site.SiteSession', remembers)
+  for name, site in sites.items():
+    transport.handlers[name] = lambda request, site=site: (
+      replies.append((messages.unpack(request).kind, site.handle(request))) or replies[-1][1]
+    )
+  deployed = _run(settings)
+  for own, other in zip(_model(in_the_clear), _model(deployed), strict=True):
+    np.testing.assert_array_equal(own, other)
+  tables = [pd.read_csv(each.folder.metrics) for each in (in_the_clear, deployed)]
+  common = [c for c in tables[1] if c in tables[0] and not c.startswith('seconds')]
+  pd.testing.assert_frame_equal(tables[0][common], tables[1][common], rtol=1e-6)
+  # In every byte the engine receives, no run of a vector that a site holds.
+  everything = b''.join(reply for _, reply in replies)
+  assert len(held) == 9
+  for vector in held:
+    for width in ('<u8', '<u4'):
+      assert vector[:16].astype(width).tobytes() not in everything
+  kinds = {kind for kind, _ in replies}
+  assert {'work', 'combine', 'session'} <= kinds
+  for kind, reply in replies:
+    answer = messages.unpack(reply)
+    if kind == 'work':
+      assert answer.kind == 'held' and set(answer.arrays) == {'clients'}
+    if kind == 'combine':
+      assert max(array.size for array in answer.arrays['sent']) < held[0].size
+
+
+class _Silent:
+  """A site that answers no more from a step of a session on, in one round."""
+
+  def __init__(self, site, step):
+    self._site, self._step = site, step
+
+  def is_away(self, request):
+    message = messages.unpack(request)
+    of_round = message.kind in ('combine', 'session') and message['round'] == 2
+    step = message['step'] if message.kind == 'session' else -1
+    return of_round and step >= self._step
+
+
+@pytest.mark.parametrize('step', [-1, 2])
+def test_a_site_that_falls_silent_is_not_in_the_sum(step, tmp_path, monkeypatch):
+  settings, transport, sites = _deployed(tmp_path, monkeypatch, 'silent', 'abc', min_sites=2)
+  silent = _Silent(sites['b'], step)
+  ask = transport.ask
+
+  def asks(requests, deadline):
+    transport.away = {'b'} if 'b' in requests and silent.is_away(requests['b']) else set()
+    return ask(requests, deadline)
+
+  monkeypatch.setattr(transport, 'ask', asks)
+  table = pd.read_csv(_run(settings).folder.metrics)
+  assert table['participants'].tolist()[1:] == [6, 4, 6]
+  assert table['dropouts'].tolist()[1:] == [0, 2, 0]
+
+
+def test_two_sites_are_too_few(tmp_path, monkeypatch):
+  settings, _, _ = _deployed(tmp_path, monkeypatch, 'two', 'ab')
+  with pytest.raises(UsageError, match='2 sites take part in a round; needed are 3'):
+    _run(settings)
+
+
+def test_a_smaller_sum_than_was_asked_for_is_refused():
+  facts = {'bits': 40, 'threshold': 2, 'attempt': 0, 'number': 0}
+  vector = np.zeros(3, np.uint64)
+  with pytest.raises(Refused, match='a sum of 2 sites may come out, and the request says 3'):
+    site_session.SiteSession('run', 1, facts, vector, least_others=2)
+  session = site_session.SiteSession('run', 1, facts, vector, least_others=1)
+  first = session.step(0, b'')
+  assert session.step(0, b'') == first
+  with pytest.raises(Refused, match='step 0 was asked for before'):
+    session.step(0, b'else')
+  with pytest.raises(Refused, match='was asked to reveal'):
+    session.step(4, b'')
+
+
+def test_terms_are_within_their_bounds():
+  terms = [np.array([[1, 2], [3, 4]]), np.array([5, 6], np.int32)]
+  np.testing.assert_array_equal(site_session.summed(terms, (4, 6), 4), [4, 6, 11])
+  with pytest.raises(MessageError, match='not from 0 to 5'):
+    site_session.summed(terms, (4, 5), 4)
+  with pytest.raises(MessageError, match='sums of 2 clients do not fit into 3 bits'):
+    site_session.summed(terms, (4, 6), 3)
+
+
+def test_a_session_that_a_site_does_not_know(tmp_path, monkeypatch):
+  _, _, sites = _deployed(tmp_path, monkeypatch, 'unknown')
+  message = Message(
+    'session', {'run': 'r', 'round': 1, 'step': 0}, {'payload': [np.zeros(0, np.uint8)]}
+  )
+  answer = messages.unpack(sites['a'].handle(messages.pack(message)))
+  assert (answer.kind, answer['what']) == ('needs', 'round')
