@@ -27,6 +27,7 @@ _APP_SECONDS = 40.0
 """How long a ServerApp may be missing before a new one is started."""
 
 _NAME, _GATE = 'superlink', 'gate'
+_PROGRAM = 'flower-superlink'
 _HERE, _HOST = 'here', '127.0.0.1'
 
 
@@ -133,6 +134,7 @@ class SuperLink:
       warning = keys.check_valid(place.keys / f'{name}.crt', now)
       if warning:
         say(warning)
+    program(place.flower, _PROGRAM)
     self._environment = environment(place.folder, place.flower)
     (place.folder / 'home').mkdir(exist_ok=True)
     if _is_taken(place.host, place.port):
@@ -145,7 +147,7 @@ class SuperLink:
     configuration = place.folder / 'home' / 'config.toml'
     configuration.write_text(_configuration(place, self._inner_port))
     command = [
-      program(place.flower, 'flower-superlink'),
+      program(place.flower, _PROGRAM),
       f'--ssl-ca-certfile={self._certificate(keys.CA)}',
       f'--ssl-certfile={self._certificate(keys.SUPERLINK)}',
       f'--ssl-keyfile={place.keys / keys.SUPERLINK}.key',
