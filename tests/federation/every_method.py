@@ -1,0 +1,48 @@
+"""Every method that can be deployed, deployed and simulated: how far the two models are apart.
+
+    python -m tests.federation.every_method
+
+Two rounds each on six clients, at two sites in this process. Takes some minutes, and is no test.
+"""
+
+import dataclasses
+import pathlib
+import sys
+import tempfile
+
+import numpy as np
+import pytest
+
+from fl_research import algorithms
+from fl_research.federation import engine_data
+from fl_research.training import experiment
+from tests.federation import runs
+
+_CLIENTS = runs.FLAGS['num_clients']
+
+
+def _models(name, folder, monkeypatch):
+  flags = {'algorithm': name, 'clients_per_round': _CLIENTS, 'total_rounds': 2, 'model': 'mlp'}
+  settings = runs.settings(folder, experiment_name='simulated', **flags)
+  yield experiment.run(settings, lambda: '')
+  settings, _, _ = runs.of_sites(settings, monkeypatch, folder)
+  settings = dataclasses.replace(settings, experiment_name='deployed')
+  yield experiment.run(settings, lambda: '', engine_data.load(settings))
+
+
+def main() -> int:
+  furthest = 0.0
+  for name, entry in algorithms.ALGORITHMS.items():
+    if not all(each.accepts('runtime', 'federation') for each in entry.requires):
+      continue
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as monkeypatch:
+      outcomes = _models(name, pathlib.Path(folder), monkeypatch)
+      first, second = (np.load(outcome.folder.path / 'model.npz') for outcome in outcomes)
+      apart = max(float(np.abs(first[key] - second[key]).max()) for key in first.files)
+    print(f'{name}: {apart:.2g}', flush=True)
+    furthest = max(furthest, apart)
+  return int(furthest > 1e-6)
+
+
+if __name__ == '__main__':
+  sys.exit(main())
