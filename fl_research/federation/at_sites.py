@@ -28,7 +28,7 @@ from fl_research.federation import (
   work_graph,
 )
 from fl_research.federation import engine as engine_lib
-from fl_research.federation.engine import StatesAtSites
+from fl_research.federation.run_at_sites import RunAtSites, StatesAtSites
 from fl_research.population import participation
 from fl_research.registry import UsageError
 from fl_research.round import split
@@ -57,7 +57,7 @@ class AtSites:
     process: split.SplitProcess,
     plans: participation.Participation,
     work: work_graph.WorkGraph,
-    run: engine_lib.RunAtSites,
+    run: RunAtSites,
     states: StatesAtSites,
     secure: Optional[secure_rounds.SecureRounds],
   ):
@@ -136,7 +136,7 @@ class EvaluationAtSites(model_evaluation.ModelEvaluation):
 
   def __init__(
     self,
-    run: engine_lib.RunAtSites,
+    run: RunAtSites,
     sites: Mapping[str, engine_lib.SiteFacts],
     data: RunData,
   ):
@@ -235,7 +235,7 @@ class Sites:
     self._page(settings)
     asked, signature = _request(settings, data, process, self.engine, graphs)
     initial = work.initial_client_state()
-    run = engine_lib.RunAtSites(self.engine, asked, signature, facts, initial, graphs)
+    run = RunAtSites(self.engine, asked, signature, facts, initial, graphs)
     states = StatesAtSites(run, lambda: graph_store.save(folder, graphs))
     rounds = AtSites(process, plans, work, run, states, secure)
     return rounds, EvaluationAtSites(run, self.engine.sites, data), states

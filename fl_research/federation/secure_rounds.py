@@ -20,7 +20,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research.federation.client_graph import ClientGraph, HELD, Input, SERVER
-from fl_research.federation.engine import RunAtSites
+from fl_research.federation.run_at_sites import RunAtSites
 from fl_research.registry import UsageError
 from fl_research.round import split
 from fl_research.runtime import chunk_runs, fused, graph_functions, invocation, server_steps
