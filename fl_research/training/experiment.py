@@ -315,7 +315,7 @@ def build_driver(
 
 def _by_protocol(settings: Settings, context: Any, steps: driver.Driver) -> driver.Driver:
   """The driver, which tells the protocol of its steps where there is one."""
-  return protocol_rounds.ProtocolRounds(steps, context.summer) if context.summer else steps
+  return protocol_rounds.ProtocolRounds(steps, context.summer) if settings.by_protocol else steps
 
 
 def _trigger(settings: Settings) -> scheduler.Trigger:
