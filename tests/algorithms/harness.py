@@ -116,7 +116,7 @@ def assert_same(first, second, tolerance=1e-5):
 def assert_allowed_at_sites(process):
   """What clients run of a process, compiled by the context in use, is what a site lets run."""
   context = tff.framework.get_context_stack().current
-  steps = context._runnable(process.next).client_steps
+  steps = context.compiled(process.next).client_steps
   assert steps
   for step in steps:
     assert 'MatMul' in graph_check.check(step.exported.library)

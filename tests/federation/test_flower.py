@@ -66,7 +66,8 @@ def test_requests_are_fetched_and_replies_brought(address, engine):
   assert set(nothing) == {'open'} and set(nothing['open']) == {first['id'], second['id']}
   tell(address, b'late', operation='reply', id=second['id'])
   tell(address, operation='lost', id=first['id'], reason='a reason')
-  assert asking.all() == [(second['site'], b'late'), (first['site'], Lost('a reason'))]
+  expected = {second['site']: b'late', first['site']: Lost('a reason')}
+  assert dict(asking.all()) == expected
   assert due(address, wait=0)[0] == {'open': []}
   assert engine.traffic()[second['site']] == {'down': 5, 'up': 4}
 

@@ -47,8 +47,8 @@ class Pickled:
 def on_tasks(number, computation, *arguments):
   """The result by way of tasks, and the context."""
   with runtime.use_context('fused', number) as context:
-    context._workers = Pickled()
-    return computation(*arguments), context._workers
+    context.workers = Pickled()
+    return computation(*arguments), context.workers
 
 
 def fused(number, computation, *arguments):

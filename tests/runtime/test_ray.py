@@ -234,7 +234,7 @@ def test_a_node_that_is_lost_in_the_middle_of_a_round(cluster, tmp_path):
 
 
 def _there(context, number):
-  return context._workers.size[0] == number
+  return context.workers.size[0] == number
 
 
 @pytest.mark.parametrize('name', METHODS)

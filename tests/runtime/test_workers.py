@@ -160,7 +160,7 @@ def test_importing_the_package_imports_no_tensorflow():
 @pytest.mark.parametrize(
   ('arguments', 'message'),
   [
-    ({'name': 'fast'}, "Unknown runtime 'fast'; there are auto, fused, native, ray."),
+    ({'name': 'fast'}, "Unknown runtime 'fast'; there are auto, fused, native, ray, federation."),
     ({'jit': 'maybe'}, "Unknown jit 'maybe'; there are off, on, auto."),
     ({'client_parallelism': 0}, 'client_parallelism must be at least 1, is 0.'),
     ({'chunks': 0}, 'chunks must be at least 1, is 0.'),
