@@ -12,6 +12,9 @@ from fl_research.federation import addresses, local_socket
 from fl_research.federation.request_ids import RequestIds
 from fl_research.federation.traffic import Traffic
 from fl_research.federation.transport import Lost
+from fl_research.registry import UsageError
+
+_PAUSE = 0.5
 
 
 class Direct:
@@ -20,24 +23,39 @@ class Direct:
   Args:
     sites: addresses by name.
     token_file: for ports, the file of the token, which all of them share.
+    patience: for how many seconds `sites` waits for those that do not listen yet.
 
   Raises:
     UsageError: the token cannot be used.
   """
 
   def __init__(
-    self, sites: Mapping[str, addresses.Address], token_file: Optional[pathlib.Path] = None
+    self,
+    sites: Mapping[str, addresses.Address],
+    token_file: Optional[pathlib.Path] = None,
+    patience: float = 60.0,
   ):
     for address in sites.values():
       addresses.read_token(address, token_file)
     self._sites = dict(sorted(sites.items()))
-    self._token_file = token_file
+    self._token_file, self._patience = token_file, patience
     self._ids = RequestIds()
     self._traffic = Traffic()
 
   def sites(self) -> tuple[str, ...]:
-    """Names of those that listen now, sorted."""
-    return tuple(name for name in self._sites if self._listens(name))
+    """All names, sorted, once all of them listen.
+
+    Raises:
+      UsageError: one does not.
+    """
+    end = time.monotonic() + self._patience
+    while missing := [name for name in self._sites if not self._listens(name)]:
+      if time.monotonic() > end:
+        raise UsageError(
+          f'--federation: {", ".join(missing)} not listening after {self._patience:g} s'
+        )
+      time.sleep(_PAUSE)
+    return tuple(self._sites)
 
   def _listens(self, name: str) -> bool:
     try:

@@ -1,10 +1,13 @@
 """Sites on this machine: every one that is asked is answered for once, and none is asked twice."""
 
+import threading
+
 import pytest
 
 from fl_research.federation import addresses, local_socket
 from fl_research.federation.direct import Direct
 from fl_research.federation.transport import Lost
+from fl_research.registry import UsageError
 from tests.federation.test_local_socket import Gate
 
 
@@ -15,10 +18,10 @@ def at(tmp_path, monkeypatch):
 
 
 def test_sites_answer_and_one_is_not_there(at):
-  transport = Direct(at)
-  assert transport.sites() == ()
+  transport = Direct(at, patience=0)
   with local_socket.Server(at['a'], Gate()), local_socket.Server(at['b'], Gate()):
-    assert transport.sites() == ('a', 'b')
+    with pytest.raises(UsageError, match='--federation: c not listening after 0 s'):
+      transport.sites()
     replies = dict(transport.ask({'a': b'one', 'b': b'three', 'c': b'five'}, None))
   assert replies == {
     'a': b're: one',
@@ -27,6 +30,14 @@ def test_sites_answer_and_one_is_not_there(at):
   }
   assert transport.traffic() == {'a': {'down': 3, 'up': 7}, 'b': {'down': 5, 'up': 9}}
   transport.close()
+
+
+def test_sites_are_awaited(at):
+  transport = Direct({'a': at['a']})
+  servers = []
+  threading.Timer(0.2, lambda: servers.append(local_socket.Server(at['a'], Gate()))).start()
+  assert transport.sites() == ('a',)
+  servers[0].close()
 
 
 def test_deadline_and_the_same_request_again(at):
