@@ -129,10 +129,19 @@ def check(library: bytes) -> tuple[str, ...]:
       raise Refused(f'the graph has a function called {name!r}, or two')
   if parsed.gradient or parsed.registered_gradients:
     raise Refused('the graph brings gradients of its own')
-  called = {f.signature.name: _check_function(f, set(names)) for f in parsed.function}
-  _check_no_circle(called)
+  _check_no_circle(calls(parsed))
   nodes = (node.op for function in parsed.function for node in function.node_def)
   return tuple(sorted(set(nodes) - set(names)))
+
+
+def calls(library: Any) -> dict[str, set[str]]:
+  """The functions that each function of a `FunctionDefLibrary` calls, by name.
+
+  Raises:
+    Refused: one has something that is not allowed.
+  """
+  names = {function.signature.name for function in library.function}
+  return {f.signature.name: _check_function(f, names) for f in library.function}
 
 
 def _parse(library: bytes) -> Any:
