@@ -57,7 +57,7 @@ def of(
       proposal.Graph(graph.hash_of_library, purpose, graph.operations())
       for purpose, graph in sorted(graphs.items())
     ),
-    flags=_flags(settings),
+    flags={**_flags(settings), **proposal.uses(graph.hash for graph in graphs.values())},
   )
 
 

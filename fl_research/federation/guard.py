@@ -292,6 +292,18 @@ class Guard:
       )
       self._left[step] = size
 
+  def check_use(self, run_id: str, graph_hash: str) -> None:
+    """Checks how a graph is used, which its library does not say: what of it leaves, what stays.
+
+    Raises:
+      Refused: the run is not approved, or its request says otherwise.
+    """
+    with self._logs_refusals(run_id, graph=graph_hash):
+      if not proposals.names_use(self._approved(run_id), graph_hash):
+        raise Refused(
+          f'graph {short(graph_hash)} is to be used in another way than run {short(run_id)} says'
+        )
+
   def least_others(self, run_id: str) -> int:
     """With how many other sites at least what this one sends is added up.
 

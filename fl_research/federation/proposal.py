@@ -4,7 +4,7 @@ A proposal is a table of JSON. Its run id is the SHA-256 of everything in it, so
 of this run and no other: whoever changes a number asks anew.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 import dataclasses
 import functools
 import hashlib
@@ -247,6 +247,23 @@ class Proposal(records.Checked):
   def release(self, kind: str) -> Optional[Release]:
     """What is said of this kind; None when it may not leave."""
     return next((release for release in self.releases if release.kind == kind), None)
+
+
+_USES = 'graphs_as_used'
+
+
+def uses(hashes: Iterable[str]) -> dict[str, str]:
+  """The flag that says how graphs are used: which of their results leave, and which stay.
+
+  Args:
+    hashes: of the graphs with all that is said of them, not of their libraries alone.
+  """
+  return {_USES: ' '.join(sorted(hashes))}
+
+
+def names_use(asked: Proposal, graph_hash: str) -> bool:
+  """Whether a request says that a graph is used just so."""
+  return graph_hash in str(asked.flags.get(_USES, '')).split()
 
 
 def from_json(text: str | bytes, where: str = 'proposal') -> Proposal:

@@ -13,12 +13,14 @@ deviates from the protocol could pretend to be other sites.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import math
+import time
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
+from fl_research.federation import engine
 from fl_research.federation.client_graph import ClientGraph, HELD, Input, SERVER
 from fl_research.federation.run_at_sites import RunAtSites
 from fl_research.registry import UsageError
@@ -156,6 +158,7 @@ class SecureRounds:
       except errors.Aborted as error:
         attempt += 1
         self._say(f'round {round_num}: secure aggregation aborted ({error}); once more')
+        time.sleep(engine.PATIENCE)
 
   def _session(self, names, clients, known, round_num, run, attempt) -> dict:
     total = sum(len(own) for own in clients.values())

@@ -253,6 +253,7 @@ class Site:
       return _needs_run()
     graph = client_graph.ClientGraph.from_message(message)
     self._guard.check_graph(message['run'], graph.function.library)
+    self._guard.check_use(message['run'], graph.hash)
     run.graphs[graph.hash] = graph, flat_function.ImportedFunction(graph.function)
     return Message('done', {'known_by': ''})
 

@@ -32,6 +32,9 @@ class Anything:
   def admit(self, run, kind, round_num, clients=None, rows=None):
     pass
 
+  def check_use(self, run, graph_hash):
+    pass
+
   def least_others(self, run):
     return 1
 

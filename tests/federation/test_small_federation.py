@@ -13,6 +13,7 @@ from fl_research import settings as settings_lib
 from fl_research.federation import (
   addresses,
   audit_log,
+  client_graph,
   engine,
   engine_data,
   guard,
@@ -105,6 +106,19 @@ def test_a_run_that_an_owner_denies(tmp_path):
   denies = pytest.raises(SiteError, match=r'site [ab] denies the run: A run may have 2 rounds')
   with _sites(tmp_path / 'sites', rules) as (_, federation), denies:
     _run(_settings(tmp_path, federation))
+
+
+def test_a_graph_of_which_more_would_leave(tmp_path, monkeypatch):
+  to_message = client_graph.ClientGraph.to_message
+
+  def of_all_results(graph, run):
+    everything = tuple(range(graph.function.outputs))
+    return to_message(dataclasses.replace(graph, sent=everything), run)
+
+  monkeypatch.setattr(client_graph.ClientGraph, 'to_message', of_all_results)
+  refuses = pytest.raises(SiteError, match='is to be used in another way than run')
+  with _sites(tmp_path / 'sites', ALLOWS) as (_, federation), refuses:
+    _run(_settings(tmp_path, federation, algorithm='scaffold'))
 
 
 def test_what_an_owner_keeps_to_itself(tmp_path):
