@@ -16,7 +16,7 @@ from fl_research import runtime
 from fl_research.datasets.federated_data import Clients
 from fl_research.round import process as process_lib
 from fl_research.settings import Settings
-from fl_research.training import client_states, experiment, observer, run_data
+from fl_research.training import assembly, client_states, observer, run_data
 from fl_research.training import loop as loop_lib
 
 _PRECISION = 1e-10
@@ -91,13 +91,13 @@ def path(settings: Settings) -> tuple[Objective, list[np.ndarray]]:
   points: list[np.ndarray] = []
   with runtime.use_context(settings.runtime, jit=settings.jit):
     data = run_data.load(settings)
-    process = experiment.build_process(settings, experiment.build_model(settings, data.spec), data)
+    process = assembly.build_process(settings, assembly.build_model(settings, data.spec), data)
     loop = loop_lib.Loop(
       settings,
       process,
       data,
-      experiment.build_driver(settings, data, process),
-      experiment.build_evaluation(settings, process, data),
+      assembly.build_driver(settings, data, process),
+      assembly.build_evaluation(settings, process, data),
     )
     loop.run(loop_lib.start(process, client_states.build(process)), [_Points(process, points)])
   return Objective.of(data.train, data.num_classes, settings.client_weight_decay), points

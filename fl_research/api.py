@@ -81,10 +81,9 @@ class Experiment:
       from fl_research.training import run_data
 
       data_of_run = run_data.of(data, self.settings)
-    from fl_research.training import client_states, loop
-    from fl_research.training import experiment as experiment_lib
+    from fl_research.training import assembly, client_states, loop
 
-    built = experiment_lib.build(self.settings, data_of_run, self.settings.jit)
+    built = assembly.build(self.settings, data_of_run, self.settings.jit)
     self.data, self.model, self.process = built.data, built.model, built.process
     self._context, self._loop = built.context, built.loop
     self._progress = loop.start(self.process, client_states.build(self.process))
@@ -158,12 +157,11 @@ class Experiment:
     Raises:
       UsageError: they are not of that form; one line.
     """
-    from fl_research.training import answers
-    from fl_research.training import experiment as experiment_lib
+    from fl_research.training import answers, assembly
 
     x = self._as_x(examples)
     names = self.model.weight_names
-    experiment_lib.check_global_model(
+    assembly.check_global_model(
       self.settings, names, 'experiments.predict --client=… asks that of a run'
     )
     weights = tuple(self.weights[name] for name in names)

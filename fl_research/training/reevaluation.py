@@ -17,10 +17,10 @@ from fl_research.round import process as process_lib
 from fl_research.settings import Settings
 from fl_research.soundness import validation
 from fl_research.training import (
+  assembly,
   atomic_files,
   checkpoints,
   evaluation,
-  experiment,
   final_answers,
   run_data,
   run_folder,
@@ -71,7 +71,7 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
   settings, data, process = _again(path, manifest, changes)
   model = process.parts.model
   weights = _weights(path / 'model.npz', model)
-  scored = experiment.build_evaluation(settings, process, data)
+  scored = assembly.build_evaluation(settings, process, data)
   personal = evaluation.personal_evaluator(process, data.train, settings)
   described = (path, settings, process, data, scored, weights)
   if personal is None:
@@ -96,12 +96,12 @@ def _again(
 ) -> tuple[Settings, run_data.RunData, process_lib.FederatedProcess]:
   """A run's settings, data and process, as they were."""
   settings = _settings(path, manifest, changes)
-  experiment.set_runtime(settings, settings.jit)
+  assembly.set_runtime(settings, settings.jit)
   data = run_data.load(settings)
   run_folder.RunFolder(settings).check_data({'sources': data.sources, 'passport': data.passport})
   settings = data.decide(settings)
-  model = experiment.build_model(settings, data.spec)
-  return settings, data, experiment.build_process(settings, model, data)
+  model = assembly.build_model(settings, data.spec)
+  return settings, data, assembly.build_process(settings, model, data)
 
 
 def _settings(
@@ -131,8 +131,8 @@ def global_model(
     UsageError: the weights are not those of this model, or none of them was trained.
   """
   settings = _settings(path, manifest, {})
-  model = experiment.build_model(settings, spec)
-  experiment.check_global_model(
+  model = assembly.build_model(settings, spec)
+  assembly.check_global_model(
     settings, model.weight_names, 'experiments.predict --client=… asks one of theirs'
   )
   return model, _weights(path / 'model.npz', model)

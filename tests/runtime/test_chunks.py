@@ -150,9 +150,9 @@ def test_kernels_have_threads_where_clients_leave_cores_idle():
 )
 def test_a_runs_kernel_threads_are_a_matter_of_its_flags(monkeypatch, given, threads):
   from fl_research.settings import Settings
-  from fl_research.training import experiment
+  from fl_research.training import assembly
 
   found = []
   monkeypatch.setattr(runtime, 'set_context', lambda *arguments: found.append(arguments[4]))
-  experiment.set_runtime(Settings(**given), 'off')
+  assembly.set_runtime(Settings(**given), 'off')
   assert found == [threads]

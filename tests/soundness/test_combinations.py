@@ -11,7 +11,7 @@ from fl_research import aggregation, algorithms, client_data, runtime
 from fl_research.aggregation import compression
 from fl_research.round.method import Method
 from fl_research.soundness import combinations
-from fl_research.training import experiment, run_data
+from fl_research.training import assembly, run_data
 
 _ROUNDS = 2
 
@@ -98,8 +98,8 @@ def run_two_rounds(combination):
   """Trains two rounds of a combination; asserts that finite weights have moved."""
   settings = _small_settings(combination)
   data = run_data.load(settings)
-  model = experiment.build_model(settings, data.spec)
-  process = experiment.build_process(settings, model, data)
+  model = assembly.build_model(settings, data.spec)
+  process = assembly.build_process(settings, model, data)
   state = process.initialize()
   before = _weights_of_all_models(process, state)
   for round_num in range(1, _ROUNDS + 1):

@@ -21,7 +21,14 @@ from experiments import command_line, evaluate, train
 from fl_research import client_data, runtime
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
-from fl_research.training import atomic_files, experiment, run_data, run_folder, tensorboard
+from fl_research.training import (
+  atomic_files,
+  assembly,
+  experiment,
+  run_data,
+  run_folder,
+  tensorboard,
+)
 from tests.oracles import softmax_regression
 from tests.training import runs
 
@@ -92,7 +99,7 @@ def test_rows_and_columns(done):
 
 
 def test_row_0_is_the_untrained_model(done, data):
-  model = experiment.build_model(runs.settings(done, *SOFTMAX), data.spec)
+  model = assembly.build_model(runs.settings(done, *SOFTMAX), data.spec)
   expected = loss_and_accuracy(model.initial_weights[0], data.test)
   row = runs.rows(done / 'metrics.csv')[0]
   found = [float(row['eval/loss']), float(row['eval/accuracy'])]
@@ -406,7 +413,7 @@ def test_centralized_is_plain_sgd(tmp_path):
   settings = runs.settings(tmp_path / 'run', *flags)
   data = run_data.load(settings)
   assert len(data.train) == 1
-  initial = experiment.build_model(settings, data.spec).initial_weights[0]
+  initial = assembly.build_model(settings, data.spec).initial_weights[0]
   expected = sgd(initial, data.train, 0, 2, 0.1, 50)
   for found, weights in zip(runs.weights(tmp_path / 'run'), expected, strict=True):
     np.testing.assert_allclose(found, weights, atol=1e-5)
@@ -419,7 +426,7 @@ def test_local_only_is_each_client_alone(tmp_path):
   assert runs.start(folder, *flags) == 0
   settings = runs.settings(folder, *flags)
   data = run_data.load(settings)
-  initial = experiment.build_model(settings, data.spec).initial_weights[0]
+  initial = assembly.build_model(settings, data.spec).initial_weights[0]
   alone = [sgd(initial, data.train, p, 3, 0.1, 50) for p in range(6)]
   row = runs.rows(folder / 'metrics.csv')[-1]
   assert row['cohort_size'] == '6' and row['bytes_up'] == '0'

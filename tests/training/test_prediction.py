@@ -12,7 +12,7 @@ from fl_research.datasets.federated_data import DatasetOptions, Problem
 from fl_research.importing import dialect, images
 from fl_research.models.specification import ModelSpec
 from fl_research.registry import UsageError
-from fl_research.training import experiment, prediction, stored_data, summary, terminal
+from fl_research.training import assembly, prediction, stored_data, summary, terminal
 from tests.importing import made
 
 
@@ -186,9 +186,9 @@ def test_a_model_that_nobody_trained_does_not_answer(settings, said, capsys):
   given = settings_lib.from_flags({'task': 'digits', **settings})
   if said is None:
     with pytest.raises(UsageError, match='there is no global one; name one'):
-      experiment.check_global_model(given, ['a/kernel', 'a/bias'], 'name one')
+      assembly.check_global_model(given, ['a/kernel', 'a/bias'], 'name one')
   else:
-    experiment.check_global_model(given, ['a/kernel', 'a/bias'], 'name one')
+    assembly.check_global_model(given, ['a/kernel', 'a/bias'], 'name one')
     line = capsys.readouterr().err
     assert said in line and bool(said) == bool(line)
 
