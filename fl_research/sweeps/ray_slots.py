@@ -17,6 +17,7 @@ import signal
 import tempfile
 import time
 from typing import Any, Optional
+import uuid
 
 import ray
 import ray.exceptions
@@ -26,6 +27,7 @@ from fl_research.runtime import ray_cluster
 from fl_research.sweeps import local_slots, runner
 from fl_research.sweeps.local_slots import LocalSlot
 from fl_research.sweeps.runner import Job
+from fl_research.training import folder_lock
 
 FLAG = '--launch=ray'
 _LOOK_SECONDS = 0.02
@@ -48,7 +50,9 @@ def cluster(address: str) -> Iterator['Cluster']:
   connection = ray_cluster.Cluster(address, len(os.sched_getaffinity(0)), FLAG)
   with contextlib.ExitStack() as stack:
     stack.callback(connection.close)
-    yield Cluster(local_slots.variables(), stack)
+    # A run that is lost with its node may so be gone on with on another one.
+    sweep = {folder_lock.SWEEP_VARIABLE: uuid.uuid4().hex}
+    yield Cluster({**local_slots.variables(), **sweep}, stack)
 
 
 class Cluster:

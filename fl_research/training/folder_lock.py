@@ -7,6 +7,8 @@ process lives. Who finds the file there, and has the `flock`,
 
 - goes on when its maker ran on the same boot of the same kernel: it would still hold the `flock`;
 - goes on when it ran on a host of the same name that has restarted, with no heartbeat any more;
+- waits when it ran for the same sweep, which has given it up since its node is lost, until it has
+  long not been heard of, and then goes on;
 - refuses otherwise, and says whether the maker is at work or has long not been heard of.
 """
 
@@ -28,6 +30,9 @@ FILE = 'run.lock'
 HEARTBEAT_SECONDS = 15.0
 SILENT_SECONDS = 8 * HEARTBEAT_SECONDS
 """Without a heartbeat for so long, a process counts as silent."""
+_LOOK_SECONDS = 1.0
+SWEEP_VARIABLE = 'FL_RESEARCH_SWEEP'
+"""Of the environment: the name of the sweep that a process runs for, no other's."""
 
 
 class FolderLock:
@@ -46,6 +51,7 @@ class FolderLock:
     self._path = folder / FILE
     self._flag = flag
     self._own = {**_here(), 'pid': os.getpid(), 'key': uuid.uuid4().hex}
+    self._own['sweep'] = os.environ.get(SWEEP_VARIABLE, '')
     self._descriptor = os.open(folder, os.O_RDONLY)
     self._ended = threading.Event()
     try:
@@ -81,7 +87,10 @@ class FolderLock:
     maker, silent_for = _maker(self._path), _silence(self._path)
     ended = has_flock and maker.get('boot') == self._own['boot']
     restarted = maker.get('host') == self._own['host'] and maker.get('boot') != self._own['boot']
-    if not ended and not (restarted and silent_for > SILENT_SECONDS):
+    given_up = bool(self._own['sweep']) and maker.get('sweep') == self._own['sweep']
+    if given_up and not ended:
+      silent_for = self._until_silent(silent_for)
+    if not ended and not ((restarted or given_up) and silent_for > SILENT_SECONDS):
       raise UsageError(f'{self._flag}: {self._refusal(maker, silent_for)}')
     self._path.unlink(missing_ok=True)
     try:
@@ -91,6 +100,16 @@ class FolderLock:
         f'{self._flag}: another process has just begun in {self._path.parent}; wait until it has '
         'ended'
       ) from error
+
+  def _until_silent(self, silent_for: float) -> float:
+    """Waits for a heartbeat, or for the end of the time in which one may come; the silence then."""
+    if silent_for <= SILENT_SECONDS:
+      terminal.note(f'{self._path}: is of a process that was lost; waiting whether it is at work')
+    before = silent_for
+    while before <= silent_for <= SILENT_SECONDS:
+      time.sleep(_LOOK_SECONDS)
+      before, silent_for = silent_for, _silence(self._path)
+    return silent_for
 
   def _make(self) -> None:
     descriptor = os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)

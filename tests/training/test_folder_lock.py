@@ -95,3 +95,37 @@ def test_a_disk_without_flock_has_the_file(tmp_path, monkeypatch):
 def test_half_a_file_is_somebody(tmp_path):
   (tmp_path / FILE).write_text('{"ho')
   refused(tmp_path, r'process \? on host \? is at work')
+
+
+def of_a_sweep(monkeypatch, name):
+  monkeypatch.setenv(folder_lock.SWEEP_VARIABLE, name)
+  monkeypatch.setattr(folder_lock, '_LOOK_SECONDS', 0.01)
+
+
+def test_what_a_sweeps_lost_node_left_is_gone_on_with_once_it_is_silent(
+  tmp_path, monkeypatch, capsys
+):
+  of_a_sweep(monkeypatch, 'mine')
+  FolderLock(tmp_path, FLAG)._ended.set()
+  let_pass(tmp_path, SILENT_SECONDS - 0.3)
+  on(monkeypatch, ELSEWHERE)
+  FolderLock(tmp_path, FLAG).release()
+  assert 'waiting whether it is at work' in capsys.readouterr().err
+
+
+def test_a_sweeps_run_that_is_at_work_after_all_is_not_joined(tmp_path, monkeypatch):
+  monkeypatch.setattr(folder_lock, 'HEARTBEAT_SECONDS', 0.2)
+  of_a_sweep(monkeypatch, 'mine')
+  held = FolderLock(tmp_path, FLAG)
+  on(monkeypatch, ELSEWHERE)
+  refused(tmp_path, 'is at work')
+  held.release()
+
+
+def test_another_sweeps_run_is_not_waited_for(tmp_path, monkeypatch):
+  of_a_sweep(monkeypatch, 'theirs')
+  FolderLock(tmp_path, FLAG)._ended.set()
+  let_pass(tmp_path, 2 * SILENT_SECONDS)
+  of_a_sweep(monkeypatch, 'mine')
+  on(monkeypatch, ELSEWHERE)
+  refused(tmp_path, 'has not been heard of')
