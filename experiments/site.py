@@ -11,7 +11,15 @@ from absl import flags
 
 from experiments import command_line, site_serve
 from fl_research import registry
-from fl_research.federation import audit_log, budget, guard, plain_words, requests
+from fl_research.federation import (
+  audit_log,
+  budget,
+  guard,
+  plain_words,
+  requests,
+  signer,
+  signing,
+)
 from fl_research.federation import policy as policies
 from fl_research.registry import UsageError
 
@@ -185,6 +193,12 @@ def _policy(values: flags.FlagValues, arguments: list[str]) -> int:
   return 0
 
 
+def _key(values: flags.FlagValues, arguments: list[str]) -> int:
+  del arguments
+  print(signing.public_key(signing.load_key(_folder(values) / signer.KEY)))
+  return 0
+
+
 def _page(values: flags.FlagValues, arguments: list[str]) -> int:
   del arguments
   from fl_research.federation import owner_page  # its look is the reports', which need pandas
@@ -231,6 +245,10 @@ COMMANDS: Mapping[str, Command] = {
     _policy,
     'the policy in plain words',
     flags={'check': Flag(False, 'only checks the file; exit code 2 when it is not understood')},
+  ),
+  'key': Command(
+    _key,
+    "the site's public key, for the policies of the others, with which sums are signed",
   ),
   'page': Command(
     _page,

@@ -64,7 +64,9 @@ def of(
 def _secure(settings: Settings, engine: Engine) -> proposal.SecureAggregation:
   if not settings.by_protocol:
     return proposal.SecureAggregation(settings.secure_aggregation)
-  threshold = secure_rounds.threshold(len(engine.sites), engine.min_sites)
+  threshold = secure_rounds.threshold(
+    len(engine.sites), engine.min_sites, secure_rounds.signed(engine)
+  )
   return proposal.SecureAggregation(proposal.PROTOCOL, threshold - 1)
 
 

@@ -77,6 +77,7 @@ class Engine:
     spec, class_names: what a model must accept, and what its classes are called.
     preprocessing: what the sites have found out together of their columns; {} without any.
     contacts: how it stands with each.
+    signs: whether each signs in sums by the protocol.
     refusals: (site, reason) of all so far.
   """
 
@@ -95,6 +96,7 @@ class Engine:
     self.class_names: tuple[str, ...] = ()
     self.preprocessing: dict[str, Any] = {}
     self.contacts: dict[str, Contact] = {}
+    self.signs: dict[str, bool] = {}
     self.refusals: list[tuple[str, str]] = []
 
   def traffic(self) -> dict:
@@ -122,6 +124,7 @@ class Engine:
     for name, answer in greetings.items():
       if answer['name'] != name:
         raise SiteError(f'site {name}: answers as {answer["name"]}; one of the names is wrong')
+    self.signs = {name: answer['signs'] for name, answer in greetings.items()}
     self.preprocessing = self._shared(greetings)
     describe = Message('describe', {'shared': self.preprocessing})
     answers = self.ask({name: describe for name in names}, 'data')

@@ -38,6 +38,7 @@ from fl_research.federation import (
   signing,
 )
 from fl_research.federation import proposal as proposals
+from fl_research.federation import signer as signer_lib
 from fl_research.federation.proposal import Proposal
 from fl_research.federation.refusal import Refused
 from fl_research.registry import UsageError
@@ -82,7 +83,7 @@ class Guard:
 
   def __init__(self, folder: pathlib.Path, rules: policy.Policy, data_set: Optional[str] = None):
     folder.mkdir(parents=True, exist_ok=True)
-    self.policy, self.data_set = rules, data_set
+    self._folder, self.policy, self.data_set = folder, rules, data_set
     self.requests = requests.Store(folder / REQUESTS)
     self.ledger = budget.Ledger(folder / BUDGET)
     self.log = audit_log.AuditLog(folder / LOG)
@@ -312,6 +313,15 @@ class Guard:
     """
     with self._logs_refusals(run_id):
       return self._approved(run_id).secure_aggregation.least_others
+
+  def signer(self, name: str) -> Optional[signer_lib.Signer]:
+    """What the site of this name signs with in sums by the protocol; None where nobody signs.
+
+    Raises:
+      UsageError: the policy has another key for this site, or none.
+    """
+    sites = self.policy.secure_aggregation.sites
+    return signer_lib.of_site(name, self._folder, sites) if sites else None
 
   def received(self, run_id: str, kind: str, round_num: int, message: bytes) -> None:
     """Writes to the log what has come in."""

@@ -16,7 +16,7 @@ import zipfile
 
 import numpy as np
 
-PROTOCOL = 1
+PROTOCOL = 2
 """The version of these messages; engine and site must have the same."""
 
 LIMIT = 1 << 30
@@ -62,7 +62,7 @@ FORMS: Mapping[str, Form] = {
   'commit': Form({'run': str, 'round': int, 'applied': dict}),
   'advance': Form({'run': str, 'round': int, 'oldest': int}),
   # Site to engine.
-  'site': Form({'protocol': int, 'name': str, 'statistics': list}),
+  'site': Form({'protocol': int, 'name': str, 'statistics': list, 'signs': bool}),
   'numbers': Form({'facts': dict}, ('numbers',)),
   'data': Form({'spec': dict, 'facts': dict, 'ids': list}, ('sizes', 'test_sizes')),
   'answer': Form({'status': str, 'reasons': list}),

@@ -198,6 +198,7 @@ def describe_policy(rules: policy.Policy) -> dict[str, tuple[str, ...]]:
       f'At least {rules.secure_aggregation.least}, with at least '
       f'{counted(rules.secure_aggregation.least_others, "other site")}; otherwise: '
       f'{_OUTCOMES[rules.secure_aggregation.beyond]}.',
+      *_signed_sums(rules.secure_aggregation),
     ),
     'release': tuple(_release_rules(rules.release)),
     'survey': tuple(_survey_rules(rules.survey)),
@@ -250,6 +251,14 @@ def _privacy_rules(rules: policy.PrivacyRules) -> Iterator[str]:
     yield (
       f'All runs {where}: epsilon {most} at delta {rules.delta_of(data_set):g}; noise multiplier '
       f'of each {least}.'
+    )
+
+
+def _signed_sums(rules: policy.SecureAggregationRules) -> Iterator[str]:
+  if rules.sites:
+    yield (
+      f'Sums by the protocol are signed, and among {", ".join(sorted(rules.sites))} only, whose '
+      'keys the policy has.'
     )
 
 

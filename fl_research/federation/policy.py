@@ -112,12 +112,18 @@ class PrivacyRules(Budget):
 
 @dataclasses.dataclass(frozen=True)
 class SecureAggregationRules(records.Checked):
-  """The least that hides a site's update among others', and among how many."""
+  """The least that hides a site's update among others', and among how many.
+
+  Attributes:
+    sites: public keys of all sites, this one included; where there are some, it takes part in
+      sums by the protocol with these only, and their sessions are signed.
+  """
 
   least: str = dataclasses.field(
     default=proposals.NO_SUMS, metadata=records.one_of(*proposals.SECURE_AGGREGATION)
   )
   least_others: int = dataclasses.field(default=0, metadata=domains.COUNT_OR_0)
+  sites: Mapping[str, str] = dataclasses.field(default_factory=dict, metadata=_KEYS)
   beyond: str = dataclasses.field(default='deny', metadata=_BEYOND)
 
 

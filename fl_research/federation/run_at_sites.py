@@ -25,6 +25,11 @@ class RunAtSites:
     initial_state: the state of a client that has never taken part; no arrays where clients keep
       nothing.
     graphs: what the sites are to run, by purpose.
+
+  Attributes:
+    name: the run's, at the sites.
+    least_sites: how many must answer; 0 for all.
+    signed: whether sites sign in sums by the protocol.
   """
 
   def __init__(
@@ -37,7 +42,7 @@ class RunAtSites:
     graphs: Mapping[str, client_graph.ClientGraph],
   ):
     self._engine, self.name, self._facts = engine, request.run_id, dict(facts)
-    self.least_sites = engine.min_sites
+    self.least_sites, self.signed = engine.min_sites, any(engine.signs.values())
     self._request, self._signature = request, signature
     self._initial_state, self._graphs = list(initial_state), graphs
     self._resumed: dict[str, dict[str, Any]] = {name: {} for name in engine.sites}
@@ -141,7 +146,7 @@ class RunAtSites:
     round_num: int,
     server: Sequence[np.ndarray],
     numbers: Mapping[str, int],
-    session: Mapping[str, int],
+    session: Mapping[str, Any],
   ) -> dict[str, list[np.ndarray]]:
     """Has sites make the terms of secure sums; gives what each says in the clear.
 
@@ -149,7 +154,7 @@ class RunAtSites:
       round_num: the round.
       server: what is broadcast.
       numbers: of those that hold what their clients have sent, in the session that follows.
-      session: its `bits`, `threshold` and `attempt`.
+      session: its `bits`, `threshold` and `attempt`, and its `sites` where it is signed.
     """
     graph = self._graphs['combine'].hash
     fields = {'run': self.name, 'graph': graph, 'round': round_num}

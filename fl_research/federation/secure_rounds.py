@@ -7,8 +7,10 @@ the sites' sums are added up by the protocol of `fl_research.secure_aggregation`
 clients and the engine its server. So the engine sees masked vectors, their sum, and what is added
 up in the clear: how many clients take part, and their reports.
 
-Parties are honest but curious: keys come through the engine, unsigned, so that an engine that
-deviates from the protocol could pretend to be other sites.
+Where sites do not sign, parties are honest but curious: their keys come through the engine, which
+could pretend to be other sites, if it deviates from the protocol. Where the policies of all have
+the keys of all (`fl_research.federation.signer`), sessions are signed, and such an engine is
+refused.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.federation import engine
+from fl_research.federation import engine as engine_lib
 from fl_research.federation.client_graph import ClientGraph, HELD, Input, SERVER
 from fl_research.federation.run_at_sites import RunAtSites
 from fl_research.registry import UsageError
@@ -32,18 +34,36 @@ from fl_research.secure_aggregation.steps import Step
 _ALL = 4096  # More chunks than there are sites.
 
 
-def threshold(sites: int, least: int) -> int:
+def signed(engine: engine_lib.Engine) -> bool:
+  """Whether sessions are signed: all sites do it, or none.
+
+  Raises:
+    UsageError: some do and some do not.
+  """
+  if len(set(engine.signs.values())) > 1:
+    signs, not_ = (next(n for n, s in engine.signs.items() if s is each) for each in (True, False))
+    raise UsageError(
+      f'--secure_aggregation=protocol: site {signs} signs and site {not_} does not; the policies '
+      'of all must have the keys of all sites, or none must'
+    )
+  return any(engine.signs.values())
+
+
+def threshold(sites: int, least: int, is_signed: bool) -> int:
   """How many of so many sites must come to the end of a session.
 
   Args:
     sites: that take part.
     least: the least that the experimenter wants in a sum.
+    is_signed: whether the session is signed: then more than two thirds, since otherwise an engine
+      could tell two halves two stories of who is left.
 
   Raises:
     UsageError: there are too few sites for the protocol.
   """
   try:
-    return max(thresholds.plan(sites).threshold, min(least, sites))
+    most = 2 * sites // 3 + 1 if is_signed else 0
+    return max(thresholds.plan(sites).threshold, min(least, sites), most)
   except ValueError as error:
     raise UsageError(
       f'--secure_aggregation=protocol: {sites} sites take part in a round; needed are '
@@ -158,12 +178,13 @@ class SecureRounds:
       except errors.Aborted as error:
         attempt += 1
         self._say(f'round {round_num}: secure aggregation aborted ({error}); once more')
-        time.sleep(engine.PATIENCE)
+        time.sleep(engine_lib.PATIENCE)
 
   def _session(self, names, clients, known, round_num, run, attempt) -> dict:
     total = sum(len(own) for own in clients.values())
-    least = threshold(len(names), run.least_sites)
-    facts = {'bits': self.bits(total), 'threshold': least, 'attempt': attempt}
+    least = threshold(len(names), run.least_sites, run.signed)
+    sites = list(names) if run.signed else []
+    facts = {'bits': self.bits(total), 'threshold': least, 'attempt': attempt, 'sites': sites}
     own = {name: number for number, name in enumerate(names)}
     said = run.combine(round_num, known, own, facts)
     numbers = {own[name]: name for name in said}
@@ -174,6 +195,7 @@ class SecureRounds:
         self.size,
         facts['bits'],
         least,
+        signed=run.signed,
       ),
       numbers,
     )

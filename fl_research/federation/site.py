@@ -97,7 +97,7 @@ class Site:
   Args:
     name: of the site.
     data: what it has.
-    guard: who decides.
+    guard: who decides, and what it signs with.
     folder: what must outlast the process.
     limit: the largest message, in bytes.
   """
@@ -112,6 +112,7 @@ class Site:
   ):
     self._name, self._data, self._guard, self._folder = name, data, guard, folder
     self._limit = limit
+    self._signer = guard.signer(name)
     self._runs: dict[str, _Run] = {}
     self._answers: Mapping[str, Callable[[Message], Message]] = {
       'hello': self._hello,
@@ -176,7 +177,8 @@ class Site:
         'fl_research is needed on both'
       )
     fields = {'protocol': messages.PROTOCOL, 'name': self._name}
-    return Message('site', {**fields, 'statistics': list(self._data.statistics)})
+    signs = self._signer is not None
+    return Message('site', {**fields, 'statistics': list(self._data.statistics), 'signs': signs})
 
   def _statistics(self, message: Message) -> Message:
     self._guard.survey(proposal.COLUMN_STATISTICS)
@@ -324,7 +326,7 @@ class Site:
     terms = [result for place, result in enumerate(results) if place not in graph.sent]
     facts, least_others = message['session'], self._guard.least_others(message['run'])
     vector = site_session.summed(terms, graph.largest, int(facts.get('bits', 0)))
-    session = SiteSession(message['run'], round_num, facts, vector, least_others)
+    session = SiteSession(message['run'], round_num, facts, vector, least_others, self._signer)
     run.sessions = {round_num: session}
     return Message('combined', {'round': round_num}, {'sent': [results[p] for p in graph.sent]})
 

@@ -1,13 +1,14 @@
 """A site's part in a session of secure aggregation, in which sites are the clients."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
 from fl_research.federation.messages import MessageError
 from fl_research.federation.refusal import Refused
-from fl_research.secure_aggregation import client, errors, parameters
+from fl_research.federation.signer import Signer
+from fl_research.secure_aggregation import client, errors, keys, parameters
 from fl_research.secure_aggregation.steps import Step
 
 
@@ -17,12 +18,14 @@ class SiteSession:
   Args:
     run: the run's name.
     round_num: the round.
-    facts: `bits`, `threshold`, `attempt`, and the site's `number` in the session.
+    facts: `bits`, `threshold`, `attempt`, the site's `number` in the session, and the names of all
+      `sites` of it where it is signed.
     vector: what the site adds to the sum, uint64.
     least_others: with how many others at least it is added up.
+    signer: what the site signs with; None where it does not.
 
   Raises:
-    Refused: the sum could be one of fewer.
+    Refused: the sum could be one of fewer, or the session is signed otherwise than the policy says.
     MessageError: the facts are none of a session.
   """
 
@@ -33,21 +36,30 @@ class SiteSession:
     facts: Mapping[str, Any],
     vector: np.ndarray,
     least_others: int,
+    signer: Optional[Signer] = None,
   ):
     try:
+      identity = _identity(facts, signer)
       bits, threshold, attempt, number = (
         int(facts[name]) for name in ('bits', 'threshold', 'attempt', 'number')
       )
       shared = parameters.Parameters(
-        parameters.session_of(f'{run}/{attempt}'), round_num, len(vector), bits, threshold
+        parameters.session_of(f'{run}/{attempt}'),
+        round_num,
+        len(vector),
+        bits,
+        threshold,
+        signed=identity is not None,
       )
+    except Refused:
+      raise
     except (KeyError, TypeError, ValueError) as error:
       raise MessageError(f'combine: {error}') from error
     if threshold <= least_others:
       raise Refused(
         f'a sum of {threshold} sites may come out, and the request says {least_others + 1} at least'
       )
-    self._client = client.Client(shared, number)
+    self._client = client.Client(shared, number, identity=identity)
     self._vector = vector
     self._said: dict[int, tuple[bytes, bytes]] = {}
 
@@ -76,9 +88,27 @@ class SiteSession:
       return self._client.share(payload)
     if step == Step.MASK:
       return self._client.mask(payload, self._vector)
+    if step == Step.CONSENT:
+      return self._client.consent(payload)
     if step == Step.REVEAL:
       return self._client.reveal(payload)
-    raise errors.ProtocolError(f'step {step} is none of an unsigned session')
+    raise errors.ProtocolError(f'step {step} is none of a session')
+
+
+def _identity(facts: Mapping[str, Any], signer: Optional[Signer]) -> Optional[keys.Identity]:
+  """What a session is signed with; None where neither side signs.
+
+  Raises:
+    Refused: one does, and the other does not.
+  """
+  names = [str(name) for name in facts['sites']]
+  if signer is None:
+    if names:
+      raise Refused('secure aggregation: is to be signed, and the policy has no keys of the sites')
+    return None
+  if not names:
+    raise Refused('secure aggregation: is not signed, and the policy has keys of the sites')
+  return signer.identity(names, int(facts['number']))
 
 
 def summed(terms: Sequence[np.ndarray], largest: Sequence[int], bits: int) -> np.ndarray:

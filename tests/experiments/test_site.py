@@ -80,3 +80,15 @@ def test_every_command_has_help_that_names_its_flags(capsys, name):
     assert f'--{flag}' in said
   assert _run('--help') == 0
   assert f'  {name}' in capsys.readouterr().out
+
+
+def test_the_key_of_a_site_goes_into_its_policy(folder, capsys):
+  assert _run('key', f'--folder={folder}') == 0
+  key = capsys.readouterr().out.strip()
+  assert _run('key', f'--folder={folder}') == 0
+  assert capsys.readouterr().out.strip() == key
+  (folder / 'policy.toml').write_text(f'[secure_aggregation]\nsites = {{ north = "{key}" }}\n')
+  assert _run('policy', f'--folder={folder}') == 0
+  assert 'Sums by the protocol are signed, and among north only' in capsys.readouterr().out
+  own = Guard(folder, policies.read(folder / 'policy.toml'))
+  assert own.signer('north').name == 'north'

@@ -38,6 +38,9 @@ class Anything:
   def least_others(self, run):
     return 1
 
+  def signer(self, name):
+    return None
+
   def received(self, run, kind, round_num, message):
     pass
 

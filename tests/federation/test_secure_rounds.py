@@ -2,16 +2,26 @@
 
 import dataclasses
 
+from cryptography.hazmat.primitives.asymmetric import ed25519, x25519
 import numpy as np
 import pandas as pd
 import pytest
 
-from fl_research.federation import engine_data, messages, site_session
+from fl_research.federation import (
+  engine_data,
+  messages,
+  secure_rounds,
+  signer,
+  signing,
+  site_session,
+)
 from fl_research.federation.messages import Message, MessageError
 from fl_research.federation.refusal import Refused
 from fl_research.registry import UsageError
+from fl_research.secure_aggregation import keys as signatures
+from fl_research.secure_aggregation.steps import Step
 from fl_research.training import experiment
-from tests.federation import runs
+from tests.federation import in_process, runs
 
 FLAGS = {'clients_per_round': 6, 'algorithm': 'scaffold', 'secure_aggregation': 'clear'}
 
@@ -42,9 +52,9 @@ def test_the_sums_in_the_clear_and_nothing_else(in_the_clear, tmp_path, monkeypa
   held, replies = [], []
   combine = site_session.SiteSession
 
-  def remembers(run, round_num, facts, vector, least):
+  def remembers(run, round_num, facts, vector, *others):
     held.append(vector)
-    return combine(run, round_num, facts, vector, least)
+    return combine(run, round_num, facts, vector, *others)
 
   monkeypatch.setattr(site_session, 'SiteSession', remembers)
   monkeypatch.setattr('fl_research.federation.site.SiteSession', remembers)
@@ -110,7 +120,7 @@ def test_two_sites_are_too_few(tmp_path, monkeypatch):
 
 
 def test_a_smaller_sum_than_was_asked_for_is_refused():
-  facts = {'bits': 40, 'threshold': 2, 'attempt': 0, 'number': 0}
+  facts = {'bits': 40, 'threshold': 2, 'attempt': 0, 'number': 0, 'sites': []}
   vector = np.zeros(3, np.uint64)
   with pytest.raises(Refused, match='a sum of 2 sites may come out, and the request says 3'):
     site_session.SiteSession('run', 1, facts, vector, least_others=2)
@@ -121,6 +131,89 @@ def test_a_smaller_sum_than_was_asked_for_is_refused():
     session.step(0, b'else')
   with pytest.raises(Refused, match='was asked to reveal'):
     session.step(4, b'')
+
+
+def _signers(names):
+  own = {name: ed25519.Ed25519PrivateKey.generate() for name in names}
+  public = {name: signing.public_key(key) for name, key in own.items()}
+  return {name: signer.Signer(name, key, public) for name, key in own.items()}
+
+
+def _signing(monkeypatch, who):
+  monkeypatch.setattr(in_process.Anything, 'signer', lambda guard, name: who.get(name))
+
+
+def test_a_signed_session_has_the_same_sum(in_the_clear, tmp_path, monkeypatch):
+  _signing(monkeypatch, _signers('abc'))
+  settings, transport, _ = _deployed(tmp_path, monkeypatch, 'signed')
+  deployed = _run(settings)
+  for own, other in zip(_model(in_the_clear), _model(deployed), strict=True):
+    np.testing.assert_array_equal(own, other)
+  asked = [messages.unpack(request) for _, request in transport.asked]
+  assert Step.CONSENT in {each['step'] for each in asked if each.kind == 'session'}
+
+
+def test_an_engine_that_makes_keys_of_its_own_is_found_out(tmp_path, monkeypatch):
+  _signing(monkeypatch, _signers('abc'))
+  settings, transport, sites = _deployed(tmp_path, monkeypatch, 'lies', min_sites=3)
+  own = x25519.X25519PrivateKey.generate().public_key().public_bytes_raw()
+  ask = sites['a'].handle
+
+  def handle(request):
+    message = messages.unpack(request)
+    if message.kind == 'session' and message['step'] == Step.SHARE:
+      payload = message.array('payload').tobytes()
+      at = len(payload) - signatures.SIGNATURE_BYTES - len(own)
+      forged = payload[:at] + own + payload[at + len(own) :]
+      changed = [np.frombuffer(forged, np.uint8)]
+      request = messages.pack(Message('session', message.fields, {'payload': changed}))
+    return ask(request)
+
+  transport.handlers['a'] = handle
+  with pytest.raises(UsageError, match=r"site a refuses: .*client 2's signature is not its own"):
+    _run(settings)
+
+
+def test_sites_of_which_some_sign_are_refused(tmp_path, monkeypatch):
+  _signing(monkeypatch, {'a': _signers('a')['a']})
+  settings, _, _ = _deployed(tmp_path, monkeypatch, 'some')
+  with pytest.raises(UsageError, match='site a signs and site b does not'):
+    _run(settings)
+
+
+def test_what_a_signed_session_must_say():
+  facts = {'bits': 40, 'threshold': 3, 'attempt': 0, 'number': 1, 'sites': ['a', 'b', 'c']}
+  begin = lambda who, **other: site_session.SiteSession(
+    'run', 1, {**facts, **other}, np.zeros(3, np.uint64), 1, who
+  )
+  own = _signers('abc')['b']
+  begin(own)
+  for other, complaint in (
+    ({'sites': []}, 'is not signed'),
+    ({'sites': ['a', 'b', 'd']}, 'no key of site d'),
+    ({'number': 2}, 'the number of another'),
+    ({'sites': ['b', 'b', 'c']}, 'the number of another'),
+  ):
+    with pytest.raises(Refused, match=complaint):
+      begin(own, **other)
+  with pytest.raises(Refused, match='the policy has no keys'):
+    begin(None)
+
+
+def test_a_policy_has_the_sites_own_key(tmp_path):
+  with pytest.raises(UsageError, match='has no key for b; its own is ') as raised:
+    signer.of_site('b', tmp_path, {'a': 64 * '0'})
+  own = str(raised.value).split()[-1]
+  assert signer.of_site('b', tmp_path, {'b': own}).sites == {'b': own}
+  with pytest.raises(UsageError, match='has another key for b'):
+    signer.of_site('b', tmp_path, {'b': 64 * '0'})
+
+
+@pytest.mark.parametrize(
+  ('sites', 'is_signed', 'expected'), [(3, True, 3), (6, True, 5), (4, 0, 3)]
+)
+def test_thresholds(sites, is_signed, expected):
+  assert secure_rounds.threshold(sites, 2, is_signed) == expected
 
 
 def test_terms_are_within_their_bounds():
