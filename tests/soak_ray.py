@@ -12,6 +12,7 @@ disturbed, the `seconds` column aside. Takes some ten seconds per kill; not part
 import argparse
 import contextlib
 import itertools
+import math
 import os
 import pathlib
 import random
@@ -25,6 +26,8 @@ from tests import soak_kills
 
 VICTIMS = ('driver', 'actor', 'node')
 NODE = {'num_cpus': 1, 'object_store_memory': 150 << 20}
+NOTICED_SECONDS = 60.0
+"""After how long all of a cluster surely know that a node is lost."""
 FLAGS = (*soak_kills.FLAGS, '--algorithm=scaffold', '--client_chunks=4')
 
 
@@ -83,19 +86,21 @@ def kill(victim: str, process, cluster: Cluster, draw: random.Random) -> None:
 
 def survive(folder: pathlib.Path, flags, kills: int, cluster: Cluster, draw) -> int:
   """Runs to the end under so many kills; gives how many there were."""
-  done, victim = 0, ''
+  done, lost_at = 0, -math.inf
   victims = itertools.cycle(VICTIMS)
   process = soak_kills.start('experiments.train', folder, *flags)
   while done < kills:
     if not wait_for_rows(process, folder, draw.randint(1, 8)):
-      if process.returncode == 0 or victim != 'node':
+      if process.returncode == 0 or time.monotonic() > lost_at + NOTICED_SECONDS:
         break
-      # Ray had joined it to the node that was lost, and ends whom it has joined to a node with it.
+      # Ray joins a driver to a node, for a while to one that is lost too, and ends it with that.
       print(f'the driver ended with the node (exit code {process.returncode})', flush=True)
       process = soak_kills.start('experiments.train', folder, *flags)
       continue
     victim = next(victims)
     kill(victim, process, cluster, draw)
+    if victim == 'node':
+      lost_at = time.monotonic()
     done += 1
     print(f'kill {done}: {victim}; at round {soak_kills.last_round(folder)}', flush=True)
     if victim == 'driver':
