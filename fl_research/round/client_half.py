@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from fl_research import hooks
 from fl_research.aggregation.combiner import Encoded, Encoder
-from fl_research.round import handed_back, types
+from fl_research.round import handed_back, minibatches, types
 from fl_research.round.client import Client
 from fl_research.round.method import Exchange, Method, Reply
 from fl_research.round.objective import metric_names
@@ -144,8 +144,10 @@ def _weight(weighting: str, data: Any) -> tf.Tensor:
     return tf.cast(data['num_examples'], tf.float32)
   if weighting == 'uniform':
     return tf.constant(1.0)
-  # Padding rows of y are zeros, and so is the padding token.
-  return tf.reduce_sum(tf.cast(tf.not_equal(data['examples']['y'], 0), tf.float32))
+  # What is no token is zero.
+  tokens, mask = minibatches.labels(data)
+  counts = tf.math.count_nonzero(tf.reshape(tokens, [tf.size(mask), -1]), axis=1, dtype=tf.int32)
+  return tf.reduce_sum(mask * tf.cast(counts, tf.float32))
 
 
 def report_columns(parts: Parts, measure_names: tuple[str, ...]) -> tuple[str, ...]:

@@ -185,6 +185,25 @@ def test_order_of_the_cohort_does_not_matter(name):
   _assert_same(reordered, _three_rounds(name)[0], 1e-6)
 
 
+def _sharing_examples(cohort):
+  """The same clients, as XLA's loop has them: with everybody's examples, of which some are theirs."""
+  begins = np.cumsum([0, *(len(data['examples']['y']) for data in cohort)])
+  everybody = collections.OrderedDict(
+    (name, np.concatenate([data['examples'][name] for data in cohort])) for name in ('x', 'y')
+  )
+  own = lambda rows, begin: np.where(rows < 0, rows, rows + begin).astype(np.int32)
+  return [
+    collections.OrderedDict(data, examples=everybody, batches=own(data['batches'], begin))
+    for data, begin in zip(cohort, begins)
+  ]
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_examples_are_read_by_their_batches_alone(name):
+  rounds = [_sharing_examples(_cohort(r)) for r in range(1, ROUNDS + 1)]
+  _assert_same(_run(_process(name), rounds)[0], _three_rounds(name)[0], 0)
+
+
 @pytest.mark.parametrize('name', METHODS)
 def test_cohort_of_one_client_with_one_example(name):
   process = _process(name)

@@ -128,6 +128,14 @@ def test_weighting_left_empty_is_the_papers():
 
 
 @pytest.mark.parametrize('name', algorithms.ALGORITHMS)
+def test_models_that_differ_by_client_are_said_to(name):
+  families = [family for family, table in algorithms.FAMILIES.items() if name in table]
+  of_a_client = families[0] in ('personal models', 'clusters')
+  # Clients of FedBABU get models of their own by fine-tuning.
+  assert algorithms.build(name, {}).personal is (of_a_client and name != 'fedbabu')
+
+
+@pytest.mark.parametrize('name', algorithms.ALGORITHMS)
 def test_what_sites_cannot_do_is_refused_before_they_are_asked(name):
   method, entry = algorithms.build(name, {}), algorithms.ALGORITHMS[name]
   needs_more = method.personal or type(method).exchanges is not Method.exchanges

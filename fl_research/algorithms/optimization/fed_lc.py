@@ -25,6 +25,7 @@ import tensorflow as tf
 from fl_research.datasets.federated_data import Problem
 from fl_research.models import objectives
 from fl_research.registry import UsageError
+from fl_research.round import minibatches
 from fl_research.round.client import Client
 from fl_research.round.method import Method, Reply
 from fl_research.round.objective import Loss
@@ -64,8 +65,9 @@ class FedLC(Method):
 
   def _margins(self, client: Client) -> tf.Tensor:
     """τ n_c^(-1/4) of every class, float32 [classes]."""
-    labels = client.data['examples']['y'][: client.data['num_examples']]
-    counts = tf.reduce_sum(tf.one_hot(labels, client.model.spec.num_classes), axis=0)
+    labels, mask = minibatches.labels(client.data)
+    classes = tf.one_hot(labels, client.model.spec.num_classes)
+    counts = tf.linalg.matvec(classes, mask, transpose_a=True)
     return self._tau * tf.pow(tf.maximum(counts, _OF_A_MISSING_CLASS), -0.25)
 
 
