@@ -14,6 +14,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import algorithms, client_data, runtime
+from fl_research.round import client as client_lib
+from fl_research.round import server_half
 from fl_research.training import checkpoints, client_states
 from fl_research.training import loop as loop_lib
 from tests.algorithms import harness
@@ -185,8 +187,31 @@ def test_order_of_the_cohort_does_not_matter(name):
   _assert_same(reordered, _three_rounds(name)[0], 1e-6)
 
 
+@pytest.mark.parametrize('name', METHODS)
+def test_clients_predict_better_than_at_first(name):
+  process = _process(name)
+  trained = _three_rounds(name)[0]
+  untrained = loop_lib.start(process, client_states.build(process))
+
+  def loss(progress, client):
+    states = progress.client_states
+    state = states.get([client])[0]['method'] if states else ()
+    person = client_lib.Client(
+      process.parts.model, process.parts.client_optimizer, _data(client, 1), state
+    )
+    server = tf.nest.map_structure(tf.constant, progress.state['server'])
+    predict = process.method.predictor(server_half.server_of(server), person)
+    scores = np.asarray(predict(tf.constant(_examples()[client]['x'])), np.float64)
+    assert scores.shape == (problem.SIZES[client], problem.CLASSES)
+    of_labels = np.take_along_axis(scores, _examples()[client]['y'][:, None], 1)[:, 0]
+    return np.mean(np.log(np.sum(np.exp(scores), axis=1)) - of_labels)
+
+  losses = np.array([[loss(p, k) for p in (untrained, trained)] for k in range(len(problem.SIZES))])
+  assert losses[:, 1].mean() < losses[:, 0].mean()
+
+
 def _sharing_examples(cohort):
-  """The same clients, as XLA's loop has them: with everybody's examples, of which some are theirs."""
+  """The same clients as XLA's loop has them: with everybody's examples, some of them their own."""
   begins = np.cumsum([0, *(len(data['examples']['y']) for data in cohort)])
   everybody = collections.OrderedDict(
     (name, np.concatenate([data['examples'][name] for data in cohort])) for name in ('x', 'y')

@@ -23,6 +23,20 @@ def test_equals_oracle(beta, tau):
   harness.assert_same(harness.run(process, rounds), expected)
 
 
+def test_the_teacher_drops_nothing(monkeypatch):
+  """Of what is told whether it is training, the global model is not, and the client's own is."""
+  model = harness.model()
+  told, predict = [], model.predict_on_batch
+
+  def predicts(weights, x, training=False, *others):
+    told.append(bool(training))
+    return predict(weights, x, training, *others)
+
+  object.__setattr__(model, 'predict_on_batch', predicts)
+  harness.build(fed_ntd.build(beta=1.0, tau=1.0), model=model)
+  assert set(told) == {True, False}
+
+
 def test_no_distillation_is_fed_avg():
   rounds = harness.cohorts(epochs=2)
   found = harness.run(harness.build(fed_ntd.build(beta=0.0, tau=1.0)), rounds)

@@ -7,6 +7,7 @@ import pytest
 import tensorflow_federated as tff
 
 from fl_research.algorithms.optimization import fed_exp
+from fl_research.round import server_half
 from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import fed_exp as oracle
@@ -39,6 +40,17 @@ def _steps(process, rounds):
     history.append(process.model_weights(state))
     steps.append(float(result.measured['method']['server_step']))
   return history, steps
+
+
+def test_the_first_step_is_that_of_fed_avg():
+  assert (
+    float(
+      _process().method.measures(server_half.server_of(_process().initialize()['server']))[
+        'server_step'
+      ]
+    )
+    == 1.0
+  )
 
 
 def test_equals_oracle():

@@ -60,6 +60,15 @@ def test_only_models_are_sent():
   assert process.bytes_down_per_client == plain.bytes_down_per_client
 
 
+def test_who_comes_late_has_no_variate_yet():
+  rounds = harness.cohorts(epochs=2)
+  rounds[0] = rounds[0][:2]
+  _, kept = harness.run_with_clients(_process(), rounds[:2])
+  assert all(np.all(v == 0) for v in kept[2]['method']['variate'])
+  assert any(np.any(v != 0) for v in kept[1]['method']['variate'])
+
+
 def test_a_part_of_the_clients_is_refused():
+  harness.build(scaffnew.build(), cohort_size=3)
   with pytest.raises(registry.UsageError, match=r'--clients_per_round=2: .*accepted is 3, their'):
     harness.build(scaffnew.build(), cohort_size=2)
