@@ -1,4 +1,4 @@
-"""Methods with several global models, among which clients choose."""
+"""Methods with several global models, among which clients choose, or which they mix."""
 
 from fl_research import aggregation, domains, registry
 from fl_research.algorithms import requirements
@@ -26,5 +26,12 @@ METHODS = {
     defaults=requirements.UNIFORM,
     not_structured='sends updates of several models',
     not_private='also sends which model a client has chosen, which noise would not cover',
+  ),
+  'fedem': registry.Entry(
+    'fl_research.algorithms.clusters.fed_em',
+    'several models; a client mixes them by shares of its own (Marfoq et al. 2021)',
+    {'components': Hyperparameter(2, 'M, number of models', **domains.COUNT)},
+    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+    not_structured='trains several models',
   ),
 }

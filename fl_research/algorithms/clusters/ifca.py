@@ -15,10 +15,11 @@ nobody chose stays as it is. What a client uses is the model of least loss over 
 examples, so that clients keep nothing, and new ones choose as others do. `metrics.csv` says which
 share of the round's clients chose which model; θ_1 is saved as `model`, the others as `model_2`, ….
 
-With one model it is FedAvg, or FedSGD; both means are uniform by default. θ_1 starts from the run's
-initial weights. The others start from the same numbers, those of each tensor in an order of its
-own, drawn from the run's seed: where all numbers of a tensor are drawn alike they are what another
-seed might have given.
+With one model it is FedAvg, or FedSGD; both means are uniform by default. How the models start,
+`several_models` says. With `models` and `--client_weighting=num_examples` it is the HypCluster of
+Mansour, Mohri, Ro, Suresh 2020, "Three Approaches for Personalization with Applications to
+Federated Learning", but that HypCluster's clients choose by examples set apart from those that they
+train on.
 
 Differences from the paper:
 1. The paper draws all initial models anew.
@@ -32,16 +33,15 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research import random_streams
+from fl_research.algorithms.clusters import several_models
+from fl_research.algorithms.clusters.several_models import model_of
 from fl_research.round.client import Client
-from fl_research.round.method import Method, Reply, Server
+from fl_research.round.method import Method, Reply
 from fl_research.round.structures import subtract, Weights
 
 
-class IFCA(Method):
+class IFCA(several_models.SeveralModels):
   """Ghosh et al. 2020, algorithm 1 (see the module's docstring).
-
-  The server's weights are those of a model with one more axis in front, of K.
 
   Args:
     clusters: K ≥ 1.
@@ -49,48 +49,27 @@ class IFCA(Method):
   """
 
   auxiliary_weighting = 'update'
-  personal = True
-  global_model = False
 
   def __init__(self, clusters: int, averaging: str):
-    self._clusters = clusters
+    super().__init__('ifca', clusters)
     self._averaging = averaging
-
-  def initial(self):
-    models = [self.federation.initial_weights()]
-    models += [self._rearranged(models[0], number) for number in range(1, self._clusters)]
-    weights = tuple(tf.stack(parts) for parts in zip(*models, strict=True))
-    specs = tuple(tf.TensorSpec(w.shape, w.dtype) for w in weights)
-    return Server(weights, (), self.federation.server_optimizer.initialize(specs))
-
-  def _rearranged(self, weights: Weights, number: int) -> Weights:
-    """The numbers of each tensor in another order."""
-    seeds = [
-      random_streams.stateless_seed(self.federation.seed, 'ifca', number, position)
-      for position in range(len(weights))
-    ]
-    shuffle = tf.random.experimental.stateless_shuffle
-    return tuple(
-      tf.reshape(shuffle(tf.reshape(w, [-1]), seed), w.shape)
-      for w, seed in zip(weights, seeds, strict=True)
-    )
 
   def work(self, client, message):
     choice = self._choice(client, message)
-    model = _model(message, choice)
+    model = model_of(message, choice)
     if self._averaging == 'models':
       trained = client.train(model)
       update = subtract(trained.weights, model)
     else:
       gradient, trained = client.gradient(model)
       update = tuple(-g for g in gradient)
-    chosen = tf.one_hot(choice, self._clusters)
+    chosen = tf.one_hot(choice, self.count)
     return Reply(
       tuple(tf.tensordot(chosen, u, axes=0) for u in update),
       client.state,
       trained,
       auxiliary=chosen,
-      measures={f'share_{number + 1}': chosen[number] for number in range(self._clusters)},
+      measures={f'share_{number + 1}': chosen[number] for number in range(self.count)},
     )
 
   def finish(self, server, combined):
@@ -101,22 +80,13 @@ class IFCA(Method):
       direction = tuple(tf.math.divide_no_nan(u, over(u)) for u in direction)
     return self.step(server, direction)
 
-  def models(self, weights):
-    names = ['model', *(f'model_{number + 1}' for number in range(1, self._clusters))]
-    return {name: [w[k] for w in weights] for k, name in enumerate(names)}
-
   def predictor(self, server, client):
-    return self.predict(_model(server.weights, self._choice(client, server.weights)))
+    return self.predict(model_of(server.weights, self._choice(client, server.weights)))
 
   def _choice(self, client: Client, weights: Weights) -> tf.Tensor:
     """j, int64 []."""
-    losses = [client.mean_loss(_model(weights, number)) for number in range(self._clusters)]
+    losses = [client.mean_loss(model_of(weights, number)) for number in range(self.count)]
     return tf.argmin(tf.stack(losses))
-
-
-def _model(weights: Weights, number: tf.Tensor) -> Weights:
-  """One of the models, by its number from 0 on."""
-  return tuple(tf.gather(w, number) for w in weights)
 
 
 def build(*, clusters: int, averaging: str) -> Method:
