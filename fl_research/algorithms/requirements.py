@@ -1,6 +1,6 @@
 """What methods of more than one family ask of a run."""
 
-from fl_research import registry, runtime
+from fl_research import aggregation, registry, runtime
 
 UNIFORM = {'client_weighting': 'uniform'}
 """Defaults of methods whose papers count every client once."""
@@ -9,6 +9,25 @@ DEFINES_SERVER_STEP = registry.Requirement(
   'server_optimizer', ('sgd',), "defines the server's step (its rate still counts)"
 )
 """The server's step is a plain one along a direction of the method's own."""
+
+
+def no_server_step(why: str) -> tuple[registry.Requirement, ...]:
+  """Of methods whose server does not step along what clients send; `why` follows "which"."""
+  return tuple(
+    registry.Requirement(setting, (accepted,), why)
+    for setting, accepted in (
+      ('server_optimizer', 'sgd'),
+      ('server_learning_rate', 1.0),
+      ('server_lr_schedule', 'constant'),
+    )
+  )
+
+
+def sums_only(why: str) -> registry.Requirement:
+  """Of methods that divide one sum by another; `why` follows "which"."""
+  sums = tuple(name for name, entry in aggregation.AGGREGATORS.items() if entry.is_sum)
+  return registry.Requirement('aggregator', sums, why)
+
 
 _SIMULATED = tuple(name for name in runtime.NAMES if name != 'federation')
 

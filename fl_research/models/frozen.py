@@ -59,6 +59,9 @@ class Frozen(layers.Layer):
   def __call__(self, weights, x, seed=None):
     return self._network(self._joined(weights), x, seed)
 
+  def with_features(self, weights, x, seed=None):
+    return self._network.with_features(self._joined(weights), x, seed)
+
   def keras(self, weights, x, name):
     return self._network.keras(self._joined(weights), x, name)
 

@@ -12,7 +12,7 @@ flat sequence; a container cuts it by the number of names of each of its parts.
 
 import abc
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 import dataclasses
 from typing import Any, Optional
 
@@ -66,6 +66,16 @@ class Layer(abc.ABC):
     self, shape: Shape, generator: np.random.Generator
   ) -> tuple[list[np.ndarray], Shape]:
     """First weights for inputs of that shape, and the shape of the output."""
+
+  def with_features(
+    self, weights: Weights, x: tf.Tensor, seed: Optional[tf.Tensor] = None
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """What the last layer that has weights is given, and the output; arguments as of a call.
+
+    Raises:
+      NotImplementedError: there is no such layer, or it cannot be told.
+    """
+    raise NotImplementedError(f'a {self.kind} has no last layer that can be told from the others')
 
   @abc.abstractmethod
   def __call__(self, weights: Weights, x: tf.Tensor, seed: Optional[tf.Tensor] = None) -> tf.Tensor:
@@ -519,12 +529,32 @@ class Sequential(Layer):
     return weights, shape
 
   def __call__(self, weights, x, seed=None):
-    for index, (layer, part) in enumerate(zip(self.layers.values(), self._split(weights))):
+    for _, layer, part, own in self._parts(weights, seed):
+      x = layer(part, x, own)
+    return x
+
+  def with_features(self, weights, x, seed=None):
+    weighted = [name for name, layer in self.layers.items() if layer.weight_names]
+    if not weighted:
+      return super().with_features(weights, x, seed)
+    features = x
+    for name, layer, part, own in self._parts(weights, seed):
+      if name != weighted[-1]:
+        x = layer(part, x, own)
+      elif isinstance(layer, Sequential):
+        features, x = layer.with_features(part, x, own)
+      else:
+        features, x = x, layer(part, x, own)
+    return features, x
+
+  def _parts(self, weights: Weights, seed: Optional[tf.Tensor]) -> Iterator[tuple]:
+    """Of each layer its name, itself, its weights and its seed."""
+    parts = zip(self.layers.items(), self._split(weights))
+    for index, ((name, layer), part) in enumerate(parts):
       own = None
       if layer.needs_seed and seed is not None:
         own = tf.random.experimental.stateless_fold_in(seed, index)
-      x = layer(part, x, own)
-    return x
+      yield name, layer, part, own
 
   def keras(self, weights, x, name):
     for (own, layer), part in zip(self.layers.items(), self._split(weights)):

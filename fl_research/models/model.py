@@ -131,7 +131,29 @@ class Model(tff.learning.models.FunctionalModel):
         nothing is dropped.
     """
     x = tf.convert_to_tensor(x)
-    output = self._network(tuple(model_weights[0]), x, seed if training else None)
+    return self._in_its_unit(self._network(tuple(model_weights[0]), x, seed if training else None))
+
+  def features_on_batch(
+    self,
+    model_weights: ModelWeights,
+    x: tf.Tensor,
+    training: bool = True,
+    seed: Optional[tf.Tensor] = None,
+  ) -> tuple[tf.Tensor, tf.Tensor]:
+    """What the last layer is given, float32 [n, d], and the output; as `predict_on_batch`.
+
+    Raises:
+      NotImplementedError: the network is none whose last layer can be told, or it is given
+        something else than a vector for each example.
+    """
+    x = tf.convert_to_tensor(x)
+    own = seed if training else None
+    features, output = self._network.with_features(tuple(model_weights[0]), x, own)
+    if len(features.shape) != 2:
+      raise NotImplementedError('the last layer is given more than a vector for each example')
+    return features, self._in_its_unit(output)
+
+  def _in_its_unit(self, output: tf.Tensor) -> tf.Tensor:
     scale = self._spec.label_scale
     return output if scale is None else output * _flat(scale.deviation) + _flat(scale.mean)
 

@@ -145,7 +145,7 @@ def _weight(weighting: str, data: Any) -> tf.Tensor:
   if weighting == 'uniform':
     return tf.constant(1.0)
   # What is no token is zero.
-  tokens, mask = minibatches.labels(data)
+  _, tokens, mask = minibatches.examples(data)
   counts = tf.math.count_nonzero(tf.reshape(tokens, [tf.size(mask), -1]), axis=1, dtype=tf.int32)
   return tf.reduce_sum(mask * tf.cast(counts, tf.float32))
 

@@ -32,15 +32,15 @@ def first_pass(data: Any) -> Any:
   return collections.OrderedDict(data, batches=data['batches'][: steps_per_pass(data)])
 
 
-def labels(data: Any) -> tuple[tf.Tensor, tf.Tensor]:
-  """The labels of the first pass, [n, ...], and 1.0 for those of examples, 0.0 for padding, [n].
+def examples(data: Any) -> Batch:
+  """The first pass as one batch.
 
   Of a client's `examples` only the rows in its `batches` are its own: where XLA compiles the loop,
   clients share one array (see `fl_research.runtime.padded`).
   """
   rows = tf.reshape(first_pass(data)['batches'], [-1])
-  own = tf.gather(data['examples']['y'], tf.maximum(rows, 0))
-  return own, tf.cast(rows >= 0, tf.float32)
+  of = lambda name: tf.gather(data['examples'][name], tf.maximum(rows, 0))
+  return Batch(of('x'), of('y'), tf.cast(rows >= 0, tf.float32))
 
 
 class Minibatches:

@@ -25,7 +25,10 @@ Term = Callable[[Weights], Weights]
 
 
 LossOfExamples = Callable[[tf.Tensor, Batch], tf.Tensor]
-"""The model's raw outputs, the batch -> float32 [n], the loss of each example."""
+"""The model's raw outputs, the batch -> float32 [n], the loss of each example.
+
+Of features: what the last layer is given, [n, d], in place of the outputs.
+"""
 
 
 class Gradient(NamedTuple):
@@ -86,10 +89,18 @@ class Loss(Objective):
     model: the model.
     of_examples: another loss of each example, from what the model makes of them; metrics are not
       changed by it. The model's own when None.
+    of_features: a loss of each example's features, which is added; none when None.
   """
 
-  def __init__(self, model: model_lib.Model, of_examples: Optional[LossOfExamples] = None):
-    self._gradient = functools.partial(loss_gradient, model, of_examples=of_examples)
+  def __init__(
+    self,
+    model: model_lib.Model,
+    of_examples: Optional[LossOfExamples] = None,
+    of_features: Optional[LossOfExamples] = None,
+  ):
+    self._gradient = functools.partial(
+      loss_gradient, model, of_examples=of_examples, of_features=of_features
+    )
 
   def gradient(self, weights, batch, seed, carry):
     return Gradient(*self._gradient(weights, batch, seed), carry)
@@ -146,13 +157,14 @@ def loss_gradient(
   seed: Optional[tf.Tensor],
   factor: Optional[tf.Tensor] = None,
   of_examples: Optional[LossOfExamples] = None,
+  of_features: Optional[LossOfExamples] = None,
 ) -> tuple[Weights, tf.Tensor]:
   """The gradient of the batch's mean loss, times `factor` if given, and its metric columns.
 
   `seed`, int32 [2], is the source of dropout; None for models without. The columns are float32
   [k, n], a row for each of `metric_names` and a column for each example, zero for padding.
   """
-  compute = functools.partial(_loss_gradient, model, of_examples)
+  compute = functools.partial(_loss_gradient, model, of_examples, of_features)
   if model.pools:
     # oneDNN's gradient of a maximum over windows takes a tenth of the time of TensorFlow's own, but
     # TensorFlow puts it in only where it meets the maximum before its gradient, which in the graph
@@ -164,6 +176,7 @@ def loss_gradient(
 def _loss_gradient(
   model: model_lib.Model,
   of_examples: Optional[LossOfExamples],
+  of_features: Optional[LossOfExamples],
   weights: Weights,
   one_batch: Batch,
   seed: Optional[tf.Tensor],
@@ -171,9 +184,14 @@ def _loss_gradient(
 ) -> tuple[Weights, tf.Tensor]:
   with tf.GradientTape() as tape:
     tape.watch(weights)
-    output = model.predict_on_batch((weights, ()), one_batch.x, True, seed)
+    if of_features:
+      features, output = model.features_on_batch((weights, ()), one_batch.x, True, seed)
+    else:
+      output = model.predict_on_batch((weights, ()), one_batch.x, True, seed)
     columns = model.example_metrics(output, one_batch.y)
     losses = of_examples(output, one_batch) if of_examples else objectives.objective(columns)
+    if of_features:
+      losses += of_features(features, one_batch)
   # The mean loss is the sum of every example's loss times its share, which no weight changes.
   share = tf.math.divide_no_nan(one_batch.mask, tf.reduce_sum(columns['num'] * one_batch.mask))
   if factor is not None:

@@ -22,6 +22,7 @@ from tests.algorithms import harness
 from tests.oracles import softmax_regression as problem
 
 METHODS = tuple(algorithms.ALGORITHMS)
+OF_FEATURES = ('moon', 'knnper', 'fedproto')
 ROUNDS = 3
 RATES_ARE_ZERO = 100  # from this round on, counted from 0
 
@@ -76,7 +77,7 @@ def _schedule(round_num):
 def _process(name):
   """The method with its defaults; a server rate that suits the adaptive ones, too."""
   entry = algorithms.ALGORITHMS[name]
-  layered = 'private_layers' in entry.hyperparameters
+  layered = 'private_layers' in entry.hyperparameters or name in OF_FEATURES
   return harness.build(
     algorithms.build(name, {}),
     model=harness.model(name='mlp', hidden_units=8, hidden_layers=1)

@@ -77,18 +77,19 @@ def test_each_step_has_a_seed_of_its_own_where_the_model_draws():
   np.testing.assert_array_equal(seed(1), seeds[1])
 
 
-def test_labels_are_those_of_the_clients_own_rows():
+def test_examples_are_the_clients_own_rows():
   client = data(4, 3, 2.0)
   for begin, array in ((0, EXAMPLES['y'][:4]), (3, np.array([9, 9, 9, *EXAMPLES['y'][:4], 9]))):
     rows = np.where(client['batches'] < 0, -1, client['batches'] + begin)
-    own = {**client, 'batches': rows, 'examples': {'y': array}}
-    found, mask = minibatches.labels(own)
-    assert sorted(np.asarray(found)[np.asarray(mask) > 0]) == [0, 1, 2, 3]
-    assert float(tf.reduce_sum(mask)) == 4
+    own = {**client, 'batches': rows, 'examples': {'x': array + 10, 'y': array}}
+    x, y, mask = map(np.asarray, minibatches.examples(own))
+    assert sorted(y[mask > 0]) == [0, 1, 2, 3]
+    np.testing.assert_array_equal(x, y + 10)
+    assert mask.sum() == 4
 
 
 def test_weights_by_tokens_are_those_of_the_clients_own_rows():
   tokens = np.array([[1, 2, 0], [3, 0, 0], [1, 1, 1], [5, 0, 0]])
   batches = np.array([[1, 3], [0, -1]], np.int32)
-  client = {'examples': {'y': tokens}, 'batches': batches, 'num_examples': np.int32(3)}
+  client = {'examples': {'x': tokens, 'y': tokens}, 'batches': batches, 'num_examples': np.int32(3)}
   assert float(client_half._weight('num_tokens', client)) == 4

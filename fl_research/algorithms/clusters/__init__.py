@@ -1,10 +1,8 @@
 """Methods with several global models, among which clients choose, or which they mix."""
 
-from fl_research import aggregation, domains, registry
+from fl_research import domains, registry
 from fl_research.algorithms import requirements
 from fl_research.registry import Hyperparameter
-
-_SUMS = tuple(name for name, entry in aggregation.AGGREGATORS.items() if entry.is_sum)
 
 METHODS = {
   'ifca': registry.Entry(
@@ -21,7 +19,7 @@ METHODS = {
     },
     requires=(
       requirements.OWN_MODELS,
-      registry.Requirement('aggregator', _SUMS, 'divides sums by how many chose a model'),
+      requirements.sums_only('divides sums by how many chose a model'),
     ),
     defaults=requirements.UNIFORM,
     not_structured='sends updates of several models',

@@ -45,14 +45,7 @@ _MU = {'mu': Hyperparameter(0.0, 'mu, strength of the proximal term', **domains.
 _PLAIN_STEPS = registry.Requirement(
   'client_optimizer', ('sgd',), 'presumes plain steps on the clients'
 )
-_TAKES_THE_MEAN = tuple(
-  registry.Requirement(setting, (accepted,), 'goes on from the mean of the models as it is')
-  for setting, accepted in (
-    ('server_optimizer', 'sgd'),
-    ('server_learning_rate', 1.0),
-    ('server_lr_schedule', 'constant'),
-  )
-)
+_TAKES_THE_MEAN = requirements.no_server_step('goes on from the mean of the models as it is')
 _SENDS_STEPS = 'also sends how much work is behind an update, which noise would not cover'
 
 METHODS = {
@@ -216,6 +209,15 @@ METHODS = {
     ),
     defaults=requirements.UNIFORM,
     not_private='also sends the change of a control variate, which noise would not cover',
+  ),
+  'moon': registry.Entry(
+    'fl_research.algorithms.optimization.moon',
+    "features near the global model's, away from the client's last (Li et al. 2021)",
+    {
+      'mu': Hyperparameter(1.0, 'mu, what that counts', **domains.FROM_0),
+      'tau': Hyperparameter(0.5, 'tau, the temperature of likeness', **domains.POSITIVE),
+    },
+    requires=(registry.ONE_STATE_PER_CLIENT,),
   ),
   'fedlc': registry.Entry(
     'fl_research.algorithms.optimization.fed_lc',

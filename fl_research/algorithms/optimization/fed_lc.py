@@ -65,7 +65,7 @@ class FedLC(Method):
 
   def _margins(self, client: Client) -> tf.Tensor:
     """τ n_c^(-1/4) of every class, float32 [classes]."""
-    labels, mask = minibatches.labels(client.data)
+    _, labels, mask = minibatches.examples(client.data)
     classes = tf.one_hot(labels, client.model.spec.num_classes)
     counts = tf.linalg.matvec(classes, mask, transpose_a=True)
     return self._tau * tf.pow(tf.maximum(counts, _OF_A_MISSING_CLASS), -0.25)

@@ -65,6 +65,36 @@ METHODS = {
     },
     requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
   ),
+  'knnper': registry.Entry(
+    'fl_research.algorithms.personal.knn_per',
+    "the global model and a client's nearest examples (Marfoq et al. 2022)",
+    {
+      'neighbours': Hyperparameter(10, 'k, how many are asked', **domains.COUNT),
+      'weight': Hyperparameter(0.5, 'lambda, what they count beside the model', **domains.SHARE),
+      'scale': Hyperparameter(1.0, 'sigma, over which nearness decays', **domains.POSITIVE),
+    },
+    requires=(requirements.OWN_MODELS,),
+  ),
+  'fedproto': registry.Entry(
+    'fl_research.algorithms.personal.fed_proto',
+    'clients share prototypes of classes, not models (Tan et al. 2022)',
+    {
+      'regularization': Hyperparameter(
+        1.0, 'lambda, how strongly features are drawn to prototypes', **domains.FROM_0
+      )
+    },
+    requires=(
+      registry.ONE_STATE_PER_CLIENT,
+      requirements.OWN_MODELS,
+      requirements.sums_only('divides sums of features by numbers of examples'),
+      registry.Requirement(
+        'client_weighting', ('uniform',), 'counts every example as much as any other'
+      ),
+      *requirements.no_server_step('has prototypes at the server, and no model to step with'),
+    ),
+    defaults=requirements.UNIFORM,
+    not_structured='sends prototypes',
+  ),
   'apfl': registry.Entry(
     'fl_research.algorithms.personal.apfl',
     'a mixture of an own model and the global one (Deng et al. 2020)',

@@ -1,0 +1,34 @@
+"""What methods need that look at features: what a model's last layer is given."""
+
+import tensorflow as tf
+
+from fl_research.models import model as model_lib
+from fl_research.registry import UsageError
+from fl_research.round.structures import Weights
+
+
+def dimension(model: model_lib.Model, algorithm: str) -> int:
+  """How many numbers the features of an example are.
+
+  Args:
+    model: the model.
+    algorithm: who asks, for the message.
+
+  Raises:
+    UsageError: the model has no features.
+  """
+  specs = [tf.TensorSpec(w.shape, w.dtype) for w in model.initial_weights[0]]
+  features = tf.function(lambda weights, x: of(model, weights, x), autograph=False)
+  try:
+    traced = features.get_concrete_function(specs, model.input_spec[0])
+  except NotImplementedError as error:
+    raise UsageError(
+      f'--algorithm={algorithm}: looks at what the last layer is given, and of this model {error}; '
+      'choose another --model'
+    ) from error
+  return int(traced.output_shapes[-1])
+
+
+def of(model: model_lib.Model, weights: Weights, x: tf.Tensor) -> tf.Tensor:
+  """Features of examples, float32 [n, d], with nothing dropped."""
+  return model.features_on_batch((tuple(weights), ()), x, training=False)[0]
