@@ -57,6 +57,42 @@ def run(method, initial, rounds, rate, head_epochs=1):
   return history, heads
 
 
+def fed_ala(initial, rounds, rate, mixture_rate, first_passes):
+  """FedALA (Zhang et al. 2023, algorithm 1) that mixes the head.
+
+  Global weights after every round; every client's model, and shares of the head, at the end.
+  """
+  initial = [np.array(w, np.float64) for w in initial]
+  centre, models, shares, history = initial, {}, {}, []
+  for cohort in rounds:
+    trained = []
+    for data in cohort:
+      k, start = int(data['client']), list(centre)
+      if k in models:
+        w = shares.get(k, [np.ones_like(part) for part in initial[2:]])
+        whole_pass = list(softmax_regression.batches({**data, 'batches': _first_pass(data)}))
+        for _ in range(1 if k in shares else first_passes):
+          for x, y in whole_pass:
+            away = [c - own for c, own in zip(centre[2:], models[k][2:])]
+            mixed = [own + s * a for own, s, a in zip(models[k][2:], w, away)]
+            slopes = gradient([*centre[:2], *mixed], x, y)[2:]
+            w = [np.clip(s - mixture_rate * g * a, 0, 1) for s, g, a in zip(w, slopes, away)]
+        shares[k] = w
+        away = [c - own for c, own in zip(centre[2:], models[k][2:])]
+        start[2:] = [own + s * a for own, s, a in zip(models[k][2:], w, away)]
+      models[k] = _descend(start, data, rate, [True] * 4)
+      trained.append(models[k])
+    counts = [float(d['num_examples']) for d in cohort]
+    centre = [np.average(np.array(parts), axis=0, weights=counts) for parts in zip(*trained)]
+    history.append(centre)
+  return history, models, shares
+
+
+def _first_pass(data):
+  steps = -(-int(data['num_examples']) // data['batches'].shape[1])
+  return data['batches'][:steps]
+
+
 def lg_fed_avg(initial, rounds, rate):
   """LG-FedAvg (Liang et al. 2020, algorithm 1): the first layer private.
 

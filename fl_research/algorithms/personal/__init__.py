@@ -95,6 +95,16 @@ METHODS = {
     defaults=requirements.UNIFORM,
     not_structured='sends prototypes',
   ),
+  'fedala': registry.Entry(
+    'fl_research.algorithms.personal.fed_ala',
+    'training begins from as much of the global model as helps (Zhang et al. 2023)',
+    {
+      'layers': Hyperparameter('last', f'layers that are mixed: {_NAMES}'),
+      'mixture_learning_rate': Hyperparameter(1.0, 'eta, the rate of the shares', **domains.FROM_0),
+      'first_passes': Hyperparameter(10, 'passes that learn them at first', **domains.COUNT),
+    },
+    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+  ),
   'apfl': registry.Entry(
     'fl_research.algorithms.personal.apfl',
     'a mixture of an own model and the global one (Deng et al. 2020)',

@@ -1,0 +1,62 @@
+"""FedALA against its oracle and FedAvg."""
+
+import functools
+
+import numpy as np
+import pytest
+
+from fl_research import registry
+from fl_research.algorithms.optimization import fed_avg
+from fl_research.algorithms.personal import fed_ala
+from tests import contexts
+from tests.algorithms import harness
+from tests.oracles import two_layers as oracle
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _runtime():
+  with contexts.fused(2):
+    yield
+
+
+@functools.cache
+def _model():
+  return harness.model(name='mlp', hidden_units=8, hidden_layers=1)
+
+
+def _process(rate=1.0, layers='last'):
+  method = fed_ala.build(layers=layers, mixture_learning_rate=rate, first_passes=3)
+  return harness.build(method, model=_model())
+
+
+def _rounds():
+  """Four rounds, of which the first client is away in the second."""
+  rounds = harness.cohorts(epochs=2, rounds=4)
+  rounds[1] = rounds[1][1:]
+  return rounds
+
+
+def test_equals_oracle():
+  # A rate at which some shares are clipped and others are not.
+  history, kept = harness.run_with_clients(_process(rate=20.0), _rounds())
+  expected, models, shares = oracle.fed_ala(
+    _model().initial_weights[0], _rounds(), harness.RATE, 20.0, 3
+  )
+  harness.assert_same(history, expected)
+  for client in range(3):
+    state = kept[client]['method']
+    harness.assert_same([state['model'], state['shares']], [models[client], shares[client]])
+    assert int(state['times']) == 2
+  every = np.concatenate([np.ravel(s) for own in shares.values() for s in own])
+  assert {0.0, 1.0} <= set(every) and np.any((every > 0.01) & (every < 0.99))
+
+
+def test_shares_that_stay_are_fed_avg():
+  plain = harness.build(fed_avg.build(), model=_model())
+  found = harness.run(_process(rate=0.0), _rounds())
+  harness.assert_same(found, harness.run(plain, _rounds()), 1e-6)
+
+
+def test_layers_that_are_not_there_are_refused():
+  with pytest.raises(registry.UsageError, match='--fedala_layers=conv: the model has no layer'):
+    _process(layers='conv')
