@@ -103,8 +103,8 @@ class Entry:
       end of a sentence whose subject is the entry; empty when they do.
     is_sum: for an aggregator: whether all it needs of the clients are sums over them, which can
       then be secure ones.
-    needs_server_examples: for an aggregator: whether it compares updates with one from examples
-      that the server has itself.
+    needs_server_examples: for an algorithm or an aggregator: whether it looks at examples that the
+      server has itself.
     check_cohort: for an aggregator: `(name, hyperparameters, cohort_size)`, which raises
       `UsageError` when cohorts of this size are too small for it; None when none is.
   """

@@ -46,14 +46,15 @@ class Client:
     self._factor = tf.constant(1.0) if learning_rate_factor is None else learning_rate_factor
     self._calls = itertools.count(exchange * _CALLS_OF_AN_EXCHANGE)
 
-  def _data_of_a_call(self) -> Any:
-    """D with a seed that no other call has; the first of a round has the client's own."""
+  def _data_of_a_call(self, other: Any = None) -> Any:
+    """D, or another one, with a seed that no other call has; a round's first has the client's."""
     call = next(self._calls)
+    data = self.data if other is None else collections.OrderedDict(other, seed=self.data['seed'])
     if not (call and self.model.needs_seed):
-      return self.data
+      return data
     # Folded twice, as a step's seed is folded once.
     fold_in = tf.random.experimental.stateless_fold_in
-    return collections.OrderedDict(self.data, seed=fold_in(fold_in(self.data['seed'], call), call))
+    return collections.OrderedDict(data, seed=fold_in(fold_in(self.data['seed'], call), call))
 
   def train(
     self,
@@ -61,6 +62,7 @@ class Client:
     *,
     objective: Optional[objective_lib.Objective] = None,
     trainable: Optional[Sequence[bool]] = None,
+    data: Any = None,
     passes: int = 0,
     sent: bool = True,
   ) -> local_training.Trained:
@@ -70,6 +72,7 @@ class Client:
       weights: where training starts.
       objective: what is descended; the loss when None.
       trainable: which weights move; all when None.
+      data: another D to train on than its own.
       passes: so many passes over the examples; 0 for the round's own batches.
       sent: False for a model that stays with the client, which a compressor need not restrict.
     """
@@ -78,7 +81,7 @@ class Client:
       self.model,
       optimizer,
       tuple(weights),
-      self._data_of_a_call(),
+      self._data_of_a_call(data),
       learning_rate_factor=self._factor,
       objective=objective,
       trainable=trainable,

@@ -42,6 +42,7 @@ class Federation:
     population_size: number of clients that can be drawn; None where nobody has said it.
     cohort_size: number of clients that are wanted in a round; None where nobody has said it.
     seed: the run's seed.
+    server_data: the D of the server's own examples; None without any.
     weights: the initial weights, where they are an argument of the graph that is being built; the
       model's own, as constants, when None.
   """
@@ -51,6 +52,7 @@ class Federation:
   population_size: Optional[int] = None
   cohort_size: Optional[int] = None
   seed: int = 0
+  server_data: Optional[Any] = None
   weights: Optional[Weights] = None
 
   def require_population(self, method: str) -> None:

@@ -43,7 +43,7 @@ class Parts:
       padding), or the same for all.
     client_schedule, server_schedule: factors of the two learning rates by round.
     batch_size: B when it is fixed, for a tighter type; None leaves it open.
-    server_data: the D of the server's own examples, for combiners that need a reference.
+    server_data: the D of the server's own examples, for those that look at them.
     population_size, cohort_size, seed: see `method.Federation`.
   """
 
@@ -68,7 +68,13 @@ class Parts:
   def federation(self, weights: Optional[method_lib.Weights] = None) -> method_lib.Federation:
     """What the method is bound to, with initial weights of the graph that is being built."""
     return method_lib.Federation(
-      self.model, self.server_optimizer, self.population_size, self.cohort_size, self.seed, weights
+      self.model,
+      self.server_optimizer,
+      self.population_size,
+      self.cohort_size,
+      self.seed,
+      self.server_data,
+      weights,
     )
 
   def is_attacker(self, clients: tf.Tensor) -> tf.Tensor:

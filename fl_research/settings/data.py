@@ -99,7 +99,7 @@ class Data:
   server_examples: int = _setting(
     0,
     "so many examples, drawn from the training clients', that the server has as well, for an "
-    '--aggregator that compares with them',
+    '--aggregator that compares with them, or an --algorithm whose models answer for them',
     **domains.COUNT_OR_0,
   )
   label_namings: int = _setting(

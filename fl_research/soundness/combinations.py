@@ -75,13 +75,13 @@ class Combination:
 
   def settings(self) -> settings_lib.Settings:
     """A run of two rounds of a small model on the embedded digits."""
-    entry = aggregation.AGGREGATORS[self.aggregator]
+    asking = (aggregation.AGGREGATORS[self.aggregator], algorithms.ALGORITHMS[self.algorithm])
     return settings_lib.Settings(
       algorithm=self.algorithm,
       aggregator=self.aggregator,
       compressor=self.compressor,
       hyperparameters=_SMALL_MODEL,
-      server_examples=20 if entry.needs_server_examples else 0,
+      server_examples=20 if any(entry.needs_server_examples for entry in asking) else 0,
       **PRIVACIES[self.privacy],
       **_BASE,
     )

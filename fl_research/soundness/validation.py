@@ -8,7 +8,7 @@ import dataclasses
 import math
 from typing import Any
 
-from fl_research import aggregation, models, registry, tasks
+from fl_research import aggregation, algorithms, models, registry, tasks
 from fl_research import settings as settings_lib
 from fl_research.population import attacks
 from fl_research.registry import UsageError
@@ -186,16 +186,17 @@ def _check_machine(settings: Settings) -> None:
 
 def _check_server_examples(settings: Settings) -> None:
   """Whether the server has examples of its own exactly where something looks at them."""
-  table = aggregation.AGGREGATORS
-  needed, given = table[settings.aggregator].needs_server_examples, settings.server_examples
-  if needed and not given:
+  tables = {'algorithm': algorithms.ALGORITHMS, 'aggregator': aggregation.AGGREGATORS}
+  readers, reading = [], ''
+  for flag, table in tables.items():
+    readers += [f'--{flag}={name}' for name, entry in table.items() if entry.needs_server_examples]
+    if table[getattr(settings, flag)].needs_server_examples:
+      reading = reading or f'--{flag}={getattr(settings, flag)}'
+  if reading and not settings.server_examples:
+    raise UsageError(f'--server_examples: must be given for {reading}, 100 for example')
+  if settings.server_examples and not reading:
     raise UsageError(
-      f'--server_examples: must be given for --aggregator={settings.aggregator}, 100 for example'
-    )
-  if given and not needed:
-    readers = [name for name, entry in table.items() if entry.needs_server_examples]
-    raise UsageError(
-      f'--server_examples={given}: only read with --aggregator={" or ".join(readers)}'
+      f'--server_examples={settings.server_examples}: only read with {", ".join(readers)}'
     )
 
 

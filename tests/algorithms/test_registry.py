@@ -20,6 +20,7 @@ STATEFUL = (
   'moon',
   'fedproto',
   'fedala',
+  'fedmd',
   'apfl',
   'pfedme',
   'ditto',
@@ -27,12 +28,23 @@ STATEFUL = (
 
 
 def _settings(algorithm, **given):
+  if algorithms.ALGORITHMS[algorithm].needs_server_examples:
+    given = {'server_examples': 20, **given}
   return settings.Settings(task='digits', experiment_name='x', algorithm=algorithm, **given)
 
 
 @pytest.mark.parametrize('name', algorithms.ALGORITHMS)
 def test_defaults_are_accepted(name):
   validation.validate(_settings(name))
+
+
+def test_the_servers_examples_are_given_where_they_are_looked_at():
+  with pytest.raises(UsageError, match='--server_examples: must be given for --algorithm=feddf'):
+    validation.validate(_settings('feddf', server_examples=0))
+  with pytest.raises(
+    UsageError, match='only read with --algorithm=feddf, --algorithm=fedmd'
+  ):
+    validation.validate(_settings('fedavg', server_examples=10))
 
 
 @pytest.mark.parametrize(
@@ -124,6 +136,11 @@ def test_methods_that_weigh_clients_by_their_losses_refuse_other_weights(name):
     ('fedproto_regularization', -1.0),
     ('fedala_mixture_learning_rate', -1.0),
     ('fedala_first_passes', 0),
+    ('feddf_passes', -1),
+    ('feddf_learning_rate', -1.0),
+    ('fedmd_agreement', 'both'),
+    ('fedmd_temperature', 0.0),
+    ('fedmd_passes', 0),
     ('fedntd_beta', -1.0),
     ('fedntd_tau', 0.0),
   ],
@@ -143,7 +160,7 @@ def test_weighting_left_empty_is_the_papers():
 @pytest.mark.parametrize('name', algorithms.ALGORITHMS)
 def test_models_that_differ_by_client_are_said_to(name):
   families = [family for family, table in algorithms.FAMILIES.items() if name in table]
-  of_a_client = families[0] in ('personal models', 'clusters')
+  of_a_client = families[0] in ('personal models', 'clusters') or name == 'fedmd'
   # Clients of FedBABU get models of their own by fine-tuning.
   assert algorithms.build(name, {}).personal is (of_a_client and name != 'fedbabu')
 

@@ -1,6 +1,7 @@
 """Methods in which models learn from what other models answer."""
 
 from fl_research import domains, registry
+from fl_research.algorithms import requirements
 from fl_research.registry import Hyperparameter
 
 METHODS = {
@@ -11,5 +12,42 @@ METHODS = {
       'beta': Hyperparameter(1.0, 'beta, weight of the distillation', **domains.FROM_0),
       'tau': Hyperparameter(1.0, 'tau, temperature of the answers', **domains.POSITIVE),
     },
-  )
+  ),
+  'feddf': registry.Entry(
+    'fl_research.algorithms.distillation.fed_df',
+    'the server learns what all models answer together (Lin et al. 2020)',
+    {
+      'passes': Hyperparameter(
+        5, "passes over the server's examples in every round", **domains.COUNT_OR_0
+      ),
+      'learning_rate': Hyperparameter(0.001, 'rate of Adam in these', **domains.FROM_0),
+    },
+    not_private='also sends what the trained model answers, which noise would not cover',
+    needs_server_examples=True,
+  ),
+  'fedmd': registry.Entry(
+    'fl_research.algorithms.distillation.fed_md',
+    'clients exchange answers, not models (Li, Wang 2019; DS-FL, Itahara et al. 2021)',
+    {
+      'agreement': Hyperparameter(
+        'scores',
+        'what is agreed on: scores (the softmax of mean scores), or era (the mean of '
+        'probabilities, made sharper)',
+        lambda v: v in ('scores', 'era'),
+        'scores or era',
+      ),
+      'temperature': Hyperparameter(0.1, 'T of era', **domains.POSITIVE),
+      'passes': Hyperparameter(
+        1, 'passes over the common examples, to digest what was agreed on', **domains.COUNT
+      ),
+    },
+    requires=(
+      registry.ONE_STATE_PER_CLIENT,
+      requirements.OWN_MODELS,
+      *requirements.no_server_step('has answers at the server, and no model to step with'),
+    ),
+    defaults=requirements.UNIFORM,
+    not_structured='sends answers',
+    needs_server_examples=True,
+  ),
 }

@@ -1,0 +1,89 @@
+"""FedDF and FedMD against their oracles, FedAvg and training alone."""
+
+import numpy as np
+import pytest
+
+from fl_research import client_data, registry
+from fl_research.algorithms.distillation import fed_df, fed_md
+from fl_research.training import client_states
+from tests import contexts
+from tests.algorithms import harness
+from tests.oracles import distillation as oracle
+from tests.oracles import flat
+from tests.oracles import softmax_regression as problem
+
+START = harness.model().initial_weights[0]
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _runtime():
+  with contexts.fused(2):
+    yield
+
+
+def _known():
+  """Seven examples of nobody's, in batches of four, two passes."""
+  x = np.random.default_rng(1).normal(size=(7, problem.DIMENSION)).astype(np.float32)
+  examples = {'x': x, 'y': np.zeros(7, np.int32)}
+  return client_data.client_data(
+    examples, batch_size=problem.BATCH, epochs=2, seed=1, round_num=0, client=9
+  )
+
+
+def _rounds():
+  """The first client is away in the second round."""
+  rounds = harness.cohorts(epochs=2)
+  rounds[1] = rounds[1][1:]
+  return rounds
+
+
+def _build(method, **parts):
+  return harness.build(method, server_data=_known(), **parts)
+
+
+def test_feddf_equals_its_oracle():
+  process = _build(fed_df.build(passes=3, learning_rate=0.05))
+  expected = oracle.fed_df(START, _rounds(), harness.RATE, _known(), 3, 0.05)
+  harness.assert_same(harness.run(process, _rounds()), expected)
+  logits = 4 * 7 * problem.CLASSES
+  assert process.bytes_up_per_client == harness.plain().bytes_up_per_client + logits
+  assert process.bytes_down_per_client == harness.plain().bytes_down_per_client
+
+
+def test_feddf_without_a_pass_is_fed_avg():
+  process = _build(fed_df.build(passes=0, learning_rate=0.05))
+  found = harness.run(process, _rounds())
+  harness.assert_same(found, harness.run(harness.plain(), _rounds()), 0)
+
+
+@pytest.mark.parametrize(('agreement', 'temperature'), [('scores', None), ('era', 0.3)])
+def test_fedmd_equals_its_oracle(agreement, temperature):
+  method = fed_md.build(agreement=agreement, temperature=temperature or 9.0, passes=3)
+  process = _build(method, client_weighting='uniform')
+  state, kept = process.initialize(), client_states.build(process)
+  expected, models = oracle.fed_md(START, _rounds(), harness.RATE, _known(), 3, temperature)
+  for cohort, agreed in zip(_rounds(), expected, strict=True):
+    state = process.run_round(state, cohort, kept).state
+    found = state['server']['method']['agreed']
+    np.testing.assert_allclose(found, agreed, rtol=1e-5, atol=1e-6)
+  for client, own in models.items():
+    harness.assert_same([kept.get([client])[0]['method']['model']], [own])
+  assert process.bytes_up_per_client == 4 * (7 * problem.CLASSES + 1)
+
+
+def test_fedmds_first_round_is_training_alone():
+  process = _build(fed_md.build(agreement='era', temperature=1.0, passes=5))
+  cohort = harness.cohorts(epochs=2)[0]
+  _, kept = harness.run_with_clients(process, [cohort])
+  for client, data in enumerate(cohort):
+    alone, _ = flat.descend(flat.join(START), data, harness.RATE)
+    harness.assert_same([kept[client]['method']['model']], [flat.split(alone)])
+
+
+def test_tasks_without_classes_are_refused():
+  for method in (
+    fed_df.build(passes=1, learning_rate=0.1),
+    fed_md.build(agreement='era', temperature=1.0, passes=1),
+  ):
+    with pytest.raises(registry.UsageError, match='accepted are tasks with classes'):
+      harness.build(method, model=harness.tagger())
