@@ -102,6 +102,13 @@ class Data:
     '--aggregator that compares with them, or an --algorithm whose models answer for them',
     **domains.COUNT_OR_0,
   )
+  rotations: int = _setting(
+    1,
+    'so many groups of clients, each with its pictures turned by another multiple of 360 degrees '
+    'over that number; 1: all see them as they are',
+    valid=lambda v: v in (1, 2, 4),
+    domain='1, 2 or 4',
+  )
   label_namings: int = _setting(
     1,
     'so many groups of clients, each with a permutation of the labels of its own; 1: all name them '

@@ -12,6 +12,7 @@ _NOT_THERE = {
   'own_test_fraction': 'each site says which of its examples are for testing',
   'held_out_clients_fraction': 'each site says which of its clients train',
   'label_namings': 'examples are as their sites have them',
+  'rotations': 'examples are as their sites have them',
   'server_examples': 'the engine has no examples',
   'attack': 'it is for simulated clients',
   'evaluate_train': 'training examples are at the sites',

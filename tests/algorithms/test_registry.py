@@ -41,9 +41,7 @@ def test_defaults_are_accepted(name):
 def test_the_servers_examples_are_given_where_they_are_looked_at():
   with pytest.raises(UsageError, match='--server_examples: must be given for --algorithm=feddf'):
     validation.validate(_settings('feddf', server_examples=0))
-  with pytest.raises(
-    UsageError, match='only read with --algorithm=feddf, --algorithm=fedmd'
-  ):
+  with pytest.raises(UsageError, match='only read with --algorithm=feddf, --algorithm=fedmd'):
     validation.validate(_settings('fedavg', server_examples=10))
 
 

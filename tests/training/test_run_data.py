@@ -76,6 +76,28 @@ def test_groups_of_clients_name_the_labels_alike_in_training_and_test():
   np.testing.assert_array_equal(renamed.test['y'], renamed.test_clients.pooled()['y'])
 
 
+def test_groups_of_clients_hold_their_pictures_alike_in_training_and_test():
+  plain, turned = _load(**_DIGITS, seed=2), _load(**_DIGITS, seed=2, rotations=4)
+  for clients, before in ((turned.train, plain.train), (turned.test_clients, plain.test_clients)):
+    for k in range(6):
+      x, given = clients.examples(k)['x'], before.examples(k)['x']
+      expected = given
+      for _ in range(k % 4):  # A quarter to the left: the last column becomes the first row.
+        expected = np.transpose(expected, (0, 2, 1, 3))[:, ::-1]
+      np.testing.assert_array_equal(x, expected)
+      np.testing.assert_array_equal(clients.examples(k)['y'], before.examples(k)['y'])
+  halves = _load(**_DIGITS, seed=2, rotations=2)
+  given = plain.train.examples(1)['x']
+  np.testing.assert_array_equal(halves.train.examples(1)['x'], given[:, ::-1, ::-1])
+  np.testing.assert_array_equal(turned.test['x'], turned.test_clients.pooled()['x'])
+
+
+def test_only_pictures_can_be_turned(make_task):
+  people = make_task({'a': np.zeros(4, np.int32)}, {'a': np.ones(1, np.int32)})
+  with pytest.raises(UsageError, match='--rotations=2: people has no square pictures'):
+    _load(**people, rotations=2)
+
+
 def test_labels_of_people_who_do_not_train_have_no_names(make_task):
   labels = np.arange(9, dtype=np.int32) % 3
   people = make_task({'a': labels, 'b': labels}, {'c': labels})
