@@ -162,3 +162,12 @@ def test_several_write_at_the_same_time(tmp_path):
     thread.join()
   assert audit_log.verify(path) is None
   assert len(list(audit_log.entries(path))) == 4 * LINES
+
+
+def test_a_log_that_has_gone_is_found_by_a_noted_hash_or_its_head(tmp_path):
+  path = tmp_path / 'audit.log'
+  assert audit_log.verify(path) is None
+  assert audit_log.verify(path, 'f' * 64) == f'{path} is missing'
+  audit_log.AuditLog(path).append('asked', run='r')
+  path.unlink()
+  assert audit_log.verify(path) == f'{path} is missing'

@@ -1,5 +1,7 @@
 """Whole asynchronous runs: what they reduce to, how they go on, what they refuse."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,16 @@ def test_whole_cohorts_are_synchronous_rounds_bit_for_bit(population, tmp_path):
   hours = [[float(row['simulated_hours']) for row in rows[1:]] for rows in clocks]
   np.testing.assert_allclose(*hours, rtol=1e-9)
   assert {row['staleness_max'] for row in clocks[1][1:]} == {'0'}
+
+
+@pytest.mark.parametrize(
+  ('staleness', 'expected'), [([3, 0, 1, 7], [1, 7, 7]), ([5], [5, 5, 5]), ([], [None] * 3)]
+)
+def test_quantiles_of_staleness_are_some_clients(staleness, expected, monkeypatch):
+  plan = types.SimpleNamespace(staleness=np.array(staleness))
+  monkeypatch.setattr(asynchronous, '_plan_of', lambda trained: trained)
+  names = ('staleness_median', 'staleness_p90', 'staleness_max')
+  assert [asynchronous.COLUMNS[name](plan) for name in names] == expected
 
 
 def test_columns_tell_what_happened(buffered):
