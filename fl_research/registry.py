@@ -67,7 +67,7 @@ class Requirement:
 
 ONE_STATE_PER_CLIENT = Requirement(
   'cohort_sampling',
-  ('uniform', 'by_size', 'poisson'),
+  ('uniform', 'by_size', 'poisson', 'power_of_choice', 'oort', 'optimal'),
   'keeps a state for each client, who must not be drawn twice in a round',
 )
 """With replacement a client may work twice in a round, and but one of its two states could stay."""
