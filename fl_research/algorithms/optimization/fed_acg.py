@@ -12,7 +12,8 @@ and sends Δ_i = θ_i - θ̂; over the cohort
 
 With η_s = 1, as in the paper, θ is the mean of the clients' models. Clients keep nothing, and one
 model is sent, as in FedAvg. η_s is `--server_learning_rate`. λ = 0 is FedProx with μ = β, and
-λ = β = 0 is FedAvg; β = 0 is Nesterov's momentum at the server, whose lookahead clients see.
+λ = β = 0 is FedAvg; β = 0 is Nesterov's momentum at the server, whose lookahead clients see. The
+proximal term costs what it does in FedProx: with small models and batches a third of a step.
 
 Differences from the paper:
 1. The paper averages uniformly, as is the default here; other client weights can be given.

@@ -18,7 +18,7 @@ The rate η_i is `--client_learning_rate` η, or with `--fedlin_even` η / τ_i,
 theorem takes for clients whose τ_i differ: then all go about as far.
 
 ∇f_i(x) is computed again in the second trip, so that no client has to keep it: a round of E passes
-costs E + 2 of them, where FedAvg's costs E.
+costs E + 2 of them, where FedAvg's costs E (three times as long for E = 1).
 
 Differences from the paper:
 1. The paper's local gradients are over all examples (`--client_batch_size=full`), or have noise

@@ -24,8 +24,9 @@ With X the l samples less their mean and v = μ̂ - w, Σ̂⁻¹ v needs no matr
     Σ̂⁻¹ v = (v - Xᵀ (I / ρ + X Xᵀ)⁻¹ X v) / ρ_l,
 
 a system of l equations, O(l² d) for d weights. The paper's dynamic programme gives the same, sample
-by sample. A client holds l sums of the weights' size, and adds to one of them in every step: for
-small models and batches that costs as much as a fifth of a step.
+by sample. A client holds l sums of the weights' size, and adds to one of them in every step that
+counts, which is as much as FedProx's term costs: with the 2NN, batches of 10 and two passes a round
+takes 1.7 times as long as FedAvg's, and the less the larger the batches.
 
 Differences from the paper:
 1. In the paper burn-in and samples have so many steps each; here they are shares of a client's own
@@ -68,10 +69,11 @@ class _Sums(Objective):
     self._number = number
 
   def initial_carry(self, weights):
-    zeros = lambda w: tf.zeros([self._number, *w.shape], w.dtype)
-    sums = tuple(zeros(w) for w in weights)
     return collections.OrderedDict(
-      inner=self._objective.initial_carry(weights), done=tf.constant(0), sums=sums
+      inner=self._objective.initial_carry(weights),
+      done=tf.constant(0),
+      total=tuple(tf.zeros_like(w) for w in weights),
+      sums=tuple(tf.zeros([self._number, *w.shape], w.dtype) for w in weights),
     )
 
   def gradient(self, weights, batch, seed, carry):
@@ -83,15 +85,31 @@ class _Sums(Objective):
     return found._replace(carry=self._carried(weights, found.carry, carry))
 
   def _carried(self, weights: Weights, inner: Any, carry: Any) -> Any:
-    return collections.OrderedDict(
-      inner=inner, done=carry['done'] + 1, sums=self.added(weights, carry)
-    )
+    total, sums = self.added(weights, carry)
+    return collections.OrderedDict(inner=inner, done=carry['done'] + 1, total=total, sums=sums)
 
-  def added(self, weights: Weights, carry: Any) -> tuple[tf.Tensor, ...]:
-    """The sums with the weights that the last step has left."""
-    part = tf.one_hot(self._part(carry['done'] - 1), self._number)
-    along = lambda w: tf.reshape(part, [self._number, *([1] * w.shape.rank)])
-    return tuple(s + along(w) * w for s, w in zip(carry['sums'], weights, strict=True))
+  def added(self, weights: Weights, carry: Any) -> tuple[Any, Any]:
+    """The sum of the present part and those of all, with the weights that the last step has left.
+
+    A step adds to one tensor of the weights' size; the l others are touched when a part ends.
+    """
+    step = carry['done'] - 1
+    part, following = self._part(step), self._part(step + 1)
+
+    def ended(total):
+      at = [[part]]
+      sums = zip(carry['sums'], total, strict=True)
+      filled = [tf.tensor_scatter_nd_update(s, at, t[tf.newaxis]) for s, t in sums]
+      return [*(tf.zeros_like(t) for t in total), *filled]
+
+    def counted():
+      total = [t + w for t, w in zip(carry['total'], weights, strict=True)]
+      goes_on = lambda: [*total, *map(tf.identity, carry['sums'])]
+      return tf.cond(tf.equal(part, following), goes_on, lambda: ended(total))
+
+    before = lambda: [tf.identity(t) for t in (*carry['total'], *carry['sums'])]
+    after = tf.cond(part >= 0, counted, before)
+    return tuple(after[: len(weights)]), tuple(after[len(weights) :])
 
   def counts(self) -> tf.Tensor:
     """How many steps each sum is over: float32 [l]."""
@@ -181,7 +199,7 @@ class FedPA(Method):
     trained = client.train(weights, objective=sums)
     delta = subtract(trained.weights, weights)
     counts = sums.counts()
-    totals = sums.added(trained.weights, trained.carry)
+    _, totals = sums.added(trained.weights, trained.carry)
     samples = tuple(_divided(total, counts) for total in totals)
     drawn = counts > 0.0
     posterior = posterior_delta(samples, drawn, weights, self._rho)
