@@ -30,6 +30,8 @@ Differences from the paper:
    a loss that is no number counts as the lowest.
 4. Losses are those of metrics, without class weights; "last" averages over examples, which for a
    smaller last batch is not the same as over steps.
+5. Who is first of a cohort that is over-selected, and whose phone stops being ready too early, is
+   told as if training began with the download.
 """
 
 from collections.abc import Mapping

@@ -176,7 +176,7 @@ class Choosing:
     )
     starts = np.cumsum(sizes) - sizes
     total = lambda name: np.add.reduceat(columns[name].astype(np.float64), starts)
-    return total('loss') / total('num'), sizes
+    return total('loss') / np.maximum(total('num'), 1.0), sizes
 
   def _batch(self, number: int, client: int, examples: Any, size: int) -> Any:
     """So many of a client's examples, drawn for this round."""
