@@ -53,6 +53,7 @@ class Oort:
   """
 
   candidates = None
+  asks = False
   needs_squared_losses = True
   columns = ('exploration', 'preferred_seconds')
 

@@ -55,6 +55,7 @@ class PowerOfChoice:
 
   def __init__(self, candidates: int, loss: str):
     self.candidates = candidates
+    self.asks = loss != 'last'
     self._loss = loss
 
   def choose(self, moment: rule.Moment) -> np.ndarray:
@@ -64,10 +65,10 @@ class PowerOfChoice:
     drawn = draws.by_size(generator, moment.eligible, moment.sizes, number)
     if len(drawn) <= moment.count:
       return drawn
-    if self._loss == 'last':
-      losses = moment.scores.loss[drawn]
-    else:
+    if self.asks:
       losses = moment.ask(drawn, self._loss == 'batch')
+    else:
+      losses = moment.scores.loss[drawn]
     return drawn[highest(losses, moment.count)]
 
   def learn(self, reported, scores) -> None:

@@ -48,11 +48,13 @@ class Rule(Protocol):
 
   Attributes:
     candidates: how many candidates were asked for; None for rules without.
+    asks: whether it may ask clients for their losses of the present model.
     needs_squared_losses: whether it reads `Scores.squared_loss`.
     columns: names of its columns in metrics.csv.
   """
 
   candidates: Optional[int]
+  asks: bool
   needs_squared_losses: bool
   columns: tuple[str, ...]
 

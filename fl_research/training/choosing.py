@@ -67,10 +67,11 @@ class Choosing:
     plans: participation.Participation,
     rule: rule_lib.Rule,
   ):
-    if rule.candidates is not None and process.method.personal:
+    if rule.asks and process.method.personal:
       raise UsageError(
         f'--cohort_sampling={settings.cohort_sampling}: not with --algorithm={settings.algorithm}, '
-        'whose clients have models of their own, and no loss of a global one; accepted is oort'
+        'whose clients have models of their own, and no loss of a global one; accepted are '
+        '--power_of_choice_loss=last and --cohort_sampling=oort'
       )
     self._settings = settings
     self._process = process
