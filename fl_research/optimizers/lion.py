@@ -1,6 +1,6 @@
 """Lion: the signs of a momentum.
 
-Chen, Liang, Huang, Real, Wang, Liu, Pham, Dong, Luong, Hsieh, Lu, Le 2023, "Symbolic Discovery of
+Chen, Liang, Huang, Real, Wang, Pham, Dong, Luong, Hsieh, Lu, Le 2023, "Symbolic Discovery of
 Optimization Algorithms", algorithm 2. With the momentum m, 0 at first,
 
     w = w - η (sign(β_1 m + (1 - β_1) g) + λ w),    m = β_2 m + (1 - β_2) g.

@@ -90,7 +90,12 @@ CHOOSERS: Mapping[str, registry.Entry] = {
   'optimal': registry.Entry(
     'fl_research.population.optimal',
     'of some that train those send whose updates count, unbiased (Chen et al. 2022)',
-    {'candidates': _candidates('train')},
+    {
+      'candidates': _candidates('train'),
+      'iterations': Hyperparameter(
+        0, 'j, steps of algorithm 2, which needs sums only; 0: exact', **domains.COUNT_OR_0
+      ),
+    },
     requires=(
       *_LOOKS_AT_CLIENTS,
       Requirement('aggregator', ('mean',), 'weighs updates for their mean to be unbiased'),

@@ -65,10 +65,7 @@ class PowerOfChoice:
     drawn = draws.by_size(generator, moment.eligible, moment.sizes, number)
     if len(drawn) <= moment.count:
       return drawn
-    if self.asks:
-      losses = moment.ask(drawn, self._loss == 'batch')
-    else:
-      losses = moment.scores.loss[drawn]
+    losses = moment.ask(drawn, self._loss == 'batch') if self.asks else moment.scores.loss[drawn]
     return drawn[highest(losses, moment.count)]
 
   def learn(self, reported, scores) -> None:

@@ -165,6 +165,20 @@ def test_optimal_probabilities_have_the_least_variance(count):
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
+def test_by_sums_they_are_below_and_come_to_the_same():
+  rng = np.random.default_rng(8)
+  for _ in range(20):
+    lengths = rng.exponential(size=9) ** 3
+    exact = oracle.optimal_probabilities(lengths, 4)
+    few, many = (build('optimal', iterations=j).probabilities(lengths, 4) for j in (1, 30))
+    assert np.all(few <= exact + 1e-9) and few.sum() <= 4 + 1e-9
+    np.testing.assert_allclose(many, exact, atol=1e-9)
+    # By hand: u = (1, 1, 8), m = 2: p = (0.2, 0.2, 1), then C = 1 / 0.4.
+  by_hand = build('optimal', iterations=1).probabilities(np.array([1.0, 1.0, 8.0]), 2)
+  np.testing.assert_allclose(by_hand, [0.5, 0.5, 1.0])
+  assert not build('optimal', iterations=2).probabilities(np.zeros(4), 2).any()
+
+
 def test_optimal_probabilities_of_updates_of_no_length():
   rule = build('optimal')
   np.testing.assert_array_equal(rule.probabilities(np.zeros(4), 2), np.zeros(4))

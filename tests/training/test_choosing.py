@@ -129,6 +129,7 @@ def test_power_of_choice_reaches_a_loss_sooner_on_clients_of_one_or_two_digits(t
     (('optimal', '--algorithm=scaffold'), '--cohort_sampling=optimal: not with --algorithm=scaff'),
     (('optimal', '--algorithm=fedexp'), '--cohort_sampling=optimal: not with --algorithm=fedexp'),
     (('power_of_choice', '--algorithm=ditto'), '--cohort_sampling=power_of_choice: not with --alg'),
+    (('power_of_choice', '--algorithm=local'), 'accepted are --power_of_choice_loss=last and --co'),
     (('power_of_choice', '--power_of_choice_candidates=3'), '--power_of_choice_candidates=3: acc'),
     (('oort', '--power_of_choice_loss=last'), '--power_of_choice_loss=last: not read'),
   ],

@@ -1,7 +1,7 @@
 """FedGAMMA: FedSAM's gradients in SCAFFOLD's steps, so that flat minima are those of all clients.
 
-Dai, Yang, Sun, Tao, Shen 2023, "FedGAMMA: Federated Learning with Global Sharpness-Aware
-Minimization", algorithm 1. A client of the round takes K steps
+Dai, Yang, Sun, Shen, Tian, Wang, Zhang 2023, "FedGAMMA: Federated Learning with Global
+Sharpness-Aware Minimization", algorithm 1. A client of the round takes K steps
 
     ỹ_i = y_i + ρ g_i(y_i) / |g_i(y_i)|,    y_i = y_i - η_l (g_i(ỹ_i) - c_i + c),
 
