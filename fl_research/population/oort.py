@@ -43,6 +43,7 @@ import numpy as np
 
 from fl_research.population import draws, rule
 
+_LARGEST_SQUARE = 1e300
 _LEAST_SCORE = 1e-6  # Above 0, so that a cohort can be drawn of as many as are wanted.
 
 
@@ -177,7 +178,9 @@ class Oort:
 
 def utilities(scores, clients: np.ndarray) -> np.ndarray:
   """U_i of clients that have reported: float64."""
-  return scores.examples[clients] * np.sqrt(scores.squared_loss[clients])
+  # In float32 squares of losses overflow where training diverges, which is not to end the run.
+  squares = np.nan_to_num(scores.squared_loss[clients], nan=0.0, posinf=_LARGEST_SQUARE)
+  return scores.examples[clients] * np.sqrt(squares)
 
 
 def build(**hyperparameters) -> Oort:

@@ -16,8 +16,8 @@ whose mean is Σ w_k U_k over all n, with the least variance of all p that sum t
 those of the run, divided by their sum over the n. m is `--clients_per_round`, n
 `--optimal_candidates`, drawn `uniform`; with n = m all send, and it is FedAvg with that cohort.
 
-With `--optimal_iterations` j above 0 they are those of the paper's algorithm 2, for which the server
-need know no more than sums over clients: p_k = min(1, m u_k / Σ u), and then j times
+With `--optimal_iterations` j above 0 they are those of the paper's algorithm 2, for which the
+server need know no more than sums over clients: p_k = min(1, m u_k / Σ u), and then j times
 
     p_k = min(1, C p_k)   where p_k < 1,     C = (m - n + |{p_k < 1}|) / Σ_{p_k < 1} p_k,
 

@@ -147,7 +147,8 @@ class Choosing:
 
     plan = self._plans.plan(number, seconds, choose)
     fields = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
-    chosen = ChosenPlan(**fields, asked=len(asked), measures=self._rule.measures())
+    measures = self._rule.measures() if len(plan.selected) else {}
+    chosen = ChosenPlan(**fields, asked=len(asked), measures=measures)
     if not len(asked):
       return chosen
     down = self._process.bytes_down_per_client

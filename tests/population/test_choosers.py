@@ -244,3 +244,11 @@ def test_utility_is_the_root_of_the_mean_square_times_the_examples():
   losses = np.array([1.0, 3.0])
   scores.report(1, np.array([1]), examples=np.array([2]), squared_loss=np.mean(losses**2))
   np.testing.assert_allclose(oort.utilities(scores, np.array([1])), [2 * np.sqrt(5.0)])
+
+
+def test_losses_beyond_all_floats_leave_oort_a_choice():
+  scores, _ = reported(np.random.default_rng(2), number=10)
+  scores.squared_loss[[2, 5]] = [np.inf, np.nan]
+  rule = build('oort', exploration=0.0, exploration_min=0.0, clip=1.0, cutoff=1.0)
+  chosen = rule.choose(moment(7, count=4, scores=scores))
+  assert len(set(chosen)) == 4 and 2 in chosen and 5 not in chosen
