@@ -20,7 +20,7 @@ from fl_research import settings as settings_lib
 from fl_research.aggregation import compression, privacy
 from fl_research.aggregation.privacy import accountant
 from fl_research.analysis import run_files
-from fl_research.population import attacks
+from fl_research.population import attacks, choosers
 from fl_research.registry import UsageError
 
 INTRODUCTION = """
@@ -87,7 +87,7 @@ def places() -> dict[str, list[Method]]:
     'compressors': list(_registered('compressor', compression.COMPRESSORS)),
     'privacy': list(_PRIVACY),
     'attacks': list(_registered('attack', attacks.ATTACKS)),
-    'population': list(_POPULATION),
+    'population': [*_POPULATION, *_registered('cohort_sampling', choosers.CHOOSERS)],
   }
 
 
@@ -197,6 +197,10 @@ _POPULATION = (
     'who is drawn, and who is available',
     ('cohort_sampling', 'availability'),
     ('cohort_size', 'cohort_examples'),
+    (
+      'Those that choose by what clients report have parts of their own below: '
+      f'{", ".join(f"[{name}](#{name})" for name in choosers.CHOOSERS)}.',
+    ),
   ),
   _of_settings(
     'virtual clock',

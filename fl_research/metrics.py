@@ -33,6 +33,9 @@ _SUMS: dict[Problem, tuple[str, ...]] = {
 _DENOMINATORS = {'recall_at_5': 'positives'}
 _RECALL = ('recall_at_5', 'positives')
 
+SQUARED_LOSS = 'squared_loss'
+"""The column that training sums besides, where a cohort is chosen by it; it is no metric."""
+
 TOP5_FROM = 50
 """Number of classes from which top-5 accuracy is reported."""
 

@@ -67,8 +67,8 @@ class Requirement:
 
 ONE_STATE_PER_CLIENT = Requirement(
   'cohort_sampling',
-  ('uniform', 'by_size', 'poisson'),
-  'keeps a state for each client, who must not be drawn twice in a round',
+  ('uniform', 'by_size', 'poisson', 'power_of_choice', 'oort'),
+  'keeps a state for each client, who must not be drawn twice in a round nor train in vain',
 )
 """With replacement a client may work twice in a round, and but one of its two states could stay."""
 

@@ -80,6 +80,15 @@ AGGREGATORS = {
       'iterations': Hyperparameter(1, 'L: iterations a round', **domains.COUNT),
     },
   ),
+  'fedmgda': registry.Entry(
+    'fl_research.aggregation.fedmgda',
+    'FedMGDA+: no client gains at the cost of another (Hu et al. 2022)',
+    {
+      'epsilon': Hyperparameter(
+        0.1, "epsilon, how far shares may be from clients' weights", **domains.SHARE
+      )
+    },
+  ),
   'norm_bounding': registry.Entry(
     'fl_research.aggregation.norm_bounding',
     'the weighted mean of updates shortened to a greatest norm (Sun et al. 2019)',

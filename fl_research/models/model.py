@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+import copy
 from typing import Any, Optional
 
 import numpy as np
@@ -50,7 +51,12 @@ class Model(tff.learning.models.FunctionalModel):
     start: the weights to begin with; drawn when None.
     frozen: for each weight whether it stays as it is, so that it is none of the model's (see
       `frozen`).
+
+  Attributes:
+    sums_squared_loss: whether training also sums the examples' squared losses.
   """
+
+  sums_squared_loss = False
 
   def __init__(
     self,
@@ -99,6 +105,12 @@ class Model(tff.learning.models.FunctionalModel):
   def num_parameters(self) -> int:
     """Number of trainable numbers."""
     return sum(weight.size for weight in self.initial_weights[0])
+
+  def summing_squared_loss(self) -> 'Model':
+    """The same model, of which training also sums the squared losses."""
+    model = copy.copy(self)
+    model.sums_squared_loss = True
+    return model
 
   @property
   def needs_seed(self) -> bool:

@@ -1,7 +1,7 @@
 """Optimisers by name, for the clients' steps and for the server's.
 
-All are TFF's own (`tff.learning.optimizers`), optionally with the gradient clipped to a global norm
-and with weight decay added to it (L2 regularisation: g + λw), in this order, before the step.
+Most are TFF's own (`tff.learning.optimizers`). The gradient can be clipped to a global norm, and
+weight decay added to it (L2 regularisation: g + λw), in this order, before the step.
 """
 
 from collections.abc import Mapping
@@ -15,6 +15,12 @@ HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
   'beta_2': Hyperparameter(0.999, 'decay of the second moment', **domains.BELOW_1),
   'epsilon': Hyperparameter(1e-7, 'added to the root of the second moment', **domains.POSITIVE),
   'initial_accumulator': Hyperparameter(0.0, 'initial second moment', **domains.AT_LEAST_0),
+  'momentum_decay': Hyperparameter(
+    0.99, 'beta_2 of Lion: decay of its momentum', **domains.BELOW_1
+  ),
+  'step_weight_decay': Hyperparameter(
+    0.0, "Lion's and LAMB's weight decay, part of the step", **domains.AT_LEAST_0
+  ),
   'decoupled_weight_decay': Hyperparameter(0.004, "AdamW's weight decay", **domains.AT_LEAST_0),
 }
 """Those that several optimisers share, and in what order they are listed."""
@@ -24,6 +30,15 @@ def _tff(summary: str, *hyperparameters: str) -> registry.Entry:
   """An optimiser of TFF's, with some of `HYPERPARAMETERS`."""
   read = {name: HYPERPARAMETERS[name] for name in hyperparameters}
   return registry.Entry('fl_research.optimizers.tff_optimizers', summary, read)
+
+
+_DECAY = 'step_weight_decay'
+
+
+def _own(summary: str, name: str, *hyperparameters: str) -> registry.Entry:
+  """An optimiser of a module of its own, with some of `HYPERPARAMETERS`."""
+  read = {name: HYPERPARAMETERS[name] for name in hyperparameters}
+  return registry.Entry(f'fl_research.optimizers.{name}', summary, read)
 
 
 OPTIMIZERS: Mapping[str, registry.Entry] = {
@@ -39,6 +54,15 @@ OPTIMIZERS: Mapping[str, registry.Entry] = {
     'decoupled_weight_decay',
   ),
   'rmsprop': _tff('RMSprop; its decay is beta_2', 'beta_2', 'epsilon'),
+  'lion': _own('Lion: the signs of a momentum', 'lion', 'beta_1', 'momentum_decay', _DECAY),
+  'lamb': _own(
+    'LAMB: Adam whose steps are as long as the weights of their layer',
+    'lamb',
+    'beta_1',
+    'beta_2',
+    'epsilon',
+    _DECAY,
+  ),
   'yogi': _tff('Yogi', 'beta_1', 'beta_2', 'epsilon', 'initial_accumulator'),
 }
 """Every optimiser: the name users type, its module, its hyperparameters.

@@ -76,7 +76,7 @@ class CohortSampler:
       ready: bool [clients]: whose phones are ready; None for all.
     """
     drawer: Any = random_streams.SystemGenerator() if self.fresh else self._generator(round_num)
-    eligible = self._eligible(round_num, ready)
+    eligible = self.eligible(round_num, ready)
     return np.sort(self._draw(drawer, eligible, self.clients_per_round))
 
   def among(self, free: np.ndarray, count: int, round_num: int, draw_num: int) -> np.ndarray:
@@ -91,7 +91,7 @@ class CohortSampler:
       draw_num: which draw of this round it is, from 0.
     """
     generator = self._generator(round_num, *([draw_num] if draw_num else []))
-    return np.sort(self._draw(generator, self._eligible(round_num, free), count))
+    return np.sort(self._draw(generator, self.eligible(round_num, free), count))
 
   def _generator(self, *keys: int) -> np.random.Generator:
     return random_streams.generator(self.seed, f'cohort {self.sampling}', *keys)
@@ -101,7 +101,8 @@ class CohortSampler:
     everybody = self.all_filled or self.sizes.all()
     return Everybody(len(self.sizes)) if everybody else np.flatnonzero(self.sizes)
 
-  def _eligible(self, round_num: int, ready: Optional[np.ndarray]) -> Eligible:
+  def eligible(self, round_num: int, ready: Optional[np.ndarray] = None) -> Eligible:
+    """Positions of the clients that can be drawn in a round, ascending; see `cohort`."""
     eligible = self._with_examples
     if self.availability is not None:
       eligible = eligible[self.availability.available(round_num)[eligible]]

@@ -19,6 +19,7 @@ Differences from the paper:
    which phones stop being ready too early, also those that the server would not have waited for.
 """
 
+from collections.abc import Callable
 import dataclasses
 import math
 from typing import Optional
@@ -44,6 +45,10 @@ class RoundPlan:
     begins: the round does not begin before this second of the virtual clock.
     last_dropout: the round does not end before so many seconds, at which it is known that the last
       client whose phone stopped being ready will not report.
+    further_bytes_down, further_bytes_up: what was received and sent besides by clients that were
+      asked something before they were chosen, or before they sent.
+    seconds_before: how long that took before training could begin.
+    knows_model: whether the selected had received the model by then.
   """
 
   selected: np.ndarray
@@ -53,6 +58,14 @@ class RoundPlan:
   dropouts: int
   begins: float = 0.0
   last_dropout: float = 0.0
+  further_bytes_down: int = 0
+  further_bytes_up: int = 0
+  seconds_before: float = 0.0
+  knows_model: bool = False
+
+
+Choose = Callable[[np.ndarray], np.ndarray]
+"""Positions of the clients that can be chosen, one at least -> of the cohort; both ascending."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,18 +99,21 @@ class Participation:
   readiness: Optional[Readiness] = None
   max_examples: Optional[int] = None
 
-  def plan(self, round_num: int, seconds: float = 0.0) -> RoundPlan:
+  def plan(
+    self, round_num: int, seconds: float = 0.0, choose: Optional[Choose] = None
+  ) -> RoundPlan:
     """The plan of a round; the same for the same seed, round and time.
 
     Args:
       round_num: the round.
       seconds: when the round before has ended, on the virtual clock; read with `readiness` only.
+      choose: who chooses the cohort; the sampler draws it when None.
 
     Raises:
       UsageError: enough clients are never ready.
     """
     begins, ready = self._begin(seconds)
-    selected = self.sampler.cohort(round_num, ready)
+    selected = self._select(round_num, ready, choose)
     epochs, straggles = self._straggle(len(selected), round_num)
     luck = self._generator('dropouts', round_num).random(len(selected))
     takes = self._seconds(selected, epochs, round_num)
@@ -136,6 +152,14 @@ class Participation:
     """Examples that each of some clients visits in so many epochs: float64 [clients]."""
     sizes = self.sampler.sizes[clients]
     return epochs * (sizes if self.max_examples is None else np.minimum(sizes, self.max_examples))
+
+  def _select(
+    self, round_num: int, ready: Optional[np.ndarray], choose: Optional[Choose]
+  ) -> np.ndarray:
+    if choose is None:
+      return self.sampler.cohort(round_num, ready)
+    eligible = np.asarray(self.sampler.eligible(round_num, ready))
+    return choose(eligible) if len(eligible) else eligible
 
   def _begin(self, seconds: float) -> tuple[float, Optional[np.ndarray]]:
     """When the round begins, and who is ready then; (0, None) where all always are."""

@@ -203,10 +203,14 @@ def _loss_gradient(
     unconnected_gradients=tf.UnconnectedGradients.ZERO,
   )
   gradient = tff.learning.optimizers.handle_indexed_slices_gradients(gradient)
+  if model.sums_squared_loss:
+    # Of examples that count as several, tokens, each as their mean.
+    columns[metrics.SQUARED_LOSS] = tf.math.divide_no_nan(columns['loss'] ** 2, columns['num'])
   stacked = tf.stack([columns[name] for name in metric_names(model)])
   return gradient, stacked * one_batch.mask
 
 
 def metric_names(model: model_lib.Model) -> tuple[str, ...]:
   """Names of the metric columns that are summed during training, in order."""
-  return metrics.sum_names(model.spec.problem, model.spec.num_classes)
+  names = metrics.sum_names(model.spec.problem, model.spec.num_classes)
+  return (*names, metrics.SQUARED_LOSS) if model.sums_squared_loss else names

@@ -5,7 +5,7 @@ from typing import Optional
 
 from fl_research import domains, optimizers
 from fl_research.optimizers import schedules
-from fl_research.population import cohorts
+from fl_research.population import choosers
 from fl_research.settings import section
 
 _setting = section.settings_of('Clients')
@@ -39,7 +39,7 @@ class Clients:
     **domains.COUNT,
   )
   cohort_sampling: str = _setting(
-    'uniform', 'how the cohort is drawn', choices=lambda: cohorts.SAMPLINGS
+    'uniform', 'how the cohort is drawn', choices=lambda: choosers.ALL
   )
   availability: str = _setting(
     'always',

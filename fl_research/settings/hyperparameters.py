@@ -6,7 +6,7 @@ import dataclasses
 from fl_research import aggregation, algorithms, models, optimizers, registry
 from fl_research.aggregation import compression
 from fl_research.datasets import partition as partition_lib
-from fl_research.population import attacks, scheduler, staleness
+from fl_research.population import attacks, choosers, scheduler, staleness
 from fl_research.registry import Hyperparameter
 
 
@@ -40,6 +40,7 @@ def registries() -> list[Registry]:
   shared = optimizers.HYPERPARAMETERS
   return [
     Registry('partition', partition_lib.SCHEMES, 'Data', 'partition'),
+    Registry('cohort_sampling', choosers.ALL, 'Clients'),
     Registry('client_optimizer', optimizers.OPTIMIZERS, 'Clients', 'client', shared),
     Registry('aggregation_trigger', scheduler.TRIGGERS, 'Asynchronous'),
     Registry('staleness_weighting', staleness.WEIGHTINGS, 'Asynchronous', 'staleness'),

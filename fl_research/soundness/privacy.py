@@ -4,7 +4,7 @@ import dataclasses
 
 from fl_research import algorithms
 from fl_research.aggregation.privacy import discrete_gaussian
-from fl_research.population import cohorts
+from fl_research.population import choosers
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
 
@@ -151,7 +151,7 @@ def _check_method(settings: Settings) -> None:
 
 def _check_population(settings: Settings) -> None:
   asked = _asked_by(settings)
-  reason = cohorts.SAMPLINGS[settings.cohort_sampling].not_private
+  reason = choosers.ALL[settings.cohort_sampling].not_private
   if reason:
     raise UsageError(
       f'{asked}: not with --cohort_sampling={settings.cohort_sampling}, which {reason}; accepted '

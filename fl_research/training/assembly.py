@@ -18,7 +18,15 @@ from fl_research.aggregation import compression
 from fl_research.aggregation import sums as sums_lib
 from fl_research.models.specification import ModelSpec
 from fl_research.optimizers import schedules
-from fl_research.population import attackers, attacks, cohorts, devices, participation, scheduler
+from fl_research.population import (
+  attackers,
+  attacks,
+  choosers,
+  cohorts,
+  devices,
+  participation,
+  scheduler,
+)
 from fl_research.population.attacks import attack as attack_lib
 from fl_research.population.traced_devices import TracedDevices
 from fl_research.registry import UsageError
@@ -29,6 +37,7 @@ from fl_research.round.parts import Parts
 from fl_research.settings import Settings
 from fl_research.training import (
   asynchronous,
+  choosing,
   driver,
   evaluation,
   fine_tuning,
@@ -154,6 +163,9 @@ def build_process(
   server_optimizer = optimizers.build(
     settings.server_step, settings.server_rate, settings.hyperparameters_of('server')
   )
+  rule = build_rule(settings)
+  if getattr(rule, 'needs_squared_losses', False):
+    model = model.summing_squared_loss()
   process = _composed(
     settings,
     Parts(
@@ -189,7 +201,8 @@ def build_process(
 
 def _composed(settings: Settings, parts: Parts) -> process_lib.FederatedProcess:
   """The process of these parts, in two halves where results arrive by themselves."""
-  if settings.is_asynchronous or settings.runtime == 'federation':
+  decides_late = settings.cohort_sampling in choosers.SENDERS
+  if settings.is_asynchronous or settings.runtime == 'federation' or decides_late:
     return split.build_process(parts, mixes=settings.stale_update == 'model')
   return composition.build_process(parts)
 
@@ -278,6 +291,12 @@ def build_evaluation(
   )
 
 
+def build_rule(settings: Settings) -> Any:
+  """The rule by which cohorts are chosen, see `choosers`; None where they are drawn."""
+  name = settings.cohort_sampling
+  return choosers.build(name, settings.hyperparameters_of(name))
+
+
 def build_participation(
   settings: Settings, data: run_data.RunData, process: process_lib.FederatedProcess
 ) -> participation.Participation:
@@ -285,9 +304,14 @@ def build_participation(
   everybody = settings.local_only or settings.centralized
   wanted = data.cohort_size
   over_selects = settings.over_selection > 1 and not everybody
+  rule = build_rule(settings)
+  drawn = math.ceil(wanted * settings.over_selection)
+  if rule is not None and rule.candidates is not None:
+    candidates = choosers.num_candidates(settings.cohort_sampling, rule.candidates, wanted)
+    drawn = candidates if settings.cohort_sampling in choosers.SENDERS else drawn
   sampler = cohorts.CohortSampler(
-    sampling='uniform' if everybody else settings.cohort_sampling,
-    clients_per_round=len(data.train) if everybody else math.ceil(wanted * settings.over_selection),
+    sampling='uniform' if everybody or rule is not None else settings.cohort_sampling,
+    clients_per_round=len(data.train) if everybody else drawn,
     sizes=data.train.sizes,
     seed=settings.seed,
     availability=data.availability,
@@ -328,6 +352,10 @@ def build_driver(
 ) -> driver.Driver:
   """What makes the server step."""
   plans = build_participation(settings, data, process)
+  rule = build_rule(settings)
+  if rule is not None:
+    kind = choosing.Sending if settings.cohort_sampling in choosers.SENDERS else choosing.Choosing
+    return kind(settings, process, data, plans, rule)
   if not isinstance(process, split.SplitProcess):
     return synchronous.Synchronous(settings, process, data, plans)
   if process.sent_bytes_per_client is not None:

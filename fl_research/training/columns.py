@@ -100,10 +100,10 @@ class TrainedRound:
     """
     uploading, round_num = self.plan.uploading, self._round_num
     visited = plans.visited(uploading, self.plan.epochs)
-    down = self._process.bytes_down_per_client
+    down = 0 if self.plan.knows_model else self._process.bytes_down_per_client
     # Reports and plan both list the uploading clients by ascending position.
     seconds = plans.devices.seconds(uploading, visited, down, self.report['bytes_up'], round_num)
-    return float(seconds.max(initial=self.plan.last_dropout))
+    return self.plan.seconds_before + float(seconds.max(initial=self.plan.last_dropout))
 
 
 class Record(NamedTuple):
@@ -201,7 +201,11 @@ def _costs(process: process_lib.FederatedProcess) -> ByTrainedRound:
     'dropouts': lambda trained: trained.plan.dropouts,
     'rejected': lambda trained: len(trained.dropped),
     'rejected_clients': lambda trained: ' '.join(trained.dropped),
-    'bytes_down': lambda trained: len(trained.plan.selected) * down,
-    'bytes_up': lambda trained: int(trained.report['bytes_up'].sum()),
+    'bytes_down': lambda trained: (
+      len(trained.plan.selected) * down + trained.plan.further_bytes_down
+    ),
+    'bytes_up': lambda trained: (
+      int(trained.report['bytes_up'].sum()) + trained.plan.further_bytes_up
+    ),
     'bytes_up_uncompressed': lambda trained: len(trained.plan.uploading) * up,
   }

@@ -28,6 +28,8 @@ CASES = {
     {'iterations': 3, 'smoothing': 0.1},
     oracle.geometric_median(3, 0.1),
   ),
+  'fedmgda': ('fedmgda', {'epsilon': 0.08}, oracle.fedmgda(0.08)),
+  'fedmgda, free': ('fedmgda', {'epsilon': 1.0}, oracle.fedmgda(1.0)),
   'norm_bounding': ('norm_bounding', {'bound': 0.05}, oracle.norm_bounding(0.05)),
   'norm_bounding, adaptive': (
     'norm_bounding',

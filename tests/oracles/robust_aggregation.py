@@ -6,6 +6,7 @@ Each function makes a rule; rules with a state keep it from call to call.
 import math
 
 import numpy as np
+import scipy.optimize
 
 
 def weighted_mean(updates, weights):
@@ -72,6 +73,26 @@ def geometric_median(iterations, smoothing):
       beta = alpha / np.maximum(smoothing, np.linalg.norm(updates - v, axis=1))
       v = beta @ updates / beta.sum()
     return v
+
+  return rule
+
+
+def fedmgda(epsilon):
+  """Hu et al. 2022, FedMGDA+, the step as long as updates are on average."""
+
+  def rule(updates, weights):
+    lengths = np.linalg.norm(updates, axis=1)
+    units = updates / lengths[:, None]
+    usual = weights / weights.sum()
+    found = scipy.optimize.minimize(
+      lambda share: np.sum((share @ units) ** 2),
+      usual,
+      jac=lambda share: 2 * units @ (share @ units),
+      bounds=[(max(0.0, u - epsilon), min(1.0, u + epsilon)) for u in usual],
+      constraints={'type': 'eq', 'fun': lambda s: s.sum() - 1, 'jac': lambda s: np.ones_like(s)},
+      options={'ftol': 1e-15, 'maxiter': 1000},
+    )
+    return usual @ lengths * found.x @ units
 
   return rule
 

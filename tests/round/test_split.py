@@ -242,5 +242,6 @@ def test_only_whole_models_are_mixed():
 
 def test_who_presumes_one_model_says_so():
   refused = {name for name in algorithms.ALGORITHMS if name not in SPLITTABLE}
-  assert refused == {'local', 'scaffold', 'mime', 'feddyn', 'feddc', 'scaffnew', 'afl'}
+  with_variates = {'scaffold', 'fedgamma', 'scaffnew', 'feddyn', 'feddc'}
+  assert refused == {'local', 'mime', 'fedlin', 'afl', *with_variates}
   assert registry.TRAINS_FROM_ONE_MODEL in algorithms.ALGORITHMS['scaffold'].requires

@@ -1,5 +1,6 @@
 """Columns of metrics.csv: what is listed is what is written."""
 
+import dataclasses
 import types
 
 import numpy as np
@@ -9,7 +10,7 @@ from fl_research.datasets.federated_data import Problem
 from fl_research.population import cohorts, devices, participation
 from fl_research.training import columns, model_evaluation
 
-PLAN = types.SimpleNamespace(
+PLAN = participation.RoundPlan(
   selected=np.array([0, 1, 2, 3]),
   uploading=np.array([1, 2, 3]),
   epochs=np.ones(3),
@@ -128,7 +129,8 @@ def test_the_virtual_clock_waits_for_the_slowest(max_examples, visited):
 
 
 def test_nobody_who_uploads_takes_no_time():
-  nobody = types.SimpleNamespace(uploading=np.array([], int), epochs=np.array([]), last_dropout=0.0)
+  nothing = np.array([], int)
+  nobody = dataclasses.replace(PLAN, uploading=nothing, epochs=nothing)
   report = {'client': np.array([], int), 'values': np.zeros((0, len(REPORT)))}
   empty = columns.TrainedRound(Process(), DATA, nobody, {'report': report}, 4)
   assert empty.simulated_seconds(plans()) == 0.0
@@ -136,7 +138,7 @@ def test_nobody_who_uploads_takes_no_time():
 
 @pytest.mark.parametrize('last_dropout, expected', [(68.0, 69.0), (70.0, 70.0)])
 def test_the_virtual_clock_waits_for_a_client_that_drops_out_later(last_dropout, expected):
-  plan = types.SimpleNamespace(**{**vars(PLAN), 'last_dropout': last_dropout})
+  plan = dataclasses.replace(PLAN, last_dropout=last_dropout)
   assert trained(plan).simulated_seconds(plans()) == expected
 
 

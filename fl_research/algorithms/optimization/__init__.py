@@ -131,6 +131,50 @@ METHODS = {
     defaults=requirements.UNIFORM,
     not_private='also sends the change of a control variate, which noise would not cover',
   ),
+  'fedgamma': registry.Entry(
+    'fl_research.algorithms.optimization.fed_gamma',
+    'SCAFFOLD that looks for flat minima (Dai et al. 2023)',
+    _RHO,
+    requires=(
+      registry.ONE_STATE_PER_CLIENT,
+      registry.TRAINS_FROM_ONE_MODEL,
+      _PLAIN_STEPS,
+    ),
+    defaults=requirements.UNIFORM,
+    not_private='also sends the change of a control variate, which noise would not cover',
+  ),
+  'fedlin': registry.Entry(
+    'fl_research.algorithms.optimization.fed_lin',
+    "local steps corrected by this round's gradient of all (Mitra et al. 2021)",
+    {'even': Hyperparameter(False, "divide a client's rate by its number of steps")},
+    requires=(_PLAIN_STEPS, registry.TRAINS_FROM_ONE_MODEL, requirements.SEVERAL_TRIPS),
+    defaults=requirements.UNIFORM,
+    not_private='also sends a gradient, in a trip of its own',
+  ),
+  'fedacg': registry.Entry(
+    'fl_research.algorithms.optimization.fed_acg',
+    "clients begin where the server's momentum leads (Kim et al. 2024)",
+    {
+      'momentum': Hyperparameter(0.85, "lambda, the server's momentum", **domains.BELOW_1),
+      'beta': Hyperparameter(0.01, 'beta, strength of the proximal term', **domains.FROM_0),
+    },
+    requires=(requirements.DEFINES_SERVER_STEP,),
+    defaults=requirements.UNIFORM,
+  ),
+  'fedpa': registry.Entry(
+    'fl_research.algorithms.optimization.fed_pa',
+    "updates by the mean and covariance of clients' posteriors (Al-Shedivat et al. 2021)",
+    {
+      'samples': Hyperparameter(5, 'l, samples of the posterior', **domains.COUNT),
+      'burn_in': Hyperparameter(
+        0.5, "share of a client's steps before the first sample; 1: FedAvg", **domains.SHARE
+      ),
+      'burn_in_rounds': Hyperparameter(
+        0, 'so many rounds of FedAvg at first', **domains.COUNT_OR_0
+      ),
+      'rho': Hyperparameter(0.01, "rho, how much the samples' covariance counts", **domains.FROM_0),
+    },
+  ),
   'mimelite': registry.Entry(
     'fl_research.algorithms.optimization.mime_lite',
     "local steps with a central optimiser's statistics (Karimireddy et al. 2021)",

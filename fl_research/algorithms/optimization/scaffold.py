@@ -37,7 +37,9 @@ Differences from the paper:
 
 import tensorflow as tf
 
+from fl_research.round.client import Client
 from fl_research.round.method import Method, Reply
+from fl_research.round.objective import Objective
 from fl_research.round.structures import subtract
 
 OPTIONS = ('I', 'II')
@@ -62,6 +64,10 @@ class Scaffold(Method):
     federation.require_population('SCAFFOLD')
     return super().bind(federation)
 
+  def objective(self, client: Client) -> Objective:
+    """What g is the gradient of."""
+    return client.loss
+
   def initial_own(self, weights):
     return [tf.zeros_like(w) for w in weights]
 
@@ -75,7 +81,8 @@ class Scaffold(Method):
     weights, common = message
     own = tuple(client.state)
     correction = subtract(common, own)
-    trained = client.train(weights, objective=client.loss.plus(lambda _: correction))
+    objective = self.objective(client).plus(lambda _: correction)
+    trained = client.train(weights, objective=objective)
     delta = subtract(trained.weights, weights)
     if self._option == 'I':
       renewed, _ = client.gradient(weights, one_pass=True)
