@@ -18,7 +18,7 @@ and the server's next p is, with answers a_k of the round's clients,
 so that a small T makes it certain. In the first round there is nothing to digest. What a client
 uses is its own model. Number of examples × classes go up, and as many down; models never travel.
 
-Differences from the papers:
+Differences from the paper:
 1. FedMD's models first train on labels of the common examples; here all begin with the run's
    initial weights, and those labels are not looked at.
 2. FedMD's text averages scores; its code hands them on as they are, to be met by their squared
