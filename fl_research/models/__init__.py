@@ -24,6 +24,13 @@ def _count(default: int, what: str) -> registry.Hyperparameter:
   return registry.Hyperparameter(default, what, **domains.COUNT)
 
 
+def _normalization(kind: str, what: str) -> registry.Hyperparameter:
+  """Whether hidden layers are normalised, in the one way that a model has for it."""
+  return registry.Hyperparameter(
+    'none', f'{kind}: {what}', lambda v: v in ('none', kind), f'none or {kind}'
+  )
+
+
 _EMBEDDING = {'embedding': _count(8, 'numbers per identifier, where the table has any')}
 
 MODELS: Mapping[str, Model] = {
@@ -42,6 +49,7 @@ MODELS: Mapping[str, Model] = {
   'cnn': Model(
     'fl_research.models.cnn',
     'two 5x5 convolutions, 512 units (McMahan et al. 2017)',
+    {'normalization': _normalization('group', 'group normalisation after the convolutions')},
     accepts=specification.images(4),
   ),
   'mlp': Model(
@@ -50,6 +58,7 @@ MODELS: Mapping[str, Model] = {
     {
       'hidden_units': _count(64, 'width of each hidden layer'),
       'hidden_layers': _count(2, 'number of hidden layers'),
+      'normalization': _normalization('layer', 'layer normalisation of the hidden layers'),
       **_EMBEDDING,
     },
     accepts=specification.VECTORS,

@@ -2,7 +2,7 @@
 
 A method runs with the defaults of its registry entry, on three clients of 9, 5 and 14 examples, two
 epochs of batches of four a round. Softmax regression makes the task convex; methods with private
-layers have a hidden layer to share.
+layers have a hidden layer to share, normalised where the private layers are those that normalise.
 """
 
 import collections
@@ -72,16 +72,22 @@ def _schedule(round_num):
   return tf.where(round_num >= RATES_ARE_ZERO, 0.0, 1.0)
 
 
+def _layered(normalized):
+  """A model with a hidden layer."""
+  normalization = 'layer' if normalized else 'none'
+  return harness.model(
+    name='mlp', hidden_units=8, hidden_layers=1, normalization=normalization
+  )
+
+
 @functools.cache
 def _process(name):
   """The method with its defaults; a server rate that suits the adaptive ones, too."""
   entry = algorithms.ALGORITHMS[name]
-  layered = 'private_layers' in entry.hyperparameters
+  private = entry.hyperparameters.get('private_layers')
   return harness.build(
     algorithms.build(name, {}),
-    model=harness.model(name='mlp', hidden_units=8, hidden_layers=1)
-    if layered
-    else harness.model(),
+    model=_layered(private.default == 'normalization') if private else harness.model(),
     server_optimizer=tff.learning.optimizers.build_sgdm(0.2),
     client_schedule=_schedule,
     server_schedule=_schedule,
