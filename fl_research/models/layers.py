@@ -81,6 +81,10 @@ class Layer(abc.ABC):
   def keras(self, weights: Weights, x: Any, name: str) -> Any:
     """The output, as a Keras tensor, of the stock Keras layer with these weights."""
 
+  def saved(self, weights: Weights) -> dict[str, Any]:
+    """What a file of these weights holds, by name: constants of the network, too."""
+    return dict(zip(self.weight_names, weights, strict=True))
+
   def keras_model(self, weights: Weights, shape: Shape, dtype: Any) -> tf.keras.Model:
     """A Keras model with these weights, for inputs of that shape and type."""
     x = tf.keras.Input(shape, dtype=np.dtype(dtype).name)

@@ -54,6 +54,21 @@ METHODS = {
     requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
     defaults=requirements.UNIFORM,
   ),
+  'fedrecon': registry.Entry(
+    'fl_research.algorithms.personal.fed_recon',
+    'layers that clients make anew in every round and nobody keeps (Singhal et al. 2021)',
+    {
+      'private_layers': Hyperparameter('last', f'layers that clients reconstruct: {_NAMES}'),
+      'support_fraction': Hyperparameter(
+        0.5, 'share of the examples on which they are reconstructed', **domains.BELOW_1
+      ),
+      'reconstruction_epochs': Hyperparameter(1, 'passes over that share', **domains.COUNT),
+      'reconstruction_factor': Hyperparameter(
+        1.0, 'what gradients count in them: with plain SGD, a factor of the rate', **domains.POSITIVE
+      ),
+    },
+    requires=(requirements.OWN_MODELS,),
+  ),
   'fedbabu': registry.Entry(
     'fl_research.algorithms.personal.fed_babu',
     'a body trained under a head that never moves, for clients to fine-tune (Oh et al. 2022)',
