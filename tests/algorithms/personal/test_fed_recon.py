@@ -59,25 +59,22 @@ def test_fed_recon_equals_oracle_and_keeps_nothing(process):
 
 
 def test_who_predicts_reconstructs_on_its_training_examples(process):
-  data = harness.cohorts(epochs=2)[0][1]
+  data = harness.cohorts(epochs=1)[0][1]
   rng = np.random.default_rng(6)
-  moved = [rng.normal(size=w.shape).astype(np.float32) for w in _network().initial_weights[0]]
-  server = process.initialize()['server']
-  server['weights'] = tuple(moved)
+  initial = _network().initial_weights[0]
+  moved = [rng.normal(size=w.shape).astype(np.float32) for w in initial]
+  server = tf.nest.map_structure(tf.constant, process.initialize()['server'])
+  server['weights'] = tuple(map(tf.constant, moved))
   person = client_lib.Client(process.parts.model, process.parts.client_optimizer, data)
   predict = process.method.predictor(server_half.server_of(server), person)
-  x = rng.normal(size=(6, problem.DIMENSION)).astype(np.float32)
   rows = data['batches'][data['batches'] >= 0]
-  seen = [data['examples'][name][np.tile(rows[:5], 1)] for name in ('x', 'y')]
-  # A pass after the other as the round's batches have them: shuffled anew in the second one.
-  again = [data['examples'][name][rows[5:10]] for name in ('x', 'y')]
-  model = [np.array(w, np.float64) for w in moved]
-  initial = _network().initial_weights[0]
-  for examples in (seen, again, seen):
-    model = oracle.reconstruct(model, initial, *examples, problem.BATCH, 0.2, 1)
-    initial = model
-  expected = np.maximum(x @ model[0] + model[1], 0) @ model[2] + model[3]
-  np.testing.assert_allclose(np.asarray(predict(tf.constant(x))), expected, rtol=1e-4, atol=1e-4)
+  seen = [data['examples'][name][rows] for name in ('x', 'y')]
+  w1, b1, w2, b2 = oracle.reconstruct(
+    moved, initial, *seen, problem.BATCH, 2.0 * harness.RATE, passes=3
+  )
+  x = rng.normal(size=(6, problem.DIMENSION)).astype(np.float32)
+  expected = np.maximum(x @ w1 + b1, 0.0) @ w2 + b2
+  np.testing.assert_allclose(np.asarray(predict(tf.constant(x))), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_without_a_support_set_it_is_fed_babu():
