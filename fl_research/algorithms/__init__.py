@@ -7,13 +7,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from fl_research import registry
-from fl_research.algorithms import clusters, distillation, fairness, optimization, personal
+from fl_research.algorithms import (
+  clusters,
+  distillation,
+  fairness,
+  optimization,
+  personal,
+  submodels,
+)
 
 FAMILIES: Mapping[str, Mapping[str, registry.Entry]] = {
   'optimisation': optimization.METHODS,
   'clusters': clusters.METHODS,
   'distillation': distillation.METHODS,
   'fairness': fairness.METHODS,
+  'submodels': submodels.METHODS,
   'personal models': personal.METHODS,
 }
 """The families' tables, by what the family is called."""

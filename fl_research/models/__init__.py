@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 import dataclasses
+from typing import Optional
 
 from fl_research import domains, registry
 from fl_research.models import own, specification
@@ -24,6 +25,13 @@ def _count(default: int, what: str) -> registry.Hyperparameter:
   return registry.Hyperparameter(default, what, **domains.COUNT)
 
 
+def _normalization(kind: str, what: str) -> registry.Hyperparameter:
+  """Whether hidden layers are normalised, in the one way that a model has for it."""
+  return registry.Hyperparameter(
+    'none', f'{kind}: {what}', lambda v: v in ('none', kind), f'none or {kind}'
+  )
+
+
 _EMBEDDING = {'embedding': _count(8, 'numbers per identifier, where the table has any')}
 
 MODELS: Mapping[str, Model] = {
@@ -42,6 +50,7 @@ MODELS: Mapping[str, Model] = {
   'cnn': Model(
     'fl_research.models.cnn',
     'two 5x5 convolutions, 512 units (McMahan et al. 2017)',
+    {'normalization': _normalization('group', 'group normalisation after the convolutions')},
     accepts=specification.images(4),
   ),
   'mlp': Model(
@@ -50,6 +59,7 @@ MODELS: Mapping[str, Model] = {
     {
       'hidden_units': _count(64, 'width of each hidden layer'),
       'hidden_layers': _count(2, 'number of hidden layers'),
+      'normalization': _normalization('layer', 'layer normalisation of the hidden layers'),
       **_EMBEDDING,
     },
     accepts=specification.VECTORS,
@@ -179,6 +189,7 @@ def build(
   initializer: str = '',
   initial_model: str = '',
   freeze: str = '',
+  adapters: Optional[specification.Adapters] = None,
 ):
   """Builds a model by name.
 
@@ -190,6 +201,7 @@ def build(
       module says.
     initial_model: a file with the weights to begin with (see `stored_weights`); drawn when empty.
     freeze: layers that stay as they begin (see `frozen`).
+    adapters: if given, all layers do, and these are trained (see `lora`).
 
   Returns:
     A `fl_research.models.model.Model`.
@@ -201,11 +213,14 @@ def build(
   check(name, spec)
   network = _network(name, spec, seed)
   # Imported here so that reading the table, for --help, does not load TensorFlow.
-  from fl_research.models import frozen, model, stored_weights
+  from fl_research.models import frozen, lora, model, stored_weights
 
   start = model.first_weights(network, spec, seed, initializer)
   if initial_model:
     start = stored_weights.read(initial_model, network.weight_names, start)
+  if adapters is not None:
+    network = lora.network(network, start, adapters, seed)
+    return model.Model(network, spec, seed, start=network.first_weights())
   chosen = frozen.named(freeze, network.weight_names)
   stays = [a or b for a, b in zip(chosen, network.untrained, strict=True)]
   if all(stays):

@@ -35,12 +35,6 @@ class Frozen(layers.Layer):
     return tuple(self.trained(self._network.weight_names))
 
   @property
-  def constants(self) -> dict[str, np.ndarray]:
-    """The frozen weights by name."""
-    all_of_them = zip(self._network.weight_names, self._weights, self._frozen, strict=True)
-    return {name: weight for name, weight, frozen in all_of_them if frozen}
-
-  @property
   def needs_seed(self):
     return self._network.needs_seed
 
@@ -61,6 +55,9 @@ class Frozen(layers.Layer):
 
   def with_features(self, weights, x, seed=None):
     return self._network.with_features(self._joined(weights), x, seed)
+
+  def saved(self, weights):
+    return self._network.saved(self._joined(weights))
 
   def keras(self, weights, x, name):
     return self._network.keras(self._joined(weights), x, name)

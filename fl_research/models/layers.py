@@ -91,6 +91,10 @@ class Layer(abc.ABC):
   def keras(self, weights: Weights, x: Any, name: str) -> Any:
     """The output, as a Keras tensor, of the stock Keras layer with these weights."""
 
+  def saved(self, weights: Weights) -> dict[str, Any]:
+    """What a file of these weights holds, by name: constants of the network, too."""
+    return dict(zip(self.weight_names, weights, strict=True))
+
   def keras_model(self, weights: Weights, shape: Shape, dtype: Any) -> tf.keras.Model:
     """A Keras model with these weights, for inputs of that shape and type."""
     x = tf.keras.Input(shape, dtype=np.dtype(dtype).name)
@@ -459,8 +463,9 @@ class Embedding(_Weighted):
 class GroupNorm(_Weighted):
   """Normalises each example over groups of channels (Wu and He 2018, eq. 1-3).
 
-  y = gamma (x - mean) / sqrt(variance + epsilon) + beta, moments over height, width and the
-  channels of a group. Needs no running statistics, so clients share none.
+  y = gamma (x - mean) / sqrt(variance + epsilon) + beta, moments over the channels of a group and,
+  of images and signals, over all positions. Needs no running statistics, so clients share none.
+  One group is layer normalisation (Ba, Kiros and Hinton 2016).
 
   Attributes:
     groups: number of groups; divides the channels.
@@ -483,7 +488,8 @@ class GroupNorm(_Weighted):
   def __call__(self, weights, x, seed=None):
     gamma, beta = weights
     channels = x.shape[-1]
-    grouped = tf.reshape(x, [-1, x.shape[1] * x.shape[2], self.groups, channels // self.groups])
+    positions = int(np.prod(x.shape[1:-1]))
+    grouped = tf.reshape(x, [-1, positions, self.groups, channels // self.groups])
     mean, variance = tf.nn.moments(grouped, axes=[1, 3], keepdims=True)
     # One factor and one offset per channel, so that the large x is read twice and not five times.
     per_channel = [-1, self.groups, channels // self.groups]
@@ -491,7 +497,8 @@ class GroupNorm(_Weighted):
       tf.math.rsqrt(variance + self.epsilon), axis=1
     )
     offset = tf.reshape(beta, per_channel) - tf.squeeze(mean, axis=1) * factor
-    return x * tf.reshape(factor, [-1, 1, 1, channels]) + tf.reshape(offset, [-1, 1, 1, channels])
+    everywhere = [-1, *[1] * (x.shape.rank - 2), channels]
+    return x * tf.reshape(factor, everywhere) + tf.reshape(offset, everywhere)
 
   def _keras_layer(self, name):
     return tf.keras.layers.GroupNormalization(self.groups, epsilon=self.epsilon, name=name)

@@ -1,6 +1,9 @@
 """Multi-layer perceptron for tabular data: `hidden_layers` layers of `hidden_units`, rectified.
 
-First weights: kernels Glorot uniform, biases 0.
+With `normalization` 'layer' each hidden layer is normalised before it is rectified, over all of an
+example's units (Ba, Kiros and Hinton 2016).
+
+First weights: kernels Glorot uniform, biases 0; factors of normalisation 1.
 
 Where x has columns of ids, each is a row of `embedding` numbers (`identifiers`).
 """
@@ -10,9 +13,11 @@ from fl_research.models.specification import ModelSpec
 
 
 def build(
-  spec: ModelSpec, *, hidden_units: int, hidden_layers: int, embedding: int
+  spec: ModelSpec, *, hidden_units: int, hidden_layers: int, normalization: str, embedding: int
 ) -> layers.Layer:
   """The network."""
   first = identifiers.flat_input(spec, embedding)
-  hidden = [layers.Dense(hidden_units, 'relu')] * hidden_layers
-  return layers.sequential(first, *hidden, layers.Dense(spec.output_units))
+  hidden: list[layers.Layer] = [layers.Dense(hidden_units, 'relu')]
+  if normalization == 'layer':
+    hidden = [layers.Dense(hidden_units), layers.GroupNorm(1), layers.Activation('relu')]
+  return layers.sequential(first, *hidden * hidden_layers, layers.Dense(spec.output_units))

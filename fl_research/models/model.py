@@ -204,8 +204,7 @@ class Model(tff.learning.models.FunctionalModel):
 
   def named_weights(self, weights: Sequence[Any]) -> dict[str, Any]:
     """All weights by name, those that are frozen too, from the trainable ones."""
-    frozen = self._network.constants if isinstance(self._network, frozen_lib.Frozen) else {}
-    return {**dict(zip(self.weight_names, weights, strict=True)), **frozen}
+    return self._network.saved(weights)
 
   def _zero_sums(self) -> OrderedDict[str, tf.Tensor]:
     """The state of TFF's training metrics: sums of the columns that can be summed."""

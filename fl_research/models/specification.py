@@ -180,6 +180,23 @@ class ModelSpec:
 
 
 @dataclasses.dataclass(frozen=True)
+class Adapters:
+  """Low-rank adapters, which are trained in the place of a model (see the module `lora`).
+
+  Attributes:
+    rank: r, at least 1.
+    alpha: α; r when None.
+    layers: names of layers that have some, separated by commas; all with a matrix when empty.
+    freeze_a: whether the first factor stays as it was drawn.
+  """
+
+  rank: int
+  alpha: Optional[float] = None
+  layers: str = ''
+  freeze_a: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
 class Accepted:
   """The data that a model accepts: in words, and as a question."""
 

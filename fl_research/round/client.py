@@ -2,6 +2,7 @@
 
 import collections
 from collections.abc import Sequence
+import copy
 import itertools
 from typing import Any, Optional
 
@@ -55,6 +56,12 @@ class Client:
     # Folded twice, as a step's seed is folded once.
     fold_in = tf.random.experimental.stateless_fold_in
     return collections.OrderedDict(data, seed=fold_in(fold_in(self.data['seed'], call), call))
+
+  def over(self, data: Any) -> 'Client':
+    """The same client with other batches, such as a `minibatches.section` of its own."""
+    other = copy.copy(self)
+    other.data = data
+    return other
 
   def train(
     self,

@@ -32,6 +32,31 @@ def first_pass(data: Any) -> Any:
   return collections.OrderedDict(data, batches=data['batches'][: steps_per_pass(data)])
 
 
+def section(data: Any, begin: tf.Tensor, end: tf.Tensor) -> Any:
+  """The same D with some of the client's examples only, and as many passes over them.
+
+  Which examples they are is said by their places in the first pass, from `begin` up to before `end`
+  (int32 []); all passes visit them in that order. There are `places` of them.
+  """
+  rows = tf.reshape(data['batches'], [-1])  # A pass is padded after its last example, if at all.
+  length, batch_size = tf.shape(data['batches'])[0], tf.shape(data['batches'])[1]
+  count = end - begin
+  of_a_pass = tf.maximum((count + batch_size - 1) // batch_size, 1)
+  passes = tf.maximum(num_steps(data) // steps_per_pass(data), 1)
+  step = tf.range(length)[:, tf.newaxis]
+  place = step % of_a_pass * batch_size + tf.range(batch_size)
+  inside = tf.logical_and(place < count, step < passes * of_a_pass)
+  found = tf.gather(rows, tf.minimum(begin + place, tf.size(rows) - 1))
+  batches = tf.where(inside, found, -1)
+  batches.set_shape(data['batches'].shape)
+  return collections.OrderedDict(data, batches=batches, num_examples=count)
+
+
+def places(data: Any) -> tf.Tensor:
+  """How many examples the first pass visits: all, but in rounds of less than an epoch. int32 []."""
+  return tf.minimum(data['num_examples'], num_steps(data) * tf.shape(data['batches'])[1])
+
+
 def examples(data: Any) -> Batch:
   """The first pass as one batch.
 

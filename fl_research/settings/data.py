@@ -37,6 +37,26 @@ class Data:
     'layers that stay as they begin, by name, separated by commas, * for any characters; their '
     'weights are part of the program, neither trained nor sent nor counted',
   )
+  lora_rank: int = _setting(
+    0,
+    'train low-rank adapters of this rank beside the model, which itself stays as it begins; bytes '
+    'count adapters alone (fl_research/models/lora.py); 0 for none',
+    **domains.COUNT_OR_0,
+  )
+  lora_alpha: Optional[float] = _setting(
+    None,
+    'adapters: alpha, their product counts alpha / rank; the rank when empty',
+    optional=float,
+    **domains.POSITIVE,
+  )
+  lora_layers: str = _setting(
+    '',
+    'adapters: layers that have some, by name, separated by commas, * for any characters; all with '
+    'a matrix when empty',
+  )
+  lora_freeze_a: bool = _setting(
+    False, 'adapters: keep the first factor as it was drawn (FFA-LoRA, Sun et al. 2024)'
+  )
   initializer: str = _setting(
     '',
     "how the model's kernels are drawn: by Keras' names, or fan_in_uniform (U(-1/sqrt(fan_in), "

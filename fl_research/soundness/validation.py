@@ -217,6 +217,7 @@ def _check_together(settings: Settings) -> None:
       f'--initializer={settings.initializer}: not with a model of your own, which says how its '
       'weights begin; leave it out'
     )
+  _check_adapters(settings)
   _check_server_examples(settings)
   combined = settings.buffer_size or settings.clients_per_round
   if combined is not None:
@@ -227,6 +228,25 @@ def _check_together(settings: Settings) -> None:
   _check_machine(settings)
   if settings.runtime != 'federation':
     check_own_data(settings)
+
+
+def _check_adapters(settings: Settings) -> None:
+  """What is said of low-rank adapters, and whether there are any."""
+  given = {
+    'lora_alpha': settings.lora_alpha is not None,
+    'lora_layers': bool(settings.lora_layers),
+    'lora_freeze_a': settings.lora_freeze_a,
+  }
+  for flag, has in given.items():
+    if has and not settings.lora_rank:
+      raise UsageError(
+        f'--{flag}={getattr(settings, flag)}: needs --lora_rank, an integer of at least 1'
+      )
+  if settings.lora_rank and settings.freeze:
+    raise UsageError(
+      f'--freeze={settings.freeze}: not with --lora_rank, with which all layers stay as they begin; '
+      '--lora_layers says which have adapters'
+    )
 
 
 def _check_availability(settings: Settings) -> None:

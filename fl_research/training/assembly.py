@@ -119,7 +119,12 @@ def build_model(settings: Settings, spec: ModelSpec):
   """The model that the settings name, for data of this specification."""
   name = run_data.model_name(settings, spec)
   own = (settings.initializer, settings.initial_model, settings.freeze)
-  return models.build(name, spec, settings.seed, *own)
+  adapters = None
+  if settings.lora_rank:
+    adapters = models.specification.Adapters(
+      settings.lora_rank, settings.lora_alpha, settings.lora_layers, settings.lora_freeze_a
+    )
+  return models.build(name, spec, settings.seed, *own, adapters)
 
 
 def build_method(settings: Settings) -> Method:

@@ -4,7 +4,7 @@ from fl_research import domains, registry
 from fl_research.algorithms import requirements
 from fl_research.registry import Hyperparameter
 
-_NAMES = "names separated by commas, or 'last', 'all_but_last' or 'none'"
+_NAMES = "names separated by commas, or 'last', 'all_but_last', 'normalization' or 'none'"
 _PRIVATE_LAYERS = {'private_layers': Hyperparameter('last', f'layers that clients keep: {_NAMES}')}
 _PLAIN_STEPS = registry.Requirement(
   'client_optimizer', ('sgd',), 'presumes plain steps on the clients'
@@ -46,6 +46,30 @@ METHODS = {
     'clients keep the layers that read their examples (Liang et al. 2020)',
     {'private_layers': Hyperparameter('all_but_last', f'layers that clients keep: {_NAMES}')},
     requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+  ),
+  'fedbn': registry.Entry(
+    'fl_research.algorithms.personal.fed_bn',
+    'clients keep the layers that normalise (Li et al. 2021)',
+    {'private_layers': Hyperparameter('normalization', f'layers that clients keep: {_NAMES}')},
+    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+    defaults=requirements.UNIFORM,
+  ),
+  'fedrecon': registry.Entry(
+    'fl_research.algorithms.personal.fed_recon',
+    'layers that clients make anew in every round and nobody keeps (Singhal et al. 2021)',
+    {
+      'private_layers': Hyperparameter('last', f'layers that clients reconstruct: {_NAMES}'),
+      'support_fraction': Hyperparameter(
+        0.5, 'share of the examples on which they are reconstructed', **domains.BELOW_1
+      ),
+      'reconstruction_epochs': Hyperparameter(1, 'passes over that share', **domains.COUNT),
+      'reconstruction_factor': Hyperparameter(
+        1.0,
+        'what gradients count in them: with plain SGD, a factor of the rate',
+        **domains.POSITIVE,
+      ),
+    },
+    requires=(requirements.OWN_MODELS,),
   ),
   'fedbabu': registry.Entry(
     'fl_research.algorithms.personal.fed_babu',

@@ -15,10 +15,21 @@ from fl_research.round.structures import subtract, Weights
 LAST, ALL_BUT_LAST, NONE = 'last', 'all_but_last', 'none'
 """The words for the model's last layer with weights, for all before it, and for no layer at all."""
 
+NORMALIZATION = 'normalization'
+"""The word for all layers that normalise, which are known by the names of their weights."""
+
+_OF_NORMALIZATION = {'gamma', 'beta', 'moving_mean', 'moving_variance'}
+
 
 def layers(weight_names: Sequence[str]) -> list[str]:
   """Names of a model's layers, in order, from those of its weights, `<layer>/<weight>`."""
   return list(dict.fromkeys(name.rpartition('/')[0] for name in weight_names))
+
+
+def normalizes(layer: str, weight_names: Sequence[str]) -> bool:
+  """Whether a layer normalises: of whatever kind, its weights have the names that Keras has."""
+  own = {name.rpartition('/')[2] for name in weight_names if name.rpartition('/')[0] == layer}
+  return own <= _OF_NORMALIZATION
 
 
 def is_private(flag: str, value: str, weight_names: Sequence[str]) -> tuple[bool, ...]:
@@ -26,22 +37,28 @@ def is_private(flag: str, value: str, weight_names: Sequence[str]) -> tuple[bool
 
   Args:
     flag: the flag's name, for messages.
-    value: `LAST`, `ALL_BUT_LAST`, `NONE`, or names separated by commas; each names a layer, or a
-      block by the beginning of its layers' names up to a `/`.
+    value: `LAST`, `ALL_BUT_LAST`, `NORMALIZATION`, `NONE`, or names separated by commas; each names
+      a layer, or a block by the beginning of its layers' names up to a `/`.
     weight_names: names of the model's weights.
 
   Raises:
     UsageError: the model has no layer of that name; the message lists those it has.
   """
   names = layers(weight_names)
-  words = {LAST: names[-1:], ALL_BUT_LAST: names[:-1], NONE: []}
+  normalizing = [name for name in names if normalizes(name, weight_names)]
+  if value == NORMALIZATION and not normalizing:
+    raise UsageError(
+      f'--{flag}={value}: the model has no layer that normalises; choose one that has, as with '
+      '--cnn_normalization=group, --mlp_normalization=layer or --model=resnet18_gn'
+    )
+  words = {LAST: names[-1:], ALL_BUT_LAST: names[:-1], NORMALIZATION: normalizing, NONE: []}
   prefixes = words.get(value, value.split(','))
   inside = lambda weight, prefix: weight.startswith(f'{prefix}/')
   for prefix in prefixes:
     if not any(inside(weight, prefix) for weight in weight_names):
       raise UsageError(
         f'--{flag}={value}: the model has no layer "{prefix}"; accepted are {LAST}, '
-        f'{ALL_BUT_LAST}, {NONE}, or some of {", ".join(names)}'
+        f'{ALL_BUT_LAST}, {NORMALIZATION}, {NONE}, or some of {", ".join(names)}'
       )
   return tuple(any(inside(weight, p) for p in prefixes) for weight in weight_names)
 
