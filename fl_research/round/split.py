@@ -150,7 +150,8 @@ def build_process(parts: Parts, mixes: bool = False) -> SplitProcess:
   if len(whole.trips) > 1:
     raise registry.UsageError(
       '--algorithm: a round of this method is more than one trip to the clients, who must all be '
-      'there at once; accepted are --aggregation_trigger=cohort and a --runtime that simulates them'
+      'there at once; accepted are --aggregation_trigger=cohort, a --runtime that simulates '
+      'them, and a --cohort_sampling that decides before clients train'
     )
   return _Split(whole, mixes).process()
 

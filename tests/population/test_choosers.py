@@ -219,7 +219,7 @@ def test_a_million_clients_cost_a_few_passes_over_arrays():
   begin = time.process_time()
   for rule in (build('oort', exploration=0.5), build('power_of_choice', loss='last')):
     assert len(set(rule.choose(now))) == 100
-  assert time.process_time() - begin < 3.0
+  assert time.process_time() - begin < 1.0
 
 
 @pytest.mark.parametrize('name', choosers.CHOOSERS)
