@@ -271,3 +271,16 @@ def test_what_is_too_large_is_not_read(monkeypatch):
 
 def test_what_is_not_allowed_is_listed():
   assert graph_check.not_allowed(['Add', 'WriteFile', 'ReadFile']) == ['ReadFile', 'WriteFile']
+
+
+@pytest.mark.parametrize('place', ['tensor', 'list'])
+def test_a_resource_in_an_attribute_is_refused(place):
+  library = function_pb2.FunctionDefLibrary()
+  node = library.function.add(signature={'name': 'work'}).node_def.add(name='n', op='Const')
+  tensors = node.attr['value'].list.tensor
+  tensor = tensors.add() if place == 'list' else node.attr['value'].tensor
+  tensor.dtype = types_pb2.DT_FLOAT
+  graph_check.check(library.SerializeToString())
+  tensor.dtype = types_pb2.DT_RESOURCE
+  with pytest.raises(Refused, match='holds a resource'):
+    graph_check.check(library.SerializeToString())

@@ -82,6 +82,11 @@ def _head(kind='hello', **fields):
     (_archive({'message': np.zeros(3)}), 'without a head'),
     (_archive({'message': np.frombuffer(b'{', np.uint8)}), 'not JSON'),
     (_archive({'message': np.frombuffer(b'[]', np.uint8)}), 'head is not one'),
+    (_archive({'message': np.frombuffer(b'{"kind": "hello"}', np.uint8)}), 'head is not one'),
+    (
+      _archive({'message': np.frombuffer(b'{"kind": "hello", "fields": {}, "x": 1}', np.uint8)}),
+      'head is not one',
+    ),
     (_archive(_head('nonsense')), "unknown kind 'nonsense'"),
     (_archive(_head(protocol='1')), 'protocol is str, expected int'),
     (_archive(_head(protocol=1, more=2)), "has the fields ['more', 'protocol']"),

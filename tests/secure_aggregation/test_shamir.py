@@ -46,3 +46,9 @@ def test_a_number_of_the_field_that_is_no_secret():
   last = (shamir.PRIME - 1).to_bytes(shamir.SHARE_BYTES)
   with pytest.raises(ProtocolError, match='not of one secret'):
     shamir.join({0: last, 1: last}, 2)
+
+
+def test_coefficients_are_drawn_from_far_more_numbers_than_there_are_remainders():
+  asked = []
+  shamir.split(SECRET, [0, 1, 2], 3, lambda size: asked.append(size) or bytes(size))
+  assert asked == [32 + 16] * 2

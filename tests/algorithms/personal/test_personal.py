@@ -66,6 +66,18 @@ def test_fed_rep_equals_oracle():
   harness.assert_same([states[k] for k in range(3)], [heads[k] for k in range(3)])
 
 
+def test_steps_of_fed_rep_are_those_of_both_parts():
+  method = fed_rep.build(private_layers='dense_2', head_epochs=3)
+  process, cohort = harness.build(method, model=_network()), _some_clients(epochs=2)[0]
+  report = process.run_round(
+    process.initialize(), cohort, harness.client_states.build(process)
+  ).measured
+  values = np.asarray(report['report']['values'])[:, process.report_columns.index('num_steps')]
+  passes = [-(-int(data['num_examples']) // data['batches'].shape[1]) for data in cohort]
+  order = np.argsort(np.asarray(report['report']['client']))
+  assert values[order].tolist() == [(3 + 2) * steps for steps in passes]
+
+
 def test_lg_fed_avg_equals_oracle():
   rounds = _some_clients()
   process = harness.build(lg_fed_avg.build(private_layers='all_but_last'), model=_network())
