@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from fl_research import registry
-from fl_research.algorithms import clusters, distillation, fairness, optimization, personal, submodels
+from fl_research.algorithms import (
+  clusters,
+  distillation,
+  fairness,
+  optimization,
+  personal,
+  submodels,
+)
 
 FAMILIES: Mapping[str, Mapping[str, registry.Entry]] = {
   'optimisation': optimization.METHODS,

@@ -13,7 +13,6 @@ First weights: kernels Glorot uniform, biases 0; factors of normalisation 1.
 from fl_research.models import layers
 from fl_research.models.specification import ModelSpec
 
-
 _GROUPS = 8
 
 

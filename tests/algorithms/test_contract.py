@@ -79,9 +79,7 @@ def _schedule(round_num):
 def _layered(normalized):
   """A model with a hidden layer."""
   normalization = 'layer' if normalized else 'none'
-  return harness.model(
-    name='mlp', hidden_units=8, hidden_layers=1, normalization=normalization
-  )
+  return harness.model(name='mlp', hidden_units=8, hidden_layers=1, normalization=normalization)
 
 
 @functools.cache

@@ -127,7 +127,9 @@ def test_layers_that_do_not_exist_are_refused(value):
     harness.build(fed_rep.build(private_layers=value, head_epochs=1), model=_network())
   line = str(error.value)
   assert line.startswith(f'--fedrep_private_layers={value}: ')
-  assert line.endswith('accepted are last, all_but_last, normalization, none, or some of dense_1, dense_2')
+  assert line.endswith(
+    'accepted are last, all_but_last, normalization, none, or some of dense_1, dense_2'
+  )
 
 
 def test_a_block_is_named_by_the_beginning_of_its_layers():
