@@ -81,7 +81,7 @@ def model(parameters: int, clients: int, parallel: int) -> None:
     input_shape=(784,), label_shape=(), problem=Problem.CLASSIFICATION, num_classes=10, **types
   )
   width = int((-794 + (794**2 + 4 * parameters) ** 0.5) / 2)
-  network = mlp.build(spec, hidden_units=width, hidden_layers=2, embedding=8)
+  network = mlp.build(spec, hidden_units=width, hidden_layers=2, normalization='none', embedding=8)
   own = Model(network, spec, 0)
   _tell(parameters=own.num_parameters, model_mib=round(own.num_parameters * 4 / 2**20, 1))
   runtime.memory.prepare(own.num_parameters)

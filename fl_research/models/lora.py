@@ -1,4 +1,4 @@
-"""Low-rank adapters: a frozen model, and beside each of its matrices two thin ones that are trained.
+"""Low-rank adapters: a frozen model, and by each of its matrices two thin ones that are trained.
 
 Hu, Shen, Wallis, Allen-Zhu, Li, Wang, Wang, Chen 2022 (arXiv 2021), "LoRA: Low-Rank Adaptation of
 Large Language Models", section 4.1; clients that train and send nothing but adapters: Zhang et al.
@@ -80,15 +80,14 @@ class LowRank(layers.Layer):
 
   @property
   def weight_names(self):
-    prefixes = [
-      n.rpartition('/') for n, has in zip(self._network.weight_names, self._adapted) if has
-    ]
+    names = self._network.weight_names
+    adapted = [name.rpartition('/') for name, has in zip(names, self._adapted) if has]
     # Where a layer has several kernels, as an LSTM has, the second one's name goes along.
     own = lambda layer, weight, factor: (
       f'{layer}/{factor}' if weight == 'kernel' else f'{layer}/{weight}_{factor}'
     )
     factors = (_B,) if self._adapters.freeze_a else (_A, _B)
-    return tuple(own(layer, weight, f) for layer, _, weight in prefixes for f in factors)
+    return tuple(own(layer, weight, f) for layer, _, weight in adapted for f in factors)
 
   @property
   def needs_seed(self):

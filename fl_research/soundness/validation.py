@@ -244,8 +244,8 @@ def _check_adapters(settings: Settings) -> None:
       )
   if settings.lora_rank and settings.freeze:
     raise UsageError(
-      f'--freeze={settings.freeze}: not with --lora_rank, with which all layers stay as they begin; '
-      '--lora_layers says which have adapters'
+      f'--freeze={settings.freeze}: not with --lora_rank, with which all layers stay as they '
+      'begin; --lora_layers says which have adapters'
     )
 
 

@@ -18,13 +18,24 @@ def _normalized(weights, x):
   return centred / deviation, deviation
 
 
+def _logits(weights, x):
+  z, _ = _normalized(weights, x)
+  return np.maximum(z * weights[2] + weights[3], 0.0) @ weights[4] + weights[5]
+
+
+def loss(weights, x, y):
+  """The mean cross-entropy, whose gradient is `gradient`."""
+  logits = _logits(weights, x)
+  return np.mean(np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(len(y)), y])
+
+
 def gradient(weights, x, y):
   """Gradient of the mean cross-entropy of softmax(relu(gamma z + beta) W2 + b2)."""
   _, _, gamma, beta, w2, b2 = weights
   z, deviation = _normalized(weights, x)
   hidden = np.maximum(z * gamma + beta, 0.0)
   head = softmax_regression.gradient([w2, b2], hidden, y)
-  logits = hidden @ w2 + b2
+  logits = _logits(weights, x)
   p = np.exp(logits - logits.max(axis=1, keepdims=True))
   error = p / p.sum(axis=1, keepdims=True)
   error[np.arange(len(y)), y] -= 1.0
@@ -37,23 +48,31 @@ def gradient(weights, x, y):
   return [x.T @ at_units, at_units.sum(axis=0), *own, *head]
 
 
-def run(initial, rounds, rate):
-  """Global weights after every round, and every client's own (gamma, beta) at the end."""
+def joined(shared, own, private=NORM):
+  """A whole model, from the global one and a client's own weights, in the order of `private`."""
+  model = list(shared)
+  for i, weight in zip(private, own):
+    model[i] = weight
+  return model
+
+
+def run(initial, rounds, rate, private=NORM):
+  """Global weights after every round, and every client's own weights at the end.
+
+  Without private ones it is FedAvg.
+  """
   initial = [np.array(w, np.float64) for w in initial]
   shared, own, history = initial, {}, []
   for cohort in rounds:
     trained = []
     for data in cohort:
       k = int(data['client'])
-      model = list(shared)
-      model[2:4] = own.get(k, initial[2:4])
+      model = joined(shared, own.get(k, [initial[i] for i in private]), private)
       for x, y in softmax_regression.batches(data):
         model = [w - rate * g for w, g in zip(model, gradient(model, x, y))]
-      own[k] = model[2:4]
+      own[k] = [model[i] for i in private]
       trained.append(model)
-    shared = [
-      initial[i] if i in NORM else np.mean([model[i] for model in trained], axis=0)
-      for i in range(len(initial))
-    ]
+    means = [np.mean(weights, axis=0) for weights in zip(*trained)]
+    shared = joined(means, [initial[i] for i in private], private)
     history.append(shared)
   return history, own

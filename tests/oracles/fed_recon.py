@@ -1,4 +1,4 @@
-"""FedRecon (Singhal et al. 2021, algorithm 1) on a network whose second layer is local, in NumPy."""
+"""FedRecon (Singhal et al. 2021, algorithm 1) in NumPy: two layers, the second one local."""
 
 import math
 
@@ -23,11 +23,11 @@ def reconstruct(shared, initial, x, y, batch_size, rate, passes):
 
 
 def run(initial, rounds, rate, *, fraction, passes, factor, epochs):
-  """Global weights after every round; the head stays as it was at first."""
+  """Global weights after every round, clients counting alike; the head stays as it was at first."""
   initial = [np.array(w, np.float64) for w in initial]
   shared, history = initial, []
   for cohort in rounds:
-    trained, counts = [], []
+    trained = []
     for data in cohort:
       order = data['batches'][data['batches'] >= 0][: data['num_examples']]
       x, y = (data['examples'][name][order] for name in ('x', 'y'))
@@ -35,8 +35,7 @@ def run(initial, rounds, rate, *, fraction, passes, factor, epochs):
       model = reconstruct(shared, initial, x[:cut], y[:cut], batch_size, factor * rate, passes)
       model = _descend(model, x[cut:], y[cut:], batch_size, rate, two_layers.BODY, epochs)
       trained.append(model[:2])
-      counts.append(float(len(y)))
-    body = [np.average(np.array(parts), axis=0, weights=counts) for parts in zip(*trained)]
+    body = [np.mean(parts, axis=0) for parts in zip(*trained)]
     shared = [*body, *initial[2:]]
     history.append(shared)
   return history

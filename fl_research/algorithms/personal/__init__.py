@@ -64,9 +64,7 @@ METHODS = {
       ),
       'reconstruction_epochs': Hyperparameter(1, 'passes over that share', **domains.COUNT),
       'reconstruction_factor': Hyperparameter(
-        1.0,
-        'what gradients count in them: with plain SGD, a factor of the rate',
-        **domains.POSITIVE,
+        1.0, 'what gradients count in them, with SGD a factor of the rate', **domains.POSITIVE
       ),
     },
     requires=(requirements.OWN_MODELS,),

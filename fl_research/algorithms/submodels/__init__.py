@@ -1,5 +1,6 @@
 """Methods whose clients train a part of the model, as large as they can."""
 
+import itertools
 import math
 
 from fl_research import aggregation, registry
@@ -24,7 +25,7 @@ def _are_widths(text: str) -> bool:
 
 
 def _falls(widths: tuple[float, ...]) -> bool:
-  return all(wide > narrow for wide, narrow in zip(widths, widths[1:]))
+  return all(wide > narrow for wide, narrow in itertools.pairwise(widths))
 
 
 def _are_shares(text: str) -> bool:

@@ -210,7 +210,7 @@ def build(*, widths: str, shares: str, scaler: bool) -> Method:
   parts = submodels.numbers(shares) or (1 / len(values),) * len(values)
   if len(parts) != len(values):
     raise UsageError(
-      f'--heterofl_shares={shares}: are {len(parts)}, and --heterofl_widths={widths} {len(values)}; '
-      'give one for each width'
+      f'--heterofl_shares={shares}: are {len(parts)}, and --heterofl_widths={widths} '
+      f'{len(values)}; give one for each width'
     )
-  return HeteroFL(values, np.array(parts) / sum(parts), scaler)
+  return HeteroFL(values, [part / sum(parts) for part in parts], scaler)

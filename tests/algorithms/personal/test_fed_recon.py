@@ -3,16 +3,17 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_federated as tff
 
 from fl_research import client_data
-from fl_research.algorithms.optimization import fed_avg
-from fl_research.algorithms.personal import fed_babu, fed_recon
+from fl_research.algorithms.personal import fed_recon
 from fl_research.round import client as client_lib
 from fl_research.round import minibatches, server_half
 from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import fed_recon as oracle
 from tests.oracles import softmax_regression as problem
+from tests.oracles import two_layers
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -25,14 +26,14 @@ def _network():
   return harness.model(name='mlp', hidden_units=5, hidden_layers=1)
 
 
-def _build(private='last', fraction=0.4, epochs=3, factor=2.0):
+def _build(private='last', fraction=0.4, epochs=3, factor=2.0, **parts):
   method = fed_recon.build(
     private_layers=private,
     support_fraction=fraction,
     reconstruction_epochs=epochs,
     reconstruction_factor=factor,
   )
-  return harness.build(method, model=_network())
+  return harness.build(method, **{'model': _network(), 'client_weighting': 'uniform', **parts})
 
 
 @pytest.fixture(scope='module')
@@ -79,15 +80,15 @@ def test_who_predicts_reconstructs_on_its_training_examples(process):
 
 def test_without_a_support_set_it_is_fed_babu():
   rounds = harness.cohorts(epochs=1)
-  babu = harness.build(fed_babu.build(private_layers='last'), model=_network())
-  harness.assert_same(harness.run(_build(fraction=0.0), rounds), harness.run(babu, rounds), 0)
+  expected = two_layers.fed_babu(_network().initial_weights[0], rounds, harness.RATE)
+  ours = _build(fraction=0.0, client_weighting='num_examples')
+  harness.assert_same(harness.run(ours, rounds), expected)
 
 
 def test_without_local_layers_either_it_is_fed_avg():
   rounds = harness.cohorts(epochs=1)
-  plain = harness.build(fed_avg.build(), model=_network())
-  ours = harness.run(_build(private='none', fraction=0.0), rounds)
-  harness.assert_same(ours, harness.run(plain, rounds), 0)
+  ours = _build('none', fraction=0.0, client_weighting='num_examples', model=harness.model())
+  harness.assert_same(harness.run(ours, rounds), harness.run(harness.plain(), rounds), 0)
 
 
 @pytest.mark.parametrize('size', [1, 2, 4, 5, 11])
@@ -121,3 +122,53 @@ def test_a_round_of_less_than_an_epoch_cuts_what_it_visits():
   assert int(minibatches.places(data)) == 8
   part = np.asarray(minibatches.section(data, 3, 8)['batches'])
   np.testing.assert_array_equal(part[part >= 0], data['batches'].reshape(-1)[3:8])
+
+
+def _of_tff():
+  """TFF's own process of the same model, which cuts what each client's one batch holds."""
+  spec = _network().spec
+  input_spec = (
+    tf.TensorSpec([None, problem.DIMENSION], spec.x_dtype),
+    tf.TensorSpec([None], spec.label_dtype),
+  )
+
+  def model():
+    w1, b1, w2, b2 = map(tf.keras.initializers.Constant, _network().initial_weights[0])
+    dense = tf.keras.layers.Dense
+    body = dense(5, 'relu', kernel_initializer=w1, bias_initializer=b1)
+    head = dense(problem.CLASSES, kernel_initializer=w2, bias_initializer=b2)
+    keras = tf.keras.Sequential([tf.keras.Input(problem.DIMENSION), body, head])
+    return tff.learning.models.ReconstructionModel.from_keras_model_and_layers(
+      keras, global_layers=[body], local_layers=[head], input_spec=input_spec
+    )
+
+  def cut(batches):
+    examples = batches.unbatch()
+    number = examples.reduce(np.int64(0), lambda count, _: count + 1) * 2 // 5
+    support = examples.take(number).batch(problem.BATCH).repeat(3)
+    return support, examples.skip(number).batch(problem.BATCH)
+
+  sgd = tff.learning.optimizers.build_sgdm
+  return tff.learning.algorithms.build_fed_recon(
+    model,
+    loss_fn=lambda: tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    client_optimizer_fn=sgd(harness.RATE),
+    reconstruction_optimizer_fn=sgd(2.0 * harness.RATE),
+    client_weighting=tff.learning.ClientWeighting.UNIFORM,
+    dataset_split_fn=cut,
+  )
+
+
+def test_tffs_own_process_gives_the_same(process):
+  rounds, theirs = harness.cohorts(epochs=1), _of_tff()
+  ours = harness.run(process, rounds)
+  state, history = theirs.initialize(), []
+  for cohort in rounds:
+    order = [data['batches'][data['batches'] >= 0] for data in cohort]
+    datasets = [
+      tf.data.Dataset.from_tensors(tuple(data['examples'][name][rows] for name in ('x', 'y')))
+      for data, rows in zip(cohort, order)
+    ]
+    state = theirs.next(state, datasets).state
+    history.append(theirs.get_model_weights(state).trainable)
+  harness.assert_same([weights[:2] for weights in ours], history)
