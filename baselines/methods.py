@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
+import csv
 import dataclasses
 import importlib.util
 import os
@@ -37,6 +38,8 @@ HELP = {
 }
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGE = ROOT / 'docs' / 'methods.md'
+ELSEWHERE = ROOT / 'baselines' / 'methods' / 'elsewhere.csv'
+"""Methods that are not here: the paper, and why."""
 HEADING = 'Differences from the paper:'
 _NOT_MEASURED = '…'
 _PAPER = re.compile(
@@ -248,7 +251,17 @@ def page() -> str:
       sections.append(_families())
     sections.extend(_tables(place, table))
     sections.extend(_method(method, table) for method in methods)
+    if place == 'algorithms':
+      sections.append(_elsewhere())
   return '\n'.join(sections)
+
+
+def _elsewhere() -> str:
+  """What the field has and this page has not, and why."""
+  with open(ELSEWHERE, newline='', encoding='utf-8') as file:
+    rows = [f'| {row["method"]} | {row["paper"]} | {row["why"]} |' for row in csv.DictReader(file)]
+  head = ('### What is not among them\n', '| method | paper | why |', '|---|---|---|')
+  return '\n'.join((*head, *rows)) + '\n'
 
 
 def _common(table: pd.DataFrame) -> str:

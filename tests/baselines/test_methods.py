@@ -34,6 +34,7 @@ def test_every_methods_module_lists_its_differences(module):
 def test_every_registered_method_is_on_the_page():
   assert set(REGISTERED) <= {method.name for method in METHODS}
   headings = re.findall(r'^### (.*)$', methods.page(), re.MULTILINE)
+  headings.remove('What is not among them')
   assert headings == [method.name for method in METHODS]
 
 
