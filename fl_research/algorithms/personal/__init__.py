@@ -105,6 +105,15 @@ METHODS = {
     },
     requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
   ),
+  'fedrod': registry.Entry(
+    'fl_research.algorithms.personal.fed_rod',
+    'a head for all that is fair to classes, one of their own beside it (Chen & Chao 2022)',
+    {
+      'gamma': Hyperparameter(1.0, "gamma, how much the model's loss is balanced", **domains.FROM_0)
+    },
+    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+    not_structured='trains a head that it does not send in the same steps as what it sends',
+  ),
   'apfl': registry.Entry(
     'fl_research.algorithms.personal.apfl',
     'a mixture of an own model and the global one (Deng et al. 2020)',
