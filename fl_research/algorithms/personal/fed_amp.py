@@ -78,7 +78,7 @@ class FedAMP(kept_models.KeptModels):
   def _shares(self, models: Any) -> tf.Tensor:
     """ξ, float32 [N, N]."""
     products = stacked.gram(models)
-    count = self.federation.population_size
+    count = self.num_clients
     others = 1.0 - tf.eye(count, dtype=tf.float64)
     if self._attention == 'distance':
       shares = others * tf.exp(-stacked.squared_distances(products) / self._sigma) / count

@@ -81,7 +81,7 @@ class FedFomo(kept_models.KeptModels):
     self._set_apart = set_apart
 
   def initial_own(self, weights):
-    count = self.federation.population_size
+    count = self.num_clients
     return collections.OrderedDict(
       models=self.initial_models(weights),
       preferences=tf.zeros([count, count]),
@@ -123,7 +123,7 @@ class FedFomo(kept_models.KeptModels):
 
   def _chosen(self, own: Any) -> tf.Tensor:
     """Whose models each client would be sent: int32 [N, M]."""
-    count = self.federation.population_size
+    count = self.num_clients
     stream = random_streams.generator(self.federation.seed, 'fedfomo')
     seed = tf.stack([tf.constant(int(stream.integers(1 << 31)), tf.int32), own['rounds']])
     drawn = tf.random.stateless_uniform([count, count + 1], seed)
@@ -148,7 +148,7 @@ def _towards(client: Client, models: list[tf.Tensor], apart: Any) -> tuple[tf.Te
 
   weights = tf.map_fn(weight, models, fn_output_signature=tf.float32, parallel_iterations=1)
   shares = tf.math.divide_no_nan(weights, tf.reduce_sum(weights))
-  moves = stacked.weighted_sum([m - w for m, w in zip(models, own, strict=True)], shares)
+  moves = stacked.weighted_sum(subtract(tuple(models), own), shares)
   return weights, tuple(w + m for w, m in zip(own, moves, strict=True))
 
 

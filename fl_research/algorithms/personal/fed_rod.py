@@ -52,7 +52,7 @@ class TwoHeads(model_lib.Model):
   """
 
   def __init__(self, model: model_lib.Model):
-    vars(self).update(vars(model))
+    self.__dict__.update(vars(model))
     self._model = model
 
   def predict_on_batch(self, model_weights, x, training=True, seed=None):

@@ -24,9 +24,14 @@ class KeptModels(Method):
     federation.require_population(type(self).__name__)
     return super().bind(federation)
 
+  @property
+  def num_clients(self) -> int:
+    """N."""
+    return self.federation.population_size or 0
+
   def initial_models(self, weights: Weights) -> list[tf.Tensor]:
     """The initial weights for every client, [N, ...] each."""
-    return [tf.repeat(w[tf.newaxis], self.federation.population_size, axis=0) for w in weights]
+    return [tf.repeat(w[tf.newaxis], self.num_clients, axis=0) for w in weights]
 
   def initial_client_state(self, weights):
     return list(weights)
