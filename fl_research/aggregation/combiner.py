@@ -162,6 +162,10 @@ class Combiner(abc.ABC):
     del update_type
     return None
 
+  def combined_type(self, update_type: tff.Type) -> tff.Type:
+    """The type of what updates of a type become: by default another update."""
+    return update_type
+
   @abc.abstractmethod
   def create(self, update_type: tff.Type) -> Combining:
     """The rule for updates of a type."""

@@ -14,6 +14,12 @@ def _any_rows(tensor_type: tff.TensorType) -> tff.TensorType:
   return tff.TensorType(tensor_type.dtype, (None, *tensor_type.shape[1:]))
 
 
+def stacked_type(member: tff.Type) -> tff.Type:
+  """The type of any number of values of a type, each tensor with a row for each."""
+  row = lambda tensor: tff.TensorType(tensor.dtype, (None, *tensor.shape))
+  return tff.to_type(tff.types.structure_from_tensor_type_tree(row, member))
+
+
 def join_at_server(value: tff.Value) -> tff.Value:
   """Concatenates clients' tensors along their first dimension.
 

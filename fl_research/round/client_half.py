@@ -101,7 +101,8 @@ class ClientHalf:
     optimizer = self._encoder.restrict_optimizer(self._parts.client_optimizer, data['seed'], shapes)
     client = Client(model, optimizer, data, state, broadcast['learning_rate_factor'], self._number)
     with hooks.functional(hooks.where(self._exchange, 'work')):
-      reply = self._exchange.work(client, broadcast['message'])
+      received = self._exchange.received(broadcast['message'], data['client'])
+      reply = self._exchange.work(client, received)
     reply = handed_back.check_reply(self._exchange, reply, state, metric_names(model))
     self.update = tf.nest.map_structure(lambda tensor: None, reply.update)
     self.shapes = [tuple(tensor.shape) for tensor in tf.nest.flatten(reply.update)]

@@ -132,8 +132,17 @@ class Exchange:
     """What every client of the round receives: any structure; by default the global model."""
     return server.weights
 
+  def received(self, message: Any, position: tf.Tensor) -> Any:
+    """What of the message goes to the client at a position of the population; by default all.
+
+    Where clients get parts of their own, `message` holds those of all, and a client works with, and
+    is charged for, no more than its part.
+    """
+    del position
+    return message
+
   def work(self, client: Client, message: Any) -> Reply:
-    """One client's work."""
+    """One client's work, with what it has received."""
     raise NotImplementedError
 
   def finish(self, server: Server, combined: Combined) -> Server:

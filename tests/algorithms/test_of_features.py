@@ -1,4 +1,4 @@
-"""MOON, FedProto and kNN-Per against their oracles, FedAvg and training alone."""
+"""MOON, FedProto, kNN-Per and FedRoD against their oracles, FedAvg and training alone."""
 
 import functools
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from fl_research import models, optimizers, registry
 from fl_research.algorithms.optimization import moon
-from fl_research.algorithms.personal import fed_proto, knn_per
+from fl_research.algorithms.personal import fed_proto, fed_rod, knn_per
 from fl_research.datasets.federated_data import Problem
 from fl_research.round import client as client_lib
 from fl_research.round import server_half
@@ -121,6 +121,47 @@ def test_knn_per_equals_its_oracle(neighbours, weight):
   np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@functools.cache
+def _two_heads(gamma):
+  """Weights by round, and the clients' states, of a run of FedRoD; the process."""
+  process = _build(fed_rod.build(gamma=gamma))
+  return *harness.run_with_clients(process, _rounds()), process
+
+
+def test_fedrod_equals_its_oracle():
+  # The first client lacks a class. The head learns only if its gradient is taken apart, and the
+  # model would move otherwise if any of that gradient came to it.
+  history, kept, _ = _two_heads(1.0)
+  expected, heads = oracle.fed_rod(START, _rounds(), harness.RATE, 1.0, problem.CLASSES)
+  harness.assert_same(history, expected)
+  for client, head in heads.items():
+    state = kept[client]['method']
+    harness.assert_same([[state['kernel'], state['bias']]], [head])
+    assert np.abs(head[0]).max() > 0.01
+
+
+def test_fedrod_unbalanced_is_fed_avg_beside_heads():
+  found, _, _ = _two_heads(0.0)
+  harness.assert_same(found, oracle.moon(START, _rounds(), harness.RATE, 0.0, 1.0))
+
+
+def test_fedrod_answers_with_both_heads():
+  history, kept, process = _two_heads(1.0)
+  own, weights, x = kept[2]['method'], history[-1], problem.clients()[2]['x']
+  server = server_half.Server(tuple(map(tf.constant, weights)), (), ())
+  client = client_lib.Client(
+    _model(), optimizers.build('sgd', 0.1, {}), None, tf.nest.map_structure(tf.constant, own)
+  )
+  found = process.method.predictor(server, client)(tf.constant(x))
+  z = oracle.features(weights, x)
+  expected = z @ (weights[2] + own['kernel']) + weights[3] + own['bias']
+  np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+  nobody = tf.nest.map_structure(tf.zeros_like, client.state)
+  newcomer = client_lib.Client(_model(), optimizers.build('sgd', 0.1, {}), None, nobody)
+  found = process.method.predictor(server, newcomer)(tf.constant(x))
+  np.testing.assert_allclose(found, z @ weights[2] + weights[3], rtol=1e-5, atol=1e-5)
+
+
 def test_models_without_features_are_refused():
   length, tokens = 5, np.dtype(np.int32)
   spec = models.ModelSpec((length,), tokens, (length,), tokens, Problem.NEXT_TOKEN, 7)
@@ -133,6 +174,7 @@ def test_models_without_features_are_refused():
   [
     lambda: knn_per.build(neighbours=1, weight=0.5, scale=1.0),
     lambda: fed_proto.build(regularization=1.0),
+    lambda: fed_rod.build(gamma=1.0),
   ],
 )
 def test_tasks_without_classes_are_refused(build):

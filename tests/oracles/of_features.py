@@ -1,6 +1,7 @@
-"""MOON, FedProto and kNN-Per in NumPy, with the features relu(x W1 + b1) of `two_layers`.
+"""MOON, FedProto, kNN-Per, FedRoD in NumPy, with the features relu(x W1 + b1) of `two_layers`.
 
-Li et al. 2021, algorithm 1; Tan et al. 2022, algorithm 1; Marfoq et al. 2022, section 3.
+Li et al. 2021, algorithm 1; Tan et al. 2022, algorithm 1; Marfoq et al. 2022, section 3; Chen, Chao
+2022, section 4.
 """
 
 import numpy as np
@@ -100,3 +101,31 @@ def knn_per(weights, own_x, own_y, x, neighbours, weight, scale, classes):
       votes[own_y[i]] += np.exp(-distances[i] / scale)
     answers.append(weight * votes / votes.sum() + (1 - weight) * global_p)
   return np.array(answers)
+
+
+def fed_rod(initial, rounds, rate, gamma, classes):
+  """Global weights after every round; every client's head at the end."""
+  weights = [np.array(w, np.float64) for w in initial]
+  heads, history = {}, []
+  for cohort in rounds:
+    trained = []
+    for data in cohort:
+      client, own = int(data['client']), weights
+      nothing = [np.zeros((len(weights[2]), classes)), np.zeros(classes)]
+      head = heads.get(client, nothing)
+      counts = np.bincount(data['examples']['y'], minlength=classes)
+      more = gamma * np.log(np.maximum(counts, 1e-30))
+      for x, y in softmax_regression.batches(data):
+        z = features(own, x)
+        # Both heads are linear: together they answer as one whose weights are their sum.
+        together = [own[2] + head[0], own[3] + head[1]]
+        slopes = softmax_regression.gradient(together, z, y)
+        gradient = two_layers.gradient([*own[:3], own[3] + more], x, y)
+        head = [h - rate * g for h, g in zip(head, slopes)]
+        own = [w - rate * g for w, g in zip(own, gradient)]
+      heads[client] = head
+      trained.append(own)
+    shares = flat.shares(cohort)
+    weights = [np.tensordot(shares, np.array(parts), 1) for parts in zip(*trained)]
+    history.append(weights)
+  return history, heads

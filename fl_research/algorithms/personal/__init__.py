@@ -9,6 +9,17 @@ _PRIVATE_LAYERS = {'private_layers': Hyperparameter('last', f'layers that client
 _PLAIN_STEPS = registry.Requirement(
   'client_optimizer', ('sgd',), 'presumes plain steps on the clients'
 )
+_TELLS_CLIENTS_APART = tuple(
+  registry.Requirement(setting, (accepted,), why)
+  for setting, accepted, why in (
+    ('aggregator', 'mean', 'combines what clients send for each of them'),
+    ('client_weighting', 'uniform', 'counts no client more than another'),
+    ('compressor', '', 'keeps models as they were sent'),
+    ('secure_aggregation', 'none', 'has to know who sent what'),
+    ('attack', '', 'has to know who sent what'),
+    ('aggregation_trigger', 'cohort', 'keeps models as they were sent'),
+  )
+)
 
 METHODS = {
   'local': registry.Entry(
@@ -126,6 +137,68 @@ METHODS = {
       'first_passes': Hyperparameter(10, 'passes that learn them at first', **domains.COUNT),
     },
     requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+  ),
+  'fedrod': registry.Entry(
+    'fl_research.algorithms.personal.fed_rod',
+    'a head for all that is fair to classes, one of their own beside it (Chen & Chao 2022)',
+    {
+      'gamma': Hyperparameter(1.0, "gamma, how much the model's loss is balanced", **domains.FROM_0)
+    },
+    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+    not_structured='trains a head that it does not send in the same steps as what it sends',
+  ),
+  'fedamp': registry.Entry(
+    'fl_research.algorithms.personal.fed_amp',
+    'a mixture for each client of the models like its own (Huang et al. 2021)',
+    {
+      'regularization': Hyperparameter(
+        0.1, "lambda, how strongly models are tied to the server's mixtures", **domains.FROM_0
+      ),
+      'sigma': Hyperparameter(
+        1.0, 'sigma, over which attention decays; how sharp it is, of cosines', **domains.POSITIVE
+      ),
+      'attention': Hyperparameter(
+        'distance',
+        "what likeness is: 'distance' of models, or the 'cosine' between them (HeurFedAMP)",
+        lambda v: v in ('distance', 'cosine'),
+        'distance or cosine',
+      ),
+      'own_share': Hyperparameter(
+        0.5, "s, the own model's share; read with cosine only", **domains.SHARE
+      ),
+    },
+    requires=(
+      registry.ONE_STATE_PER_CLIENT,
+      requirements.OWN_MODELS,
+      *_TELLS_CLIENTS_APART,
+      *requirements.no_server_step('has no global model to step with'),
+    ),
+    defaults=requirements.UNIFORM,
+    not_private='keeps the model of every client apart from the others',
+  ),
+  'fedfomo': registry.Entry(
+    'fl_research.algorithms.personal.fed_fomo',
+    'clients go towards those models of others that do better (Zhang et al. 2021)',
+    {
+      'models': Hyperparameter(5, 'M, how many are sent to a client', **domains.COUNT),
+      'exploration': Hyperparameter(
+        0.3, 'epsilon, how probably they are any, and not the preferred', **domains.SHARE
+      ),
+      'set_apart': Hyperparameter(
+        5,
+        'of how many of its examples a client sets one apart to compare models on',
+        lambda v: v >= 2,
+        'an integer of at least 2',
+      ),
+    },
+    requires=(
+      registry.ONE_STATE_PER_CLIENT,
+      requirements.OWN_MODELS,
+      *_TELLS_CLIENTS_APART,
+      *requirements.no_server_step('has no global model to step with'),
+    ),
+    defaults=requirements.UNIFORM,
+    not_private='keeps the model of every client apart from the others',
   ),
   'apfl': registry.Entry(
     'fl_research.algorithms.personal.apfl',
