@@ -208,7 +208,8 @@ class Composition:
     combining = _combining(self.parts, combiner, update_type)
 
     def finish(server, update, auxiliary, participants):
-      update = tf.nest.pack_sequence_as(half.update, tf.nest.flatten(update))
+      pack = lambda update: tf.nest.pack_sequence_as(half.update, tf.nest.flatten(update))
+      update = combiner.hand_over(update, pack)
       combined = method_lib.Combined(update, auxiliary, participants)
       is_last = number == len(self._exchanges) - 1
       return self._server.finish(exchange, combiner, server, combined, is_last=is_last)
@@ -223,7 +224,8 @@ class Composition:
       work,
       arrive,
       tff.tensorflow.computation(
-        finish, [self.server_type, update_type, reply['auxiliary'], np.float32]
+        finish,
+        [self.server_type, combiner.combined_type(update_type), reply['auxiliary'], np.float32],
       ),
       combining,
       combiner.draw(update_type),

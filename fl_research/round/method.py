@@ -116,7 +116,8 @@ class Combined(NamedTuple):
   """What the server knows of a round's clients.
 
   Attributes:
-    update: the combined update, structured like `Reply.update`.
+    update: the combined update, structured like `Reply.update`, or what a `combiner` of the
+      exchange's own hands over.
     auxiliary: the mean of the clients' `auxiliary`.
     participants: float32, number of clients whose updates were used.
   """

@@ -87,6 +87,14 @@ def test_several_models_need_sums():
     validation.validate(_settings('ifca', aggregator='median'))
 
 
+@pytest.mark.parametrize(
+  'given', [{'aggregator': 'median'}, {'compressor': 'top_k'}, {'secure_aggregation': 'clear'}]
+)
+def test_updates_that_are_compared_come_as_they_are(given):
+  with pytest.raises(UsageError, match=r'not with --algorithm=cfl, which compares updates as cli'):
+    validation.validate(_settings('cfl', **given))
+
+
 @pytest.mark.parametrize('name', ['qfedavg', 'term', 'afl'])
 def test_methods_that_weigh_clients_by_their_losses_refuse_other_weights(name):
   with pytest.raises(UsageError, match=r'--client_weighting=num_examples: not with .*losses'):
