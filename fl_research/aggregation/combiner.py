@@ -163,8 +163,17 @@ class Combiner(abc.ABC):
     return None
 
   def combined_type(self, update_type: tff.Type) -> tff.Type:
-    """The type of what updates of a type become: by default another update."""
+    """The type of what comes of updates of a type; for most the same."""
     return update_type
+
+  def hand_over(self, combined: Any, pack: Callable[[Any], Any]) -> Any:
+    """What comes of updates as `Exchange.finish` is given it.
+
+    Args:
+      combined: of `combined_type`.
+      pack: makes of an update's tensors, in order, what the client's work had as its update.
+    """
+    return pack(combined)
 
   @abc.abstractmethod
   def create(self, update_type: tff.Type) -> Combining:

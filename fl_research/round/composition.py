@@ -214,7 +214,8 @@ class Composition:
     combining = _combining(self.parts, combiner, update_type)
 
     def finish(server, update, auxiliary, participants):
-      update = tf.nest.pack_sequence_as(half.update, tf.nest.flatten(update))
+      pack = lambda update: tf.nest.pack_sequence_as(half.update, tf.nest.flatten(update))
+      update = combiner.hand_over(update, pack)
       combined = method_lib.Combined(update, auxiliary, participants)
       is_last = number == len(self._exchanges) - 1
       return self._server.finish(exchange, combiner, server, combined, is_last=is_last)

@@ -24,6 +24,7 @@ import tensorflow_federated as tff
 from fl_research import hooks
 from fl_research.aggregation import combiner as combiner_lib
 from fl_research.models import model as model_lib
+from fl_research.registry import UsageError
 from fl_research.round.client import Client
 from fl_research.round.local_training import Trained
 from fl_research.round.structures import Weights
@@ -59,6 +60,15 @@ class Federation:
     """Raises `ValueError` where nobody has said how many clients there are."""
     if not self.population_size:
       raise ValueError(f'{method} needs the population size, the number of clients.')
+
+  def require_everybody(self, algorithm: str) -> None:
+    """Raises `UsageError` where rounds are known to have fewer clients than there are."""
+    population, cohort = self.population_size, self.cohort_size
+    if population and cohort and cohort < population:
+      raise UsageError(
+        f'--clients_per_round={cohort}: not with --algorithm={algorithm}, whose clients all take '
+        f'part in every round; accepted is {population}, their number'
+      )
 
   def initial_weights(self) -> Weights:
     """The initial weights as tensors of the graph that is being built."""
@@ -106,7 +116,8 @@ class Combined(NamedTuple):
   """What the server knows of a round's clients.
 
   Attributes:
-    update: the combined update, structured like `Reply.update`.
+    update: the combined update, structured like `Reply.update`, or what a `combiner` of the
+      exchange's own hands over.
     auxiliary: the mean of the clients' `auxiliary`.
     participants: float32, number of clients whose updates were used.
   """

@@ -25,6 +25,7 @@ STATEFUL = (
   'fedfomo',
   'fedmd',
   'apfl',
+  'l2gd',
   'pfedme',
   'ditto',
 )
@@ -76,16 +77,25 @@ def test_methods_that_presume_a_client_optimizer_refuse_others(name, optimizer):
   'given',
   [{'server_learning_rate': 0.5}, {'server_lr_schedule': 'cosine'}, {'server_optimizer': 'adam'}],
 )
-def test_scaffnew_has_no_step_of_the_servers(given):
-  validation.validate(_settings('scaffnew', server_learning_rate=1.0))
-  with pytest.raises(UsageError, match='--algorithm=scaffnew, which goes on from the mean'):
-    validation.validate(_settings('scaffnew', **given))
+@pytest.mark.parametrize('name', ['scaffnew', 'l2gd'])
+def test_those_that_take_the_mean_have_no_step_of_the_servers(name, given):
+  validation.validate(_settings(name, server_learning_rate=1.0))
+  with pytest.raises(UsageError, match=f'--algorithm={name}, which goes on from the mean'):
+    validation.validate(_settings(name, **given))
 
 
 def test_several_models_need_sums():
   validation.validate(_settings('ifca', aggregator='norm_bounding'))
   with pytest.raises(UsageError, match=r'--aggregator=median: not with --algorithm=ifca, wh'):
     validation.validate(_settings('ifca', aggregator='median'))
+
+
+@pytest.mark.parametrize(
+  'given', [{'aggregator': 'median'}, {'compressor': 'top_k'}, {'secure_aggregation': 'clear'}]
+)
+def test_updates_that_are_compared_come_as_they_are(given):
+  with pytest.raises(UsageError, match=r'not with --algorithm=cfl, which compares updates as cli'):
+    validation.validate(_settings('cfl', **given))
 
 
 @pytest.mark.parametrize('name', ['qfedavg', 'term', 'afl'])

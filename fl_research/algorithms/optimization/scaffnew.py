@@ -32,7 +32,6 @@ import collections
 
 import tensorflow as tf
 
-from fl_research.registry import UsageError
 from fl_research.round.method import Method, Reply
 from fl_research.round.structures import subtract
 
@@ -47,12 +46,7 @@ class Scaffnew(Method):
   """
 
   def bind(self, federation):
-    population, cohort = federation.population_size, federation.cohort_size
-    if population and cohort and cohort < population:
-      raise UsageError(
-        f'--clients_per_round={cohort}: not with --algorithm=scaffnew, whose clients all take part '
-        f'in every round; accepted is {population}, their number'
-      )
+    federation.require_everybody('scaffnew')
     return super().bind(federation)
 
   def initial_client_state(self, weights):

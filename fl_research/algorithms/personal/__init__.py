@@ -209,6 +209,23 @@ METHODS = {
     },
     requires=(registry.ONE_STATE_PER_CLIENT, _PLAIN_STEPS, requirements.OWN_MODELS),
   ),
+  'l2gd': registry.Entry(
+    'fl_research.algorithms.personal.l2gd',
+    'own models, pulled towards their mean when all meet (Hanzely, Richtárik 2020)',
+    {
+      'pull': Hyperparameter(
+        0.5, 'theta, how far a meeting pulls models towards their mean', **domains.SHARE
+      )
+    },
+    requires=(
+      registry.ONE_STATE_PER_CLIENT,
+      registry.TRAINS_FROM_ONE_MODEL,
+      requirements.OWN_MODELS,
+      *requirements.no_server_step('goes on from the mean of the models as it is'),
+    ),
+    defaults=requirements.UNIFORM,
+    not_structured='sends models that are not near the one they are compared with',
+  ),
   'pfedme': registry.Entry(
     'fl_research.algorithms.personal.p_fed_me',
     'personal models near a global one that is near them (Dinh et al. 2020)',

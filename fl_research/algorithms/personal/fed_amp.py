@@ -67,12 +67,11 @@ class FedAMP(kept_models.KeptModels):
   def work(self, client, message):
     near = fed_prox.proximal_term(self._regularization, message)
     trained = client.train(client.state, objective=client.loss.plus(near))
-    update = trained.weights, kept_models.position(client)
-    return Reply(update, list(trained.weights), trained)
+    return Reply(trained.weights, list(trained.weights), trained)
 
   def finish(self, server, combined):
-    models, who = combined.update
-    own = kept_models.renewed(server.own, who, models)
+    beside = combined.update
+    own = kept_models.renewed(server.own, beside.client, beside.update)
     return server._replace(own=own, weights=kept_models.mean(own, server.weights))
 
   def _shares(self, models: Any) -> tf.Tensor:

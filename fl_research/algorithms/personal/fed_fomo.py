@@ -102,21 +102,20 @@ class FedFomo(kept_models.KeptModels):
     training, apart = set_apart(client.data, self._set_apart)
     weights, start = _towards(client, models, apart)
     trained = client.train(start, data=training)
-    who = kept_models.position(client)
-    update = (trained.weights, who, tf.cast(others, tf.float32), weights)
+    update = (trained.weights, tf.cast(others, tf.float32), weights)
     used = tf.reduce_sum(tf.cast(weights > 0.0, tf.float32))
     return Reply(update, list(trained.weights), trained, measures={'models_used': used})
 
   def finish(self, server, combined):
-    models, who, others, weights = combined.update
-    rows = tf.cast(who, tf.int32)[:, tf.newaxis]
+    (models, others, weights), _, who = combined.update
+    rows = who[:, tf.newaxis]
     pairs = tf.stack([tf.broadcast_to(rows, tf.shape(others)), tf.cast(others, tf.int32)], axis=2)
     before = server.own
     kept = kept_models.renewed(before['models'], who, models)
     own = collections.OrderedDict(
       models=kept,
       preferences=tf.tensor_scatter_nd_add(before['preferences'], pairs, weights),
-      known=tf.tensor_scatter_nd_update(before['known'], rows, tf.ones_like(who)),
+      known=tf.tensor_scatter_nd_update(before['known'], rows, tf.ones_like(who, tf.float32)),
       rounds=before['rounds'] + 1,
     )
     return server._replace(own=own, weights=kept_models.mean(kept, server.weights))

@@ -6,7 +6,9 @@ leave the client. In a round a client joins the global base to its own layers, t
 as in FedAvg, keeps the layers and sends the base's delta; the server averages bases by examples.
 
 `--fedper_private_layers` names the layers. With none of them private it is FedAvg, with all of them
-it is training each client alone.
+it is training each client alone. With layers of any choice it is the FedSim of Pillutla, Malik,
+Mohamed, Rabbat, Sanjabi, Xiao 2022, "Federated Learning with Partial Model Personalization", but
+that FedSim has a rate for each of the two parts; its FedAlt, which trains them in turn, is FedRep.
 
 Differences from the paper:
 1. The paper trains all clients in every round; here a client's layers rest while it is not drawn.

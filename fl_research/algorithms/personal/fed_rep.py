@@ -7,7 +7,10 @@ fixed, keeps the head and sends the representation's delta; the server averages 
 uniformly.
 
 `--fedrep_private_layers` names the head's layers, `--fedrep_head_epochs` is τ_h;
-`--client_epochs_per_round` are the passes that train the representation.
+`--client_epochs_per_round` are the passes that train the representation. With layers of any choice
+it is the FedAlt of Pillutla, Malik, Mohamed, Rabbat, Sanjabi, Xiao 2022, "Federated Learning with
+Partial Model Personalization", τ_v being the head's steps and τ_u the others', but that FedAlt has
+a rate for each of the two parts; its FedSim, which trains both at once, is FedPer.
 
 Differences from the paper:
 1. Algorithm 1 gives the representation one gradient step; the paper's experiments, and its code,

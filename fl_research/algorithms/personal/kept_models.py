@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from fl_research.aggregation import side_by_side
-from fl_research.round.client import Client
 from fl_research.round.method import Method
 from fl_research.round.structures import Weights
 
@@ -40,20 +39,15 @@ class KeptModels(Method):
     return self.predict(client.state)
 
 
-def position(client: Client) -> tf.Tensor:
-  """Where a client stands, as a number of its update: exact for up to 2^24 clients."""
-  return tf.cast(client.data['client'], tf.float32)
-
-
 def renewed(models: Sequence[tf.Tensor], who: tf.Tensor, sent: Weights) -> list[tf.Tensor]:
   """All clients' models, those that were sent, [n, ...] each, in place of what they were.
 
   Args:
     models: as they were.
-    who: float32 [n], whose the new ones are.
+    who: int32 [n], whose the new ones are.
     sent: the new ones.
   """
-  rows = tf.cast(who, tf.int32)[:, tf.newaxis]
+  rows = who[:, tf.newaxis]
   return [tf.tensor_scatter_nd_update(m, rows, new) for m, new in zip(models, sent, strict=True)]
 
 

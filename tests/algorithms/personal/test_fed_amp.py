@@ -67,7 +67,7 @@ def test_equals_oracle(attention):
 def test_a_client_is_sent_its_own_mixture_and_no_other():
   process = _process()
   assert process.bytes_down_per_client == 4 * (_NUMBERS + 1)
-  assert process.bytes_up_per_client == 4 * (_NUMBERS + 2)  # Weight, and who it is.
+  assert process.bytes_up_per_client == 4 * (_NUMBERS + 1)  # The weight.
 
 
 def test_untied_clients_train_alone():
