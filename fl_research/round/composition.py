@@ -137,14 +137,19 @@ class Composition:
   def _combiner(self, exchange: method_lib.Exchange) -> combiner_lib.Combiner:
     """The exchange's own combiner, or the run's."""
     parts = self.parts
+    rule = summed.combiner_of(parts.aggregator or mean.build(parts.sums))
     if exchange.combiner is not None:
       if parts.sums.are_secure:
         raise registry.UsageError(
           '--secure_aggregation: this --algorithm combines what clients send in a way of its own, '
           'which secure sums do not protect'
         )
+      if rule.kind == combiner_lib.PRIVATE:
+        raise registry.UsageError(
+          '--algorithm: combines what clients send in a way of its own, to which differential '
+          'privacy adds no noise; accepted are methods that leave it to the aggregator'
+        )
       return exchange.combiner
-    rule = summed.combiner_of(parts.aggregator or mean.build(parts.sums))
     return rule if parts.compressor is None else rule.sent_by(parts.compressor)
 
   def _server_state(self, weights: method_lib.Weights) -> collections.OrderedDict:

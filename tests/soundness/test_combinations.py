@@ -88,8 +88,11 @@ def _covering(cells):
 
 def _small_settings(combination):
   """The combination's settings, of one layer where the method does not tell layers apart."""
-  settings = combination.settings()
-  if type(algorithms.build(combination.algorithm, {})).shares is not Method.shares:
+  settings, name = combination.settings(), combination.algorithm
+  if name == 'fedbn':
+    normalised = {**settings.hyperparameters, 'mlp_normalization': 'layer'}
+    return dataclasses.replace(settings, hyperparameters=normalised)
+  if name == 'heterofl' or type(algorithms.build(name, {})).shares is not Method.shares:
     return settings
   return dataclasses.replace(settings, model='softmax', hyperparameters={})
 

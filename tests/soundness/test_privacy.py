@@ -148,11 +148,13 @@ def test_count_noise(given, noise, cohort, expected):
 def test_the_registry_knows_which_methods_noise_covers(name):
   method = algorithms.build(name, {})
   factory = dp_mean.PrivateMean(1.0, 1.0, 3.0, np.array([1, 2]))
-  model = harness.model(name='mlp', hidden_units=5, hidden_layers=1)
+  model = harness.model(name='mlp', hidden_units=5, hidden_layers=1, normalization='layer')
+  needs = algorithms.ALGORITHMS[name].needs_server_examples
+  known = harness.cohorts(rounds=1)[0][0] if needs else None
   refused = ''
   with runtime.use_context('fused'):
     try:
-      harness.build(method, aggregator=factory, model=model)
+      harness.build(method, aggregator=factory, model=model, server_data=known)
     except registry.UsageError as error:
       refused = str(error)
   assert bool(refused) == bool(algorithms.ALGORITHMS[name].not_private), refused

@@ -126,6 +126,7 @@ METHODS = {
       *requirements.no_server_step('has prototypes at the server, and no model to step with'),
     ),
     defaults=requirements.UNIFORM,
+    not_private='also sends how many examples of each class a client has, as numbers that count',
     not_structured='sends prototypes',
   ),
   'fedala': registry.Entry(

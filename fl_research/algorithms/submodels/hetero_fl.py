@@ -22,9 +22,9 @@ for all clients, and what a client has not is zero. On a wire of its own a clien
 would be `method/size`. That rows of zeros take the place of a narrow model changes no number of it:
 what it has not goes into nothing that it has.
 
-It takes chains of dense and convolutional layers (`mlp`, `2nn`, `cnn`, `emnist_cnn`, `cnn1d`). In
-others it is not known from their weights which axes belong together, and group or layer
-normalisation would be over fewer units.
+It takes chains of rectified dense and convolutional layers (`mlp`, `2nn`, `cnn`, `emnist_cnn`,
+`cnn1d`). In others it is not known from their weights which axes belong together, and group or
+layer normalisation would be over fewer units.
 
 Differences from the paper:
 1. No static batch normalisation: models here have none over batches.
@@ -38,13 +38,13 @@ Differences from the paper:
 from collections.abc import Sequence
 import copy
 import fnmatch
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from fl_research import random_streams
-from fl_research.algorithms import submodels
+from fl_research.algorithms.submodels import widths as widths_lib
 from fl_research.registry import UsageError
 from fl_research.round.method import Method, Reply
 from fl_research.round.objective import Objective
@@ -67,12 +67,17 @@ class Axes(NamedTuple):
   units: int
 
 
-class Narrow(Objective):
-  """An objective of weights that are multiplied by coefficients: F(c w), whose gradient is c ∇F."""
+class Scaled(Objective):
+  """An objective of weights that are multiplied by numbers: F(c w), whose gradient is c ∇F.
 
-  def __init__(self, objective: Objective, coefficients: Weights):
+  Args:
+    objective: F.
+    factors: c of each weight; None for 1.
+  """
+
+  def __init__(self, objective: Objective, factors: Sequence[Optional[tf.Tensor]]):
     self._objective = objective
-    self._coefficients = coefficients
+    self._factors = tuple(factors)
 
   def initial_carry(self, weights):
     return self._objective.initial_carry(self._times(weights))
@@ -86,7 +91,8 @@ class Narrow(Objective):
     return found._replace(gradient=self._times(found.gradient))
 
   def _times(self, tensors: Sequence[tf.Tensor]) -> Weights:
-    return tuple(c * t for c, t in zip(self._coefficients, tensors, strict=True))
+    pairs = zip(self._factors, tensors, strict=True)
+    return tuple(t if factor is None else factor * t for factor, t in pairs)
 
 
 class HeteroFL(Method):
@@ -123,16 +129,16 @@ class HeteroFL(Method):
     width = tf.gather(tf.constant(self._widths, tf.float32), number)
     units = tf.gather(tf.constant([self._units(w) for w in self._widths], tf.int32), number)
     masks = self._masks(units)
-    coefficients = masks
-    if self._scaler:
-      hidden = [bool(axes.units) for axes in self.axes for _ in ('kernel', 'bias')]
-      coefficients = tuple(m / width if h else m for m, h in zip(masks, hidden, strict=True))
-    trained = client.train(message, objective=Narrow(client.loss, coefficients))
-    update = subtract(trained.weights, message)
+    # A unit whose weights are all zero is passed by: it gives zero, and so neither its weights nor
+    # those that read it have a gradient.
+    start = tuple(m * w for m, w in zip(masks, message, strict=True))
+    objective = Scaled(client.loss, self._factors(width)) if self._scaler else client.loss
+    trained = client.train(start, objective=objective)
+    update = subtract(trained.weights, start)
     whole = float(sum(int(np.prod(w.shape)) for w in message))
     counts = [tf.reduce_sum(m) * (_size(u) / _size(m)) for m, u in zip(masks, update)]
     return Reply(
-      tuple(m * u for m, u in zip(masks, update)),
+      update,
       client.state,
       trained,
       auxiliary=tf.one_hot(number, len(self._widths)),
@@ -146,6 +152,17 @@ class HeteroFL(Method):
       having = [h + combined.auxiliary[number] * m for h, m in zip(having, masks, strict=True)]
     direction = tuple(map(tf.math.divide_no_nan, combined.update, having))
     return self.step(server, direction)
+
+  def _factors(self, width: tf.Tensor) -> list[Optional[tf.Tensor]]:
+    """What weights are multiplied by, for hidden layers to be divided by the width.
+
+    Rectified layers and maxima are homogeneous, so that what all L of them are divided by may be
+    put off to the last kernel, which is small: it gets s^-L, and the bias of layer l s^(l-1).
+    """
+    factors: list[Optional[tf.Tensor]] = []
+    for number in range(len(self.axes) - 1):
+      factors.extend((None, tf.pow(width, float(number)) if number else None))
+    return [*factors, tf.pow(width, 1.0 - len(self.axes)), None]
 
   def _units(self, width: float) -> list[int]:
     """How many units of each layer a model of that width has; of the last layer, 0."""
@@ -206,8 +223,8 @@ def build(*, widths: str, shares: str, scaler: bool) -> Method:
   Raises:
     UsageError: there are not as many shares as widths.
   """
-  values = submodels.numbers(widths)
-  parts = submodels.numbers(shares) or (1 / len(values),) * len(values)
+  values = widths_lib.numbers(widths)
+  parts = widths_lib.numbers(shares) or (1 / len(values),) * len(values)
   if len(parts) != len(values):
     raise UsageError(
       f'--heterofl_shares={shares}: are {len(parts)}, and --heterofl_widths={widths} '
