@@ -144,13 +144,16 @@ class CFL(several_models.SeveralModels):
     shares = tf.where(member, weight, 0.0)
     shares = tf.math.divide_no_nan(shares, tf.reduce_sum(shares))
     mean_norm = tf.linalg.global_norm(stacked.weighted_sum(deltas, shares))
-    gram = stacked.gram(deltas)
-    norms = tf.sqrt(tf.linalg.diag_part(gram))
-    longest = tf.reduce_max(tf.where(member, norms, 0.0))
+    longest = tf.reduce_max(tf.where(member, _norms(deltas), 0.0))
     several = tf.math.count_nonzero(member) > 1
     disagree = several & (mean_norm < self._mean_norm) & (longest > self._max_norm)
-    cosines = tf.math.divide_no_nan(gram, norms[:, tf.newaxis] * norms)
-    return tf.cond(disagree, lambda: bipartition(cosines, member), lambda: tf.zeros_like(member))
+
+    def part():
+      gram = stacked.gram(deltas)
+      norms = tf.sqrt(tf.linalg.diag_part(gram))
+      return bipartition(tf.math.divide_no_nan(gram, norms[:, tf.newaxis] * norms), member)
+
+    return tf.cond(disagree, part, lambda: tf.zeros_like(member))
 
 
 def _norms(rows: Weights) -> tf.Tensor:
