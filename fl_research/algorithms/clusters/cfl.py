@@ -15,8 +15,10 @@ The new clusters begin from the same model. Then θ_c = θ_c + η_s mean_{i in c
 A client uses the model of its cluster.
 
 `--cfl_mean_norm` is ε_1, `--cfl_max_norm` ε_2; deltas grow with rates and steps, and so should
-both. `metrics.csv` has the number of clusters, and the share of the clients in each; the first
-cluster's model is saved as `model`, the others' as `model_2`, …. With one cluster it is FedAvg.
+both. To choose them by, `metrics.csv` has the least of the clusters' means of the last round, as
+`mean_norm`, and the longest delta, as `max_norm`, besides the number of clusters, and the share of
+the clients in each. The first cluster's model is saved as `model`, the others' as `model_2`, ….
+With one cluster it is FedAvg.
 
 The best split is found by the weakest links: β_ij is the least of the α on the best path from i to
 j, and those whose β to the cluster's first client is the least of all β are parted from it.
@@ -58,7 +60,7 @@ class _Clusters(NamedTuple):
 class CFL(several_models.SeveralModels):
   """Sattler et al. 2021 (see the module's docstring).
 
-  Server state: the cluster of every client, and how many there are.
+  Server state: the cluster of every client, how many there are, and what is measured.
 
   Args:
     max_clusters: how many clusters there may be, ≥ 1.
@@ -84,7 +86,10 @@ class CFL(several_models.SeveralModels):
   def initial(self):
     everywhere = tuple(tf.stack([w] * self.count) for w in self.federation.initial_weights())
     own = collections.OrderedDict(
-      cluster_of=tf.zeros([self.federation.population_size], tf.int32), count=tf.constant(1)
+      cluster_of=tf.zeros([self.federation.population_size], tf.int32),
+      count=tf.constant(1),
+      mean_norm=tf.constant(0.0),
+      max_norm=tf.constant(0.0),
     )
     return super().initial()._replace(weights=everywhere, own=own)
 
@@ -109,14 +114,24 @@ class CFL(several_models.SeveralModels):
       parted = self._parted(deltas, weight, member)
       parted &= is_old[number] & (clusters.count < self.count)
       clusters, weights = _split(clusters, weights, number, tf.boolean_mask(client, parted))
-    shares = tf.one_hot(tf.gather(clusters.cluster_of, client), self.count) * weight[:, tf.newaxis]
+    chosen = tf.one_hot(tf.gather(clusters.cluster_of, client), self.count)
+    shares = chosen * weight[:, tf.newaxis]
     shares = tf.math.divide_no_nan(shares, tf.reduce_sum(shares, axis=0))
-    own = collections.OrderedDict(clusters._asdict())
-    server = server._replace(weights=weights, own=own)
-    return self.step(server, tuple(tf.tensordot(shares, d, axes=[[0], [0]]) for d in deltas))
+    means = tuple(tf.tensordot(shares, d, axes=[[0], [0]]) for d in deltas)
+    is_there = tf.reduce_any(chosen > 0.0, axis=0)
+    own = collections.OrderedDict(
+      clusters._asdict(),
+      mean_norm=tf.reduce_min(tf.where(is_there, _norms(means), float('inf'))),
+      max_norm=tf.reduce_max(_norms(deltas)),
+    )
+    return self.step(server._replace(weights=weights, own=own), means)
 
   def measures(self, server):
-    return {'clusters': tf.cast(server.own['count'], tf.float32)}
+    return collections.OrderedDict(
+      clusters=tf.cast(server.own['count'], tf.float32),
+      mean_norm=server.own['mean_norm'],
+      max_norm=server.own['max_norm'],
+    )
 
   def predictor(self, server, client):
     return self.predict(model_of(server.weights, self._cluster(server, client)))
@@ -129,13 +144,22 @@ class CFL(several_models.SeveralModels):
     shares = tf.where(member, weight, 0.0)
     shares = tf.math.divide_no_nan(shares, tf.reduce_sum(shares))
     mean_norm = tf.linalg.global_norm(stacked.weighted_sum(deltas, shares))
-    gram = stacked.gram(deltas)
-    norms = tf.sqrt(tf.linalg.diag_part(gram))
-    longest = tf.reduce_max(tf.where(member, norms, 0.0))
+    longest = tf.reduce_max(tf.where(member, _norms(deltas), 0.0))
     several = tf.math.count_nonzero(member) > 1
     disagree = several & (mean_norm < self._mean_norm) & (longest > self._max_norm)
-    cosines = tf.math.divide_no_nan(gram, norms[:, tf.newaxis] * norms)
-    return tf.cond(disagree, lambda: bipartition(cosines, member), lambda: tf.zeros_like(member))
+
+    def part():
+      gram = stacked.gram(deltas)
+      norms = tf.sqrt(tf.linalg.diag_part(gram))
+      return bipartition(tf.math.divide_no_nan(gram, norms[:, tf.newaxis] * norms), member)
+
+    return tf.cond(disagree, part, lambda: tf.zeros_like(member))
+
+
+def _norms(rows: Weights) -> tf.Tensor:
+  """Of several deltas side by side how long each is, float32 [n]."""
+  of_one = lambda r: tf.reduce_sum(tf.square(r), axis=list(range(1, len(r.shape))))
+  return tf.sqrt(tf.add_n([of_one(r) for r in rows]))
 
 
 def bipartition(similarity: tf.Tensor, member: tf.Tensor) -> tf.Tensor:

@@ -13,6 +13,7 @@ from fl_research.round import server_half
 from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import cfl as oracle
+from tests.oracles import flat
 
 START = harness.model().initial_weights[0]
 # ε_1, ε_2 and the largest number of clusters, and what becomes of `_rounds` with them.
@@ -72,9 +73,14 @@ def test_equals_oracle(case):
 
 def test_one_cluster_is_fed_avg():
   rounds = harness.cohorts(epochs=2)
-  _, history = _run(_process(0.8, 0.5, 1), rounds)
+  servers, history = _run(_process(0.8, 0.5, 1), rounds)
   averaged = harness.run(harness.plain(), rounds)
   harness.assert_same([models[0] for models in history], averaged, 1e-6)
+  start = flat.join(START)
+  mean = np.linalg.norm(flat.join(averaged[0]) - start)
+  longest = max(np.linalg.norm(flat.descend(start, d, harness.RATE)[0] - start) for d in rounds[0])
+  found = [servers[0]['method'][name] for name in ('mean_norm', 'max_norm')]
+  np.testing.assert_allclose(found, [mean, longest], rtol=1e-5)
 
 
 def test_clients_use_the_model_of_their_cluster():
