@@ -104,6 +104,7 @@ METHODS = {
       *requirements.no_server_step('has prototypes at the server, and no model to step with'),
     ),
     defaults=requirements.UNIFORM,
+    not_private='divides by numbers of examples, which clients send as they are',
     not_structured='sends prototypes',
   ),
   'fedala': registry.Entry(
