@@ -85,7 +85,11 @@ class Method:
 def places() -> dict[str, list[Method]]:
   """All methods by the section of the page."""
   return {
-    'algorithms': [*_registered('algorithm', algorithms.ALGORITHMS), _FINE_TUNING],
+    'algorithms': [
+      *_registered('algorithm', algorithms.ALGORITHMS),
+      _ADAPTERS,
+      _FINE_TUNING,
+    ],
     'aggregators': list(_registered('aggregator', aggregation.AGGREGATORS)),
     'compressors': list(_registered('compressor', compression.COMPRESSORS)),
     'privacy': list(_PRIVACY),
@@ -150,6 +154,12 @@ def _privacy_notes() -> tuple[str, ...]:
   )
 
 
+_ADAPTERS = _of_settings(
+  'low-rank adapters',
+  'fl_research.models.lora',
+  'a frozen model, and thin matrices beside its own that are trained and sent (Hu et al. 2022)',
+  ('lora_',),
+)
 _FINE_TUNING = _of_settings(
   'fine-tuning',
   'fl_research.training.fine_tuning',

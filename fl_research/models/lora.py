@@ -23,7 +23,7 @@ A step costs what the whole model's does and the products besides: gradients rea
 W, which is formed in every step, and so any layer can be adapted. With r = 8, the 2NN and batches
 of 10 a round takes 1.3 times the core-seconds of the whole model's (1.1 with `freeze_a`).
 
-Differences from the papers:
+Differences from the paper:
 1. The papers adapt the attention of language models; here every weight with two axes or more
    (dense, convolutional and recurrent kernels, tables), or those of `--lora_layers`.
 2. A convolution's kernel is one matrix, [height · width · channels in, channels out]; the authors'

@@ -69,7 +69,7 @@ def _settings(**changes):
   ('changes', 'message'),
   [
     ({'aggregator': 'fltrust'}, '--server_examples: must be given for --aggregator=fltrust'),
-    ({'server_examples': 5}, '--server_examples=5: only read with --aggregator=fltrust'),
+    ({'server_examples': 5}, '--server_examples=5: only read with .*--aggregator=fltrust'),
   ],
 )
 def test_examples_and_rule_go_together(changes, message):

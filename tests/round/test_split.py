@@ -243,5 +243,15 @@ def test_only_whole_models_are_mixed():
 def test_who_presumes_one_model_says_so():
   refused = {name for name in algorithms.ALGORITHMS if name not in SPLITTABLE}
   with_variates = {'scaffold', 'fedgamma', 'scaffnew', 'feddyn', 'feddc'}
-  assert refused == {'local', 'cfl', 'l2gd', 'mime', 'fedlin', 'afl', *with_variates}
+  assert refused == {
+    'local',
+    'cfl',
+    'l2gd',
+    'mime',
+    'fedlin',
+    'afl',
+    'fedamp',
+    'fedfomo',
+    *with_variates,
+  }
   assert registry.TRAINS_FROM_ONE_MODEL in algorithms.ALGORITHMS['scaffold'].requires
