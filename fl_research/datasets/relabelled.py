@@ -10,7 +10,8 @@ this way in their experiments.
 import numpy as np
 
 from fl_research import random_streams
-from fl_research.datasets.federated_data import Clients, Examples
+from fl_research.datasets.federated_data import Clients
+from fl_research.datasets.groups import Grouped
 
 
 def namings(count: int, num_classes: int, seed: int) -> np.ndarray:
@@ -22,8 +23,8 @@ def namings(count: int, num_classes: int, seed: int) -> np.ndarray:
   return np.array([np.arange(num_classes), *draws], np.int32)
 
 
-class Relabelled(Clients):
-  """Other clients, each with the labels as one of the namings has them.
+class Relabelled(Grouped):
+  """Clients with the labels as one of the namings has them.
 
   Args:
     clients: the clients, whose y are class labels.
@@ -32,18 +33,8 @@ class Relabelled(Clients):
   """
 
   def __init__(self, clients: Clients, naming_of: np.ndarray, names: np.ndarray):
-    self._clients = clients
-    self._naming_of = naming_of
+    super().__init__(clients, naming_of)
     self._names = names
 
-  @property
-  def ids(self):
-    return self._clients.ids
-
-  @property
-  def sizes(self) -> np.ndarray:
-    return self._clients.sizes
-
-  def examples(self, position: int) -> Examples:
-    examples = self._clients.examples(position)
-    return {**examples, 'y': self._names[self._naming_of[position]][examples['y']]}
+  def changed(self, examples, group):
+    return {**examples, 'y': self._names[group][examples['y']]}

@@ -8,30 +8,15 @@ section 6, make their clusters of MNIST and CIFAR in this way.
 
 import numpy as np
 
-from fl_research.datasets.federated_data import Clients, Examples
+from fl_research.datasets.groups import Grouped
 
 
-class Rotated(Clients):
-  """Other clients, each with its pictures turned.
+class Rotated(Grouped):
+  """Clients whose pictures, x [n, height, width, channels], are turned by group.
 
-  Args:
-    clients: the clients, whose x are pictures [n, height, width, channels].
-    quarter_turns: int [num_clients], by how many quarters each client's are turned.
+  `group_of` is by how many quarters each client's are turned.
   """
 
-  def __init__(self, clients: Clients, quarter_turns: np.ndarray):
-    self._clients = clients
-    self._quarter_turns = quarter_turns
-
-  @property
-  def ids(self):
-    return self._clients.ids
-
-  @property
-  def sizes(self) -> np.ndarray:
-    return self._clients.sizes
-
-  def examples(self, position: int) -> Examples:
-    examples = self._clients.examples(position)
-    turned = np.rot90(examples['x'], int(self._quarter_turns[position]), axes=(1, 2))
+  def changed(self, examples, group):
+    turned = np.rot90(examples['x'], group, axes=(1, 2))
     return {**examples, 'x': np.ascontiguousarray(turned)}

@@ -1,0 +1,35 @@
+"""Clients in groups, of which each has the same examples in a way of its own."""
+
+import abc
+
+import numpy as np
+
+from fl_research.datasets.federated_data import Clients, Examples
+
+
+class Grouped(Clients):
+  """Other clients, whose examples are changed by group.
+
+  Args:
+    clients: the clients.
+    group_of: int [num_clients], the group of each.
+  """
+
+  def __init__(self, clients: Clients, group_of: np.ndarray):
+    self._clients = clients
+    self._group_of = group_of
+
+  @property
+  def ids(self):
+    return self._clients.ids
+
+  @property
+  def sizes(self) -> np.ndarray:
+    return self._clients.sizes
+
+  def examples(self, position: int) -> Examples:
+    return self.changed(self._clients.examples(position), int(self._group_of[position]))
+
+  @abc.abstractmethod
+  def changed(self, examples: Examples, group: int) -> Examples:
+    """Examples as a group has them."""
