@@ -106,8 +106,13 @@ def combinations() -> Iterator[Combination]:
 
 def _elsewhere(algorithm: str, flags: Mapping[str, Any]) -> str:
   """Why a method is refused with these flags; empty when it runs."""
+  known = 20 if algorithms.ALGORITHMS[algorithm].needs_server_examples else 0
   settings = settings_lib.Settings(
-    experiment_name='combination', task='digits', algorithm=algorithm, **flags
+    experiment_name='combination',
+    task='digits',
+    algorithm=algorithm,
+    server_examples=known,
+    **flags,
   )
   try:
     validation.validate(settings)

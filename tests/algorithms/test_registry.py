@@ -187,5 +187,6 @@ def test_models_that_differ_by_client_are_said_to(name):
 def test_what_sites_cannot_do_is_refused_before_they_are_asked(name):
   method, entry = algorithms.build(name, {}), algorithms.ALGORITHMS[name]
   needs_more = method.personal or type(method).exchanges is not Method.exchanges
+  needs_more |= entry.needs_server_examples
   accepts = all(r.accepts('runtime', 'federation') for r in entry.requires)
   assert accepts is not needs_more

@@ -22,6 +22,7 @@ METHODS = {
       ),
       'learning_rate': Hyperparameter(0.001, 'rate of Adam in these', **domains.FROM_0),
     },
+    requires=(requirements.EXAMPLES_OF_THE_SERVER,),
     not_private='also sends what the trained model answers, which noise would not cover',
     needs_server_examples=True,
   ),
