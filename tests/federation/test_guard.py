@@ -245,6 +245,17 @@ def test_a_stated_epsilon_that_is_too_small_is_denied(guard):
   assert answer.reasons[0].startswith('The request states epsilon 0.1; what it describes has')
 
 
+def test_a_stated_epsilon_is_held_against_the_delta_that_it_was_stated_for(tmp_path):
+  epsilons = []
+  for number, policys in enumerate((1e-8, 1e-3)):
+    rules = policies.Policy(privacy=policies.PrivacyRules(delta=policys))
+    found = Guard(tmp_path / str(number), rules).history(asked(privacy=CENTRAL))
+    epsilons.append((found.described_epsilon, found.epsilon_after))
+  (stated, strict), (again, loose) = epsilons
+  assert stated == again
+  assert strict > stated > loose
+
+
 def test_a_stricter_policy_holds_for_what_was_approved_before(tmp_path):
   run = _approved(Guard(tmp_path, ALLOW), asked())
   stricter = Guard(tmp_path, policies.Policy(data=policies.Data(sets=())))
