@@ -50,6 +50,9 @@ ONE_BY_ONE = (
 )
 """Files whose tests share nothing, and may run anywhere."""
 
+CASE_BY_CASE = ('tests/algorithms/test_contract.py',)
+"""Files of many cases, whose tests share what they build with those of the same case only."""
+
 
 def pytest_addoption(parser):
   parser.addoption(
@@ -61,7 +64,7 @@ def pytest_addoption(parser):
 
 def pytest_collection_modifyitems(items):
   rank = {file: position for position, file in enumerate(DEAR)}
-  items.sort(key=lambda item: rank.get(_file(item.nodeid), len(rank)))
+  items.sort(key=lambda item: (rank.get(_file(item.nodeid), len(rank)), _case(item.nodeid)))
 
 
 def pytest_collection_finish():
@@ -74,6 +77,11 @@ def pytest_collection_finish():
 
 def _file(nodeid: str) -> str:
   return nodeid.partition('::')[0]
+
+
+def _case(nodeid: str) -> str:
+  """The case of a test, which stands in brackets, where its file goes case by case."""
+  return nodeid.partition('[')[2] if _file(nodeid) in CASE_BY_CASE else ''
 
 
 def number_of_processes(cores: int, free_bytes: int) -> int:
@@ -106,8 +114,10 @@ def _forget_beyond(growth: int) -> None:
 
 
 def pytest_runtest_teardown(item, nextitem):
-  if nextitem is None or nextitem.module is not item.module:
+  ends = nextitem is None or nextitem.module is not item.module
+  if ends or _case(nextitem.nodeid) != _case(item.nodeid):
     memory.forget_results(item.module)
+  if ends:
     _kept[0] -= GROWTH // 2  # What it built can go, but for what pytest holds a little longer.
 
 
@@ -124,7 +134,7 @@ def pytest_xdist_make_scheduler(config, log):
 
     def _split_scope(self, nodeid):
       file = _file(nodeid)
-      return nodeid if file in ONE_BY_ONE else file
+      return nodeid if file in ONE_BY_ONE else f'{file}[{_case(nodeid)}'
 
   config.option.loadscopereorder = False
   return Scheduling(config, log)
