@@ -187,7 +187,9 @@ def test_a_chunk_whose_actor_dies_is_sent_again(two, tmp_path, caplog):
   assert repr(state) == expected_rounds(3)
   after = two.report()
   assert after['actors_lost'] == before['actors_lost'] + 1
-  assert after['chunks_sent_again'] == before['chunks_sent_again'] + 1
+  # On a busy machine the chunk may have been given to the other actor before this one died.
+  given_anew = ('chunks_sent_again', 'chunks_doubled')
+  assert sum(after[name] - before[name] for name in given_anew) >= 1
   assert after['chunks_computed'] == before['chunks_computed'] + 3 * 4
   [said] = [r.getMessage() for r in caplog.records if 'was lost' in r.getMessage()]
   assert '\n' not in said
