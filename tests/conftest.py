@@ -62,6 +62,11 @@ def pytest_addoption(parser):
   )
 
 
+def pytest_make_parametrize_id(val, argname):
+  """No bytes in names of tests: archives hold the time, and processes must agree on names."""
+  return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items):
   rank = {file: position for position, file in enumerate(DEAR)}
   items.sort(key=lambda item: (rank.get(_file(item.nodeid), len(rank)), _case(item.nodeid)))
