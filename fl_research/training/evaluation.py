@@ -1,7 +1,8 @@
 """Evaluation of a model on examples, as a federated computation.
 
-The examples are cut into slices that play the part of clients, so that evaluation runs on the same
-runtime, and on as many cores, as training:
+The examples are cut into a few slices that play the part of clients, so that evaluation runs on the
+same runtime, and on several cores, as training does; each is gone through in small steps. What a
+client's own model is made of, which may take as long as a round, is made once a slice:
 
     evaluate: (<C@SERVER, {<x=…, y=…, first_row=int32>}@CLIENTS>
                -> <row=int32[?], columns=float32[?,k]>@SERVER)
@@ -13,6 +14,7 @@ knows besides. It gives numbers per example (see `fl_research.models.objectives`
 
 import collections
 from collections.abc import Callable, Sequence
+import math
 from typing import Any, Optional
 
 import numpy as np
@@ -30,7 +32,8 @@ from fl_research.round import process as process_lib
 from fl_research.round import server_half, types
 from fl_research.settings import Settings
 
-_EXAMPLES_PER_SLICE = 256
+_EXAMPLES_PER_STEP = 256
+_SLICES = 4
 
 
 def build_evaluation(
@@ -56,16 +59,20 @@ def build_evaluation(
 
   @tff.tensorflow.computation(context_type, slice_type)
   def columns_of(context, examples):
-    output = predictor_of(context)(examples['x'])
-    if answers:
-      columns = objectives.raw_outputs(output)
-    else:
-      columns = model.example_metrics(output, examples['y'])
-    if class_scores and not answers:
-      columns.update(objectives.class_scores(output))
-    names[:] = list(columns)
-    rows = examples['first_row'] + tf.range(tf.shape(examples['x'])[0])
-    return collections.OrderedDict(row=rows, columns=tf.stack(list(columns.values()), axis=1))
+    predict = predictor_of(context)
+
+    def of_step(x, y):
+      output = predict(x)
+      columns = objectives.raw_outputs(output) if answers else model.example_metrics(output, y)
+      if class_scores and not answers:
+        columns.update(objectives.class_scores(output))
+      names[:] = list(columns)
+      return tf.stack(list(columns.values()), axis=1)
+
+    columns = _in_steps(of_step, examples['x'], examples['y'])
+    columns.set_shape([None, len(names)])
+    rows = examples['first_row'] + tf.range(tf.shape(columns)[0])
+    return collections.OrderedDict(row=rows, columns=columns)
 
   @tff.federated_computation(
     tff.FederatedType(context_type, tff.SERVER), tff.FederatedType(slice_type, tff.CLIENTS)
@@ -75,6 +82,20 @@ def build_evaluation(
     return stacking.join_at_server(columns)
 
   return evaluate, names
+
+
+def _in_steps(columns: Callable[..., tf.Tensor], *tensors: tf.Tensor) -> tf.Tensor:
+  """`columns` of a few rows after the other, float32 [n, k]."""
+  size = tf.shape(tensors[0])[0]
+  steps = (size + _EXAMPLES_PER_STEP - 1) // _EXAMPLES_PER_STEP
+
+  def step(number, done):
+    rows = slice(number * _EXAMPLES_PER_STEP, (number + 1) * _EXAMPLES_PER_STEP)
+    return number + 1, done.write(number, columns(*(tensor[rows] for tensor in tensors)))
+
+  none = tf.TensorArray(tf.float32, steps, infer_shape=False)
+  less = lambda number, _: number < steps
+  return tf.while_loop(less, step, (tf.constant(0), none), parallel_iterations=1)[1].concat()
 
 
 class _SliceEvaluator:
@@ -206,13 +227,15 @@ class ExampleSet:
   def __init__(self, examples: federated_data.Examples):
     self.labels = np.asarray(examples['y'])
     self.size = len(self.labels)
+    # Whole steps, so that it does not depend on the number of slices what is multiplied together.
+    rows = max(1, math.ceil(self.size / _EXAMPLES_PER_STEP / _SLICES)) * _EXAMPLES_PER_STEP
     self.slices = runtime.stack_clients(
       [
         collections.OrderedDict(
-          x=examples['x'][first : first + _EXAMPLES_PER_SLICE],
-          y=examples['y'][first : first + _EXAMPLES_PER_SLICE],
+          x=examples['x'][first : first + rows],
+          y=examples['y'][first : first + rows],
           first_row=np.int32(first),
         )
-        for first in range(0, self.size, _EXAMPLES_PER_SLICE)
+        for first in range(0, self.size, rows)
       ]
     )

@@ -58,7 +58,8 @@ def test_layout_is_as_documented():
 def test_truncated(length):
   content = sent((5, [b'abc']))
   assert len(content) == 21
-  with pytest.raises(frames.FrameError, match='ended'):
+  what = f'{length} of 14 bytes of a header' if length < 14 else f'{length - 14} of 3 bytes'
+  with pytest.raises(frames.FrameError, match=what if length < 17 else 'before the checksum'):
     received(content[:length])
 
 

@@ -27,6 +27,9 @@ def test_what_is_packed_comes_out():
   found = messages.unpack(messages.pack(WORK))
   assert (found.kind, found.fields) == (WORK.kind, WORK.fields)
   assert set(found.arrays) == set(WORK.arrays)
+  np.testing.assert_array_equal(found.array('clients'), [1, 5])
+  with pytest.raises(MessageError, match='work: 2 arrays of server, expected 1'):
+    found.array('server')
   for group, members in WORK.arrays.items():
     for own, other in zip(members, found.arrays[group], strict=True):
       np.testing.assert_array_equal(own, other)

@@ -23,6 +23,8 @@ def _policy(folder, text):
 def test_an_empty_file_asks_a_person_about_everything(tmp_path):
   decision = policies.decide(_policy(tmp_path, ''), asked(), History())
   assert decision.verdict == ASK
+  # Where nothing was described, a stated epsilon however small is not understated.
+  assert policies.decide(_policy(tmp_path, ''), asked(privacy=CENTRAL), History()).verdict == ASK
   assert decision.reasons == (
     'The request is within all limits of the policy, which has a person decide.',
   )

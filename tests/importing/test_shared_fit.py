@@ -21,7 +21,8 @@ def _table(label):
       'age': draw.normal(50, 12, rows).round(1),
       'pressure': np.where(draw.random(rows) < 0.2, np.nan, draw.normal(130, 20, rows).round()),
       'unit': 4.5,
-      'pain': draw.choice(['none', 'mild', 'severe'], rows),
+      'dose': draw.normal(3, 1, rows) * 1e-9,
+      'pain': draw.choice(['none', 'mild', 'severe'], rows, p=[0.2, 0.1, 0.7]),
       'seen': pd.Timestamp('2020-01-01') + pd.to_timedelta(draw.integers(0, 900, rows), 'D'),
       'split': np.where(np.arange(rows) % 4 == 0, 'test', 'train'),
       'outcome': draw.choice(['ill', 'well'], rows)
@@ -75,6 +76,18 @@ def test_as_one_who_has_all_rows(label, tmp_path):
       np.testing.assert_allclose(*values, rtol=1e-6)
 
 
+def test_a_column_without_values_has_mean_zero(tmp_path):
+  table = _table('class').assign(empty=np.nan)
+  parts = _parts(table, tmp_path, columns='unit:number,empty:number')
+  agreement = shared_fit.Agreement({name: part.facts() for name, part in parts.items()})
+  columns = agreement.columns
+  agreement.name_categories([part.categories(columns) for part in parts.values()])
+  means = agreement.means(sum(p.sums(columns, agreement.categories) for p in parts.values()))
+  place = [c['name'] for c in columns if c['role'] in ('number', 'date')].index('empty')
+  assert means[place] == 0.0
+  assert np.isfinite(means).all()
+
+
 def test_a_column_that_only_test_rows_have(tmp_path):
   table = _table('class')
   table['late'] = np.where(table['split'] == 'test', np.arange(len(table)), np.nan)
@@ -87,13 +100,13 @@ def test_rare_categories_are_not_named(tmp_path):
   table = _table('class')
   table.loc[0, 'pain'] = 'unheard of'
   table.loc[0, 'split'] = 'train'
-  assert 'unheard of' in _together(_parts(table, tmp_path)).to_data()['columns'][3]['categories']
+  assert 'unheard of' in _together(_parts(table, tmp_path)).to_data()['columns'][4]['categories']
   parts = _parts(table, tmp_path, least=2)
   columns = parts['north'].facts()['columns']
   assert 'unheard of' not in str([part.categories(columns) for part in parts.values()])
   fitted = _together(parts)
-  assert 'unheard of' not in fitted.to_data()['columns'][3]['categories']
-  assert not fitted.transform(table.head(1))[0, 3:6].any()
+  assert 'unheard of' not in fitted.to_data()['columns'][4]['categories']
+  assert not fitted.transform(table.head(1))[0, 4:7].any()
 
 
 def test_columns_that_differ_are_named(tmp_path):

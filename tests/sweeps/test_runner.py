@@ -80,7 +80,9 @@ def test_graphs_are_traced_in_one_process(tmp_path):
   jobs = [_job(tmp_path, n, 'cores', '', graphs) for n, graphs in enumerate('aabb')]
   cores = _said(jobs, 2)
   if len(CORES) > 1:
-    assert cores[0] == cores[1] != cores[2] == cores[3]
+    assert cores[0] != cores[2]
+    # A slot that is done before the other has begun its second job takes that one as well.
+    assert len({(tuple(own), graphs) for own, graphs in zip(cores, 'aabb')}) <= 3
 
 
 @pytest.mark.parametrize(

@@ -55,15 +55,18 @@ class KNNPer(fed_avg.FedAvg):
     model, weights = client.model, server.weights
     x, labels, mask = minibatches.examples(client.data)
     memory = features.of(model, weights, x)
+    squares = tf.reduce_sum(tf.square(memory), axis=1) + (1.0 - mask) * _TOO_FAR
     classes = tf.one_hot(labels, model.spec.num_classes)
 
     def predict(examples):
       own, output = model.features_on_batch((tuple(weights), ()), examples, training=False)
-      distances = tf.norm(own[:, tf.newaxis] - memory[tf.newaxis], axis=2)
-      distances += (1.0 - mask) * _TOO_FAR
+      # Which are nearest, one product of matrices says; how near they are, only differences do.
+      further = squares - 2.0 * tf.matmul(own, memory, transpose_b=True)
       nearest = tf.minimum(self._neighbours, tf.shape(labels)[0])
-      closeness, places = tf.math.top_k(-distances, k=nearest)
-      shares = tf.nn.softmax(closeness / self._scale)
+      places = tf.math.top_k(-further, k=nearest).indices
+      distances = tf.norm(own[:, tf.newaxis] - tf.gather(memory, places), axis=2)
+      distances += (1.0 - tf.gather(mask, places)) * _TOO_FAR
+      shares = tf.nn.softmax(-distances / self._scale)
       of_memory = tf.einsum('nk,nkc->nc', shares, tf.gather(classes, places))
       # Without an example there is no memory.
       weight = self._weight * tf.reduce_max(tf.concat([[0.0], mask], axis=0))

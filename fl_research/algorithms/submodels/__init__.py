@@ -23,7 +23,7 @@ METHODS = {
         'numbers above 0 with commas between them, which add up to 1',
       ),
       'scaler': Hyperparameter(
-        True, "whether training divides what a narrow model's hidden layers compute by its width"
+        False, "whether training divides what a narrow model's hidden layers compute by its width"
       ),
     },
     requires=(

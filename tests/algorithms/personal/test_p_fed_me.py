@@ -2,10 +2,13 @@
 
 import functools
 
+import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research.algorithms.personal import p_fed_me
+from fl_research.round.objective import Gradient, Objective
 from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import flat
@@ -54,3 +57,21 @@ def test_models_that_are_not_tied_leave_the_global_one_alone():
   harness.assert_same(history, [START], 0)
   descended = [flat.split(flat.descend(start, data, harness.RATE)[0]) for data in rounds[0]]
   harness.assert_same([kept[k]['method'] for k in range(3)], descended)
+
+
+class _SeedAsGradient(Objective):
+  """A gradient that is the last number of its seed, so that steps show which seeds they had."""
+
+  def gradient(self, weights, batch, seed, carry):
+    return Gradient((tf.cast(seed[1:], tf.float64),), tf.zeros([0, 0]), carry)
+
+
+def test_every_step_drops_out_others():
+  # With λ = 0, ρ = -1 and from 0, the steps add up what their seeds are.
+  ends = []
+  for steps in (1, 2, 3):
+    envelope = p_fed_me.Envelope(_SeedAsGradient(), 0.0, steps, -1.0)
+    start = (tf.zeros([1], tf.float64),)
+    ends.append(float(envelope.gradient(start, None, tf.constant([3, 5]), start).carry[0][0]))
+  seeds = np.diff([0.0, *ends])
+  assert len(set(seeds)) == 3

@@ -115,6 +115,7 @@ def test_evaluation_joins_the_global_body_and_the_own_head():
   weights = [np.full(w.shape, i) for i, w in enumerate(_network().initial_weights[0])]
   joined = process.method.joined(weights[:2], ['kernel', 'bias'])
   assert joined[2:] == ('kernel', 'bias')
+  assert not process.method.global_model  # A body with the initial head is no model to show.
   harness.assert_same([joined[:2]], [weights[:2]], 0)
 
 
@@ -148,6 +149,8 @@ def test_a_block_is_named_by_the_beginning_of_its_layers():
   names = ('block_1/conv/kernel', 'block_1/norm/scale', 'block_10/conv/kernel', 'dense/kernel')
   assert private_layers.is_private('f', 'block_1', names) == (True, True, False, False)
   assert private_layers.is_private('f', 'block_1/norm,dense', names) == (False, True, False, True)
+  assert private_layers.is_private('f', 'last', names) == (False, False, False, True)
+  assert private_layers.is_private('f', 'all_but_last', names) == (True, True, True, False)
 
 
 @pytest.mark.parametrize('regularization', [0.1, 2.0])
