@@ -58,7 +58,7 @@ def start(code: str, mark: int, **streams):
 
 
 def wait_until_gone(mark: int) -> None:
-  deadline = time.monotonic() + 5
+  deadline = time.monotonic() + 30
   while workers_of(mark):
     assert time.monotonic() < deadline, 'a worker is still there'
     time.sleep(0.05)
