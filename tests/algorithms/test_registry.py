@@ -144,6 +144,8 @@ def test_methods_that_weigh_clients_by_their_losses_refuse_other_weights(name):
     ('knnper_neighbours', 0),
     ('knnper_weight', 1.1),
     ('knnper_scale', 0.0),
+    ('fedpac_regularization', -1.0),
+    ('fedpac_head_epochs', 0),
     ('fedproto_regularization', -1.0),
     ('fedala_mixture_learning_rate', -1.0),
     ('fedala_first_passes', 0),

@@ -252,6 +252,7 @@ def test_who_presumes_one_model_says_so():
     'afl',
     'fedamp',
     'fedfomo',
+    'fedpac',
     *with_variates,
   }
   assert registry.TRAINS_FROM_ONE_MODEL in algorithms.ALGORITHMS['scaffold'].requires

@@ -108,6 +108,23 @@ METHODS = {
     },
     requires=(requirements.OWN_MODELS,),
   ),
+  'fedpac': registry.Entry(
+    'fl_research.algorithms.personal.fed_pac',
+    'features drawn to common centroids, heads mixed for each client (Xu et al. 2023)',
+    {
+      'regularization': Hyperparameter(
+        1.0, 'lambda, how strongly features are drawn to centroids', **domains.FROM_0
+      ),
+      'head_epochs': Hyperparameter(1, 'passes that train the head', **domains.COUNT),
+    },
+    requires=(
+      registry.ONE_STATE_PER_CLIENT,
+      requirements.OWN_MODELS,
+      *(each for each in _TELLS_CLIENTS_APART if each.setting != 'client_weighting'),
+    ),
+    not_private='keeps the head of every client apart from the others',
+    not_structured='also sends heads and features',
+  ),
   'fedproto': registry.Entry(
     'fl_research.algorithms.personal.fed_proto',
     'clients share prototypes of classes, not models (Tan et al. 2022)',
