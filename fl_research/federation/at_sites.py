@@ -230,12 +230,12 @@ class Sites:
       'seed': settings.seed,
       'max_examples': settings.max_examples_per_client or None,
       'kernel_threads': settings.kernel_threads,
-      'released': settings.site_metrics == 'release',
     }
     self._page(settings)
     asked, signature = _request(settings, data, process, self.engine, graphs)
     initial = work.initial_client_state()
-    run = RunAtSites(self.engine, asked, signature, facts, initial, graphs)
+    measured = columns_lib.of_training(process, data)
+    run = RunAtSites(self.engine, asked, signature, facts, initial, graphs, measured)
     states = StatesAtSites(run, lambda: graph_store.save(folder, graphs))
     rounds = AtSites(process, plans, work, run, states, secure)
     return rounds, EvaluationAtSites(run, self.engine.sites, data), states

@@ -19,7 +19,7 @@ approval holds under the policy that a guard is given: a run that the policy den
 nothing, whoever approved it before.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 import contextlib
 import dataclasses
 import hashlib
@@ -61,10 +61,12 @@ class Answer:
   Attributes:
     status: `requests.APPROVED`, `WAITING` (for a person at the site) or `DENIED`.
     reasons: sentences in plain words.
+    withheld: kinds that were asked for and that the site keeps to itself, the run going on.
   """
 
   status: str
   reasons: tuple[str, ...] = ()
+  withheld: tuple[str, ...] = ()
 
 
 class Guard:
@@ -113,7 +115,7 @@ class Guard:
       if self.requests.has(run_id):
         known = self.requests.get(run_id)
         if known.status in (requests.WAITING, requests.APPROVED) or known.by == requests.BY_OWNER:
-          return Answer(known.status, known.reasons)
+          return Answer(known.status, known.reasons, self._withheld(proposal))
       decision = self.decide(proposal)
       made = requests.new(proposal, _STATUS[decision.verdict], decision.reasons)
       self.requests.put(made)
@@ -121,7 +123,7 @@ class Guard:
       self.log.append(
         'asked', run=run_id, name=who.name, key=who.key, status=made.status, why=made.reasons
       )
-      return Answer(made.status, made.reasons)
+      return Answer(made.status, made.reasons, self._withheld(proposal))
 
   def decide(self, proposal: Proposal) -> policy.Decision:
     """What the policy makes of a request, after all that has gone before."""
@@ -264,22 +266,46 @@ class Guard:
       with self._lock:
         self._left[run_id, kind, round_num] = 0
 
-  def leaves(self, run_id: str, kind: str, round_num: int, message: bytes) -> None:
+  def reports(self, run_id: str) -> tuple[str, ...]:
+    """What kinds of numbers about clients go with what they send in a run.
+
+    Raises:
+      Refused: the run is not approved.
+    """
+    with self._logs_refusals(run_id):
+      asked = self._approved(run_id)
+      released = asked.release(proposals.TRAINING_METRICS) and not self._withheld(asked)
+    metrics = (proposals.TRAINING_METRICS,) if released else ()
+    return (proposals.COUNTS, *metrics)
+
+  def _withheld(self, proposal: Proposal) -> tuple[str, ...]:
+    asked = proposal.release(proposals.TRAINING_METRICS) is not None
+    return (proposals.TRAINING_METRICS,) if asked and self.policy.release.withholds_metrics else ()
+
+  def leaves(
+    self, run_id: str, kind: str, round_num: int, message: bytes, beside: Sequence[str] = ()
+  ) -> None:
     """Writes to the log what is about to leave; when it returns, the line is on the disk.
 
     Where the site's own noise is what protects (`local` privacy of updates that are not masked), a
     round is answered in one message, and again only with the same bytes: an answer with new noise
     would tell more than was paid for.
 
+    Args:
+      run_id, kind, round_num: as they were admitted.
+      message: the bytes.
+      beside: further kinds that are in the same message; its bytes count as of the first.
+
     Raises:
-      Refused: this kind and round were not admitted since the site has started; the run is no
+      Refused: a kind and round were not admitted since the site has started; the run is no
         longer approved; it is more than the request says; or it is another answer than before.
     """
     step = run_id, kind, round_num
     with self._logs_refusals(run_id, kind=kind, round=round_num), self._lock:
       proposal = self._approved(run_id)
-      if step not in self._left:
-        raise Refused(f'{kind} of round {round_num} were not admitted')
+      for each in (kind, *beside):
+        if (run_id, each, round_num) not in self._left:
+          raise Refused(f'{each} of round {round_num} were not admitted')
       size = self._left[step] + len(message)
       most = _release(proposal, kind).bytes_per_round
       if size > most:
@@ -288,9 +314,8 @@ class Guard:
       only_once = proposal.privacy.kind == proposals.LOCAL and kind == proposals.UPDATES
       if only_once and self._first_answers.setdefault(step, content) != content:
         raise Refused(f'round {round_num} was answered with other bytes before')
-      self.log.append(
-        'leaves', run=run_id, kind=kind, round=round_num, bytes=len(message), sha256=content
-      )
+      facts = {'kind': kind, 'beside': list(beside), 'round': round_num}
+      self.log.append('leaves', run=run_id, **facts, bytes=len(message), sha256=content)
       self._left[step] = size
 
   def check_use(self, run_id: str, graph_hash: str) -> None:

@@ -16,7 +16,7 @@ import zipfile
 
 import numpy as np
 
-PROTOCOL = 2
+PROTOCOL = 3
 """The version of these messages; engine and site must have the same."""
 
 LIMIT = 1 << 30
@@ -65,7 +65,7 @@ FORMS: Mapping[str, Form] = {
   'site': Form({'protocol': int, 'name': str, 'statistics': list, 'signs': bool}),
   'numbers': Form({'facts': dict}, ('numbers',)),
   'data': Form({'spec': dict, 'facts': dict, 'ids': list}, ('sizes', 'test_sizes')),
-  'answer': Form({'status': str, 'reasons': list}),
+  'answer': Form({'status': str, 'reasons': list, 'withheld': list}),
   'done': Form({'known_by': str}),
   'needs': Form({'what': str}),
   'sent': Form({'round': int}, ('clients', 'sent')),

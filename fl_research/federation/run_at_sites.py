@@ -11,7 +11,7 @@ from fl_research.federation import client_graph
 from fl_research.federation import engine as engine_lib
 from fl_research.federation.engine import Engine, SiteError
 from fl_research.federation.messages import Message
-from fl_research.federation.proposal import Proposal
+from fl_research.federation.proposal import Proposal, TRAINING_METRICS
 
 
 class RunAtSites:
@@ -25,6 +25,7 @@ class RunAtSites:
     initial_state: the state of a client that has never taken part; no arrays where clients keep
       nothing.
     graphs: what the sites are to run, by purpose.
+    measured: the columns that are empty of clients whose training metrics are withheld.
 
   Attributes:
     name: the run's, at the sites.
@@ -40,7 +41,9 @@ class RunAtSites:
     facts: Mapping[str, Any],
     initial_state: Sequence[np.ndarray],
     graphs: Mapping[str, client_graph.ClientGraph],
+    measured: Sequence[str] = (),
   ):
+    self._measured = measured
     self._engine, self.name, self._facts = engine, request.run_id, dict(facts)
     self.least_sites, self.signed = engine.min_sites, any(engine.signs.values())
     self._request, self._signature = request, signature
@@ -57,6 +60,7 @@ class RunAtSites:
     fields = {'proposal': self._request.to_json(), 'signature': self._signature}
     waiting = dict.fromkeys(self._engine.sites, Message('propose', fields))
     told: set[str] = set()
+    withhold = set()
     while True:
       for name, answer in self._engine.ask(waiting, 'answer').items():
         reasons = '; '.join(map(str, answer['reasons']))
@@ -65,12 +69,25 @@ class RunAtSites:
           raise SiteError(f'site {name} denies the run: {reasons}')
         if answer['status'] == 'approved':
           del waiting[name]
+          withhold |= {name} if answer['withheld'] else set()
         elif name not in told:
           told.add(name)
           self._engine.say(f'site {name}: request {self.name[:12]} waits for its owner ({reasons})')
       if not waiting:
-        return
+        break
       time.sleep(engine_lib.PATIENCE)
+    self._say_what_is_withheld(sorted(withhold))
+
+  def _say_what_is_withheld(self, sites: Sequence[str]) -> None:
+    """Names the columns that lack clients whose training metrics stay where they are."""
+    columns = ', '.join(self._measured)
+    if self._request.release(TRAINING_METRICS) is None or len(sites) == len(self._engine.sites):
+      self._engine.say(f'training metrics are withheld at all sites: no {columns}')
+    elif sites:
+      them = f'site {sites[0]}' if len(sites) == 1 else f'sites {", ".join(sites)}'
+      self._engine.say(
+        f'training metrics are withheld at {them}: {columns} are of the other clients only'
+      )
 
   def begin(self, round_num: int = 0, known_by: Optional[Mapping[str, str]] = None) -> None:
     """Has all sites begin, or go back to the checkpoint of a round.

@@ -74,17 +74,22 @@ class _Run:
   """What a site knows of one run.
 
   Args:
-    facts: batches and chance: `batch_size`, `seed` and `max_examples` of `client_data.cohort`; and
-      whether the sums of training metrics are `released`.
+    facts: batches and chance: `batch_size`, `seed` and `max_examples` of `client_data.cohort`.
     source: the site's clients.
     states: what they keep; None where it is nothing.
+    reports: what kinds of numbers about the clients go with what they send.
   """
 
-  def __init__(self, facts: Mapping[str, Any], source: _Source, states: Optional[KeptStates]):
+  def __init__(
+    self,
+    facts: Mapping[str, Any],
+    source: _Source,
+    states: Optional[KeptStates],
+    reports: Sequence[str],
+  ):
     self.facts = {name: facts[name] for name in ('batch_size', 'seed', 'max_examples')}
     self.source = source
-    self.released = bool(facts['released'])
-    self.reports = proposal.TRAINING_METRICS if self.released else proposal.COUNTS
+    self.reports = tuple(reports)
     self.held: dict[int, tuple[np.ndarray, list[np.ndarray]]] = {}
     self.sessions: dict[int, SiteSession] = {}
     self.states = states
@@ -160,8 +165,10 @@ class Site:
     if message.kind in _OF_SURVEYS:
       self._guard.surveyed(_OF_SURVEYS[message.kind], packed)
     if reply.kind in _OF_ROUNDS.values():
-      kind = self._runs[message['run']].reports if reply.kind == 'combined' else _KINDS[reply.kind]
-      self._guard.leaves(message['run'], kind, message['round'], packed)
+      run = message['run']
+      reports = self._runs[run].reports if reply.kind in _WITH_REPORTS else ()
+      kind, *beside = [*_KINDS[reply.kind], *reports]
+      self._guard.leaves(run, kind, message['round'], packed, beside)
 
   def close(self) -> None:
     """Ends the use of all files; what was not committed is gone, but for what is held."""
@@ -210,7 +217,8 @@ class Site:
     except ValueError as error:
       raise MessageError('propose: the signature is not hexadecimal') from error
     answer = self._guard.propose(proposal.from_json(message['proposal']), signature)
-    return Message('answer', {'status': answer.status, 'reasons': list(answer.reasons)})
+    fields = {'status': answer.status, 'reasons': list(answer.reasons)}
+    return Message('answer', {**fields, 'withheld': list(answer.withheld)})
 
   def _begin(self, message: Message) -> Message:
     run, facts = message['run'], message['run_facts']
@@ -221,7 +229,8 @@ class Site:
       raise MessageError('begin: not the clients of this site')
     runtime.set_kernel_threads(int(facts['kernel_threads']))
     states = self._states(run, message)
-    self._runs[run] = _Run(facts, _Source(self._data.train, positions), states)
+    reports = self._guard.reports(run)
+    self._runs[run] = _Run(facts, _Source(self._data.train, positions), states, reports)
     return Message('done', {'known_by': ''})
 
   def _states(self, run: str, message: Message) -> Optional[KeptStates]:
@@ -289,9 +298,10 @@ class Site:
         tensors[number] = layouts.arranged(each.specs, leaves)
     flat = [tensor for number in sorted(tensors) for tensor in tensors[number]]
     results = [np.asarray(tensor) for tensor in _call(function, len(positions), flat)]
-    if not run.released:
-      for place in graph.measures:
-        results[place] = np.zeros_like(results[place])
+    if proposal.TRAINING_METRICS not in run.reports:
+      for places, instead in ((graph.sums, 0.0), (graph.measures, np.nan)):
+        for place in places:
+          results[place] = np.full_like(results[place], instead)
     if run.states is not None:
       kept = [result for place, result in enumerate(results) if place not in graph.sent]
       run.states.hold(round_num, positions.tolist(), kept)
@@ -304,7 +314,7 @@ class Site:
   def _admit(self, run: _Run, message: Message, clients: int, rows: int) -> None:
     """Asks the guard for a round's work."""
     masked = message.kind == 'combine' or message['hold']
-    for kind in (proposal.MASKED_UPDATES if masked else proposal.UPDATES, run.reports):
+    for kind in (proposal.MASKED_UPDATES if masked else proposal.UPDATES, *run.reports):
       self._guard.admit(message['run'], kind, message['round'], clients, rows)
 
   def _combine(self, message: Message) -> Message:
@@ -387,12 +397,14 @@ _OF_ROUNDS = {'work': 'sent', 'combine': 'combined', 'session': 'stepped', 'eval
 """What is asked for in a round, and the answer with which something leaves."""
 
 _KINDS = {
-  'sent': proposal.UPDATES,
-  'stepped': proposal.MASKED_UPDATES,
-  'evaluated': proposal.EVALUATION_SUMS,
+  'sent': (proposal.UPDATES,),
+  'combined': (),
+  'stepped': (proposal.MASKED_UPDATES,),
+  'evaluated': (proposal.EVALUATION_SUMS,),
 }
+_WITH_REPORTS = ('sent', 'combined')
 _OF_SURVEYS = {'statistics': proposal.COLUMN_STATISTICS, 'describe': proposal.COUNTS}
-"""What leaves with answers, in a round and before any run."""
+"""What leaves with answers, in a round and before any run; clients' reports go with some."""
 
 
 def _needs_run() -> Message:

@@ -74,6 +74,9 @@ def test_a_run_over_sockets(tmp_path):
     assert not audit_log.verify(own.log.path)
     left = [e for e in audit_log.entries(own.log.path) if e['what'] in ('leaves', 'surveyed')]
     assert {e['kind'] for e in left} == {'counts', 'updates', 'evaluation sums'}
+    # What goes with the updates is named too.
+    of_updates = [e['beside'] for e in left if e['kind'] == 'updates']
+    assert of_updates == [['counts', 'training metrics']] * 3
     # All that came over the socket is in the log, but for a few words of consent.
     logged = sum(e['bytes'] for e in left)
     assert logged <= manifest['traffic'][name]['up'] <= logged + 20_000
