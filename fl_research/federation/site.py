@@ -167,8 +167,8 @@ class Site:
     if reply.kind in _OF_ROUNDS.values():
       run = message['run']
       reports = self._runs[run].reports if reply.kind in _WITH_REPORTS else ()
-      kind, *beside = [*_KINDS[reply.kind], *reports]
-      self._guard.leaves(run, kind, message['round'], packed, beside)
+      kinds = (*_KINDS[reply.kind], *reports)
+      self._guard.leaves(run, kinds[0], message['round'], packed, kinds[1:])
 
   def close(self) -> None:
     """Ends the use of all files; what was not committed is gone, but for what is held."""
