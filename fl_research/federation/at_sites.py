@@ -6,7 +6,7 @@ in the same order, so that the model is the simulation's. A site that has not an
 counts as one whose clients dropped out.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import contextlib
 import dataclasses
 import getpass
@@ -198,6 +198,7 @@ class Sites:
 
   def __init__(self, engine: engine_lib.Engine):
     self.engine = engine
+    self._run: Optional[RunAtSites] = None
     self._closes = contextlib.ExitStack()
 
   def build(
@@ -236,6 +237,7 @@ class Sites:
     initial = work.initial_client_state()
     measured = columns_lib.of_training(process, data)
     run = RunAtSites(self.engine, asked, signature, facts, initial, graphs, measured)
+    self._run = run
     states = StatesAtSites(run, lambda: graph_store.save(folder, graphs))
     rounds = AtSites(process, plans, work, run, states, secure)
     return rounds, EvaluationAtSites(run, self.engine.sites, data), states
@@ -267,6 +269,15 @@ class Sites:
     page = experimenter_page.serve(state, metrics_file, settings.page_port)
     self._closes.callback(page.close)
     self.engine.say(f'how the run stands: {page.address}')
+
+  def heed(self, interrupted: Callable[[], str]) -> None:
+    """Ends the wait for a site's owner where this gives a reason."""
+    self.engine.interrupted = interrupted
+
+  def release(self) -> None:
+    """Tells the sites that the run is over."""
+    if self._run is not None:
+      self._run.withdraw(is_over=True)
 
   def traffic(self) -> Mapping[str, Any]:
     """Bytes to and from each site so far."""

@@ -79,6 +79,7 @@ class Engine:
     contacts: how it stands with each.
     signs: whether each signs in sums by the protocol.
     refusals: (site, reason) of all so far.
+    interrupted: asked while a person at a site is waited for; a reason to stop, or nothing.
   """
 
   def __init__(
@@ -98,6 +99,7 @@ class Engine:
     self.contacts: dict[str, Contact] = {}
     self.signs: dict[str, bool] = {}
     self.refusals: list[tuple[str, str]] = []
+    self.interrupted: Callable[[], str] = str
 
   def traffic(self) -> dict:
     """Bytes to and from each site so far."""

@@ -183,18 +183,22 @@ class Guard:
     self.log.append('denied', run=run_id, by=requests.BY_OWNER, why=reason)
     self._settle(request, requests.DENIED, requests.BY_OWNER, reason)
 
-  def withdraw(self, run_id: str) -> None:
+  def withdraw(self, run_id: str, is_over: bool = False) -> None:
     """The experimenter wants no more of it: the run admits nothing from now on.
+
+    Args:
+      run_id: the run.
+      is_over: whether it was made to its end, and not given up.
 
     Raises:
       Refused: it was never asked for.
     """
     with self._logs_refusals(run_id):
       request = self.requests.get(run_id)
-      if request.by == requests.BY_OWNER and request.status == requests.DENIED:
-        return
-      self.log.append('withdrawn', run=run_id, by=requests.BY_EXPERIMENTER)
-      reason = 'The experimenter has withdrawn it.'
+      if request.status in (requests.DENIED, requests.WITHDRAWN):
+        return  # Nothing is open; a denial is the owner's, or the policy's, and says why.
+      reason = 'It is over.' if is_over else 'The experimenter has withdrawn it.'
+      self.log.append('withdrawn', run=run_id, by=requests.BY_EXPERIMENTER, why=reason)
       self._settle(request, requests.WITHDRAWN, requests.BY_EXPERIMENTER, reason)
 
   def check_columns(self, run_id: str, columns: Iterable[str]) -> None:

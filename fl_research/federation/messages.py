@@ -61,6 +61,7 @@ FORMS: Mapping[str, Form] = {
   'evaluate': Form({'run': str, 'graph': str, 'round': int}, ('server',)),
   'commit': Form({'run': str, 'round': int, 'applied': dict}),
   'advance': Form({'run': str, 'round': int, 'oldest': int}),
+  'withdraw': Form({'run': str, 'is_over': bool}),
   # Site to engine.
   'site': Form({'protocol': int, 'name': str, 'statistics': list, 'signs': bool}),
   'numbers': Form({'facts': dict}, ('numbers',)),

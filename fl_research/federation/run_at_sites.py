@@ -55,7 +55,7 @@ class RunAtSites:
     """Asks all sites to let the run be, and waits for those whose owners have to look at it.
 
     Raises:
-      SiteError: one does not.
+      SiteError: one does not, or the wait is broken off; then the others are not asked any longer.
     """
     fields = {'proposal': self._request.to_json(), 'signature': self._signature}
     waiting = dict.fromkeys(self._engine.sites, Message('propose', fields))
@@ -66,6 +66,7 @@ class RunAtSites:
         reasons = '; '.join(map(str, answer['reasons']))
         self._engine.contacts[name].status = answer['status']
         if answer['status'] == 'denied':
+          self.withdraw()
           raise SiteError(f'site {name} denies the run: {reasons}')
         if answer['status'] == 'approved':
           del waiting[name]
@@ -75,6 +76,12 @@ class RunAtSites:
           self._engine.say(f'site {name}: request {self.name[:12]} waits for its owner ({reasons})')
       if not waiting:
         break
+      if self._engine.interrupted():
+        self.withdraw()
+        raise SiteError(
+          f'stopped while the request waited for the owner of {", ".join(waiting)}; it is '
+          'withdrawn, and the same command makes it again'
+        )
       time.sleep(engine_lib.PATIENCE)
     self._say_what_is_withheld(sorted(withhold))
 
@@ -229,6 +236,19 @@ class RunAtSites:
     message = Message('advance', fields)
     requests = dict.fromkeys(self._engine.sites, message)
     self._engine.ask(requests, 'done', recover=self._recover)
+
+  def withdraw(self, is_over: bool = False) -> None:
+    """Tells the sites, those that can be reached, that nothing more is wanted of them.
+
+    Args:
+      is_over: whether the run was made to its end.
+    """
+    message = Message('withdraw', {'run': self.name, 'is_over': is_over})
+    for name in [name for name, contact in self._engine.contacts.items() if contact.there]:
+      try:
+        self._engine.ask({name: message}, 'done', once=True)
+      except SiteError as error:  # It has no such request, or the owner's policy has changed.
+        self._engine.say(str(error))
 
 
 class StatesAtSites:

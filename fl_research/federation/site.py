@@ -132,6 +132,7 @@ class Site:
       'evaluate': self._evaluate,
       'commit': self._commit,
       'advance': self._advance,
+      'withdraw': self._withdraw,
     }
 
   def handle(self, request: bytes) -> bytes:
@@ -390,6 +391,13 @@ class Site:
       return _needs_run()
     if run.states is not None:
       run.states.advance(message['round'], message['oldest'])
+    return Message('done', {'known_by': ''})
+
+  def _withdraw(self, message: Message) -> Message:
+    self._guard.withdraw(message['run'], message['is_over'])
+    run = self._runs.pop(message['run'], None)
+    if run is not None and run.states is not None:
+      run.states.close()
     return Message('done', {'known_by': ''})
 
 
