@@ -300,6 +300,8 @@ def log_line(entry: Mapping[str, Any]) -> str:
   if 'round' in entry:
     kinds = ' with '.join(filter(None, (entry['kind'], ' and '.join(entry.get('beside', ())))))
     parts.append(f'{kinds}, round {entry["round"]}')
+  if 'count' in entry:
+    parts.append(counted(entry['count'], 'message'))
   if 'bytes' in entry:
     parts.append(counted(entry['bytes'], 'byte'))
   if 'epsilon' in entry:

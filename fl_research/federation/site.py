@@ -177,6 +177,7 @@ class Site:
       if run.states is not None:
         run.states.close()
     self._runs.clear()
+    self._guard.close()
 
   def _hello(self, message: Message) -> Message:
     if message['protocol'] != messages.PROTOCOL:

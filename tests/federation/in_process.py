@@ -24,6 +24,12 @@ class Anything:
     released = asked and not self.withholds
     return (proposals.COUNTS, *((proposals.TRAINING_METRICS,) if released else ()))
 
+  def withdraw(self, run, is_over):
+    pass
+
+  def close(self):
+    pass
+
   def survey(self, kind):
     pass
 
