@@ -73,7 +73,7 @@ FORMS: Mapping[str, Form] = {
   'held': Form({'round': int}, ('clients',)),
   'combined': Form({'round': int}, ('sent',)),
   'stepped': Form({'round': int}, ('payload',)),
-  'evaluated': Form({'round': int}, ('sizes', 'sums', 'metrics')),
+  'evaluated': Form({'round': int}, ('sizes', 'sums', 'metrics', 'further')),
   'refused': Form({'reason': str}),
 }
 """All kinds of messages."""

@@ -16,7 +16,10 @@ _LEAVES = {
     'how the model changed by training here, hidden by masks: of use only in a sum with others'
   ),
   proposals.TRAINING_METRICS: 'how well the model did on the rows that each client trained it on',
-  proposals.EVALUATION_SUMS: 'how well the model did on the test rows of each client',
+  proposals.EVALUATION_SUMS: (
+    'how well the model did on the test rows of each client; of two classes also how often each '
+    'score occurs in each, in thousandths, of all clients of the site together'
+  ),
   proposals.COLUMN_STATISTICS: 'of columns: counts, means, spreads, the categories there are',
   proposals.COUNTS: 'how many clients and rows there are',
 }

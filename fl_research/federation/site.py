@@ -374,6 +374,7 @@ class Site:
       'sizes': [np.asarray(tests.sizes, np.int64)],
       'sums': [np.stack(sums, axis=1)],
       'metrics': [np.stack(values, axis=1)],
+      'further': [metrics.further_sums(spec.problem, columns, pooled['y'])],
     }
     return Message('evaluated', {'round': message['round']}, arrays)
 

@@ -77,9 +77,11 @@ def test_tables_of_their_own(tmp_path, monkeypatch):
   for weight in first.files:
     np.testing.assert_allclose(first[weight], second[weight], atol=1e-6)
   tables = [pd.read_csv(o.folder.metrics) for o in (simulated, at_sites)]
-  assert set(tables[0]) - set(tables[1]) == {'eval/auc', 'eval/auprc', 'eval/balanced_accuracy'}
-  common = [column for column in tables[1] if column != 'seconds']
-  pd.testing.assert_frame_equal(tables[0][common], tables[1][common], rtol=1e-5)
+  first, second = (table.drop(columns='seconds') for table in tables)
+  curves = ['eval/auc', 'eval/auprc']  # Of rounded scores.
+  np.testing.assert_allclose(first[curves], second[curves], atol=2e-3)
+  first, second = (table.drop(columns=curves) for table in (first, second))
+  pd.testing.assert_frame_equal(first, second, rtol=1e-5)
 
 
 def test_withheld_metrics_change_nothing_else(tmp_path, monkeypatch, capfd):
