@@ -119,6 +119,8 @@ class Site:
     self._limit = limit
     self._signer = guard.signer(name)
     self._runs: dict[str, _Run] = {}
+    # Of (run, round, the hash of what this site adds to the sum), for all of a run's sessions.
+    self._told_of: dict[tuple[str, int, str], frozenset] = {}
     self._answers: Mapping[str, Callable[[Message], Message]] = {
       'hello': self._hello,
       'statistics': self._statistics,
@@ -338,7 +340,10 @@ class Site:
     terms = [result for place, result in enumerate(results) if place not in graph.sent]
     facts, least_others = message['session'], self._guard.least_others(message['run'])
     vector = site_session.summed(terms, graph.largest, int(facts.get('bits', 0)))
-    session = SiteSession(message['run'], round_num, facts, vector, least_others, self._signer)
+    told_of = self._told_of.get((message['run'], round_num, site_session.hash_of(vector)))
+    session = SiteSession(
+      message['run'], round_num, facts, vector, least_others, self._signer, told_of
+    )
     run.sessions = {round_num: session}
     return Message('combined', {'round': round_num}, {'sent': [results[p] for p in graph.sent]})
 
@@ -346,7 +351,10 @@ class Site:
     run, round_num = self._run_of(message), message['round']
     if run is None or round_num not in run.sessions:
       return Message('needs', {'what': 'round'})
-    answer = run.sessions[round_num].step(message['step'], message.array('payload').tobytes())
+    session = run.sessions[round_num]
+    answer = session.step(message['step'], message.array('payload').tobytes())
+    if session.told_of is not None:
+      self._told_of[message['run'], round_num, session.content] = session.told_of
     payload = [np.frombuffer(answer, np.uint8)]
     return Message('stepped', {'round': round_num}, {'payload': payload})
 
