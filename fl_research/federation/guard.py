@@ -155,11 +155,10 @@ class Guard:
     runs.pop(proposal.run_id, None)
     runs |= {p.run_id: self._in_full(p) for p in approved if p.data_set == proposal.data_set}
     own, delta = self._in_full(proposal), self.policy.privacy.delta_of(proposal.data_set)
-    described = budget.Spent(budget.mechanism_of(proposal)).in_full(proposal.total_rounds)
     own_delta = proposal.privacy.delta or delta
     return policy.History(
       rounds,
-      budget.epsilon({proposal.run_id: described}, own_delta),
+      budget.described_epsilon(proposal, own_delta),
       budget.epsilon({proposal.run_id: own}, own_delta),
       budget.epsilon({**runs, proposal.run_id: own}, delta),
       budget.conflict(runs, own.mechanism),

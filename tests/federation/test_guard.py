@@ -7,6 +7,7 @@ import json
 from cryptography.hazmat.primitives.asymmetric import ed25519
 import pytest
 
+from fl_research.aggregation.privacy import accountant
 from fl_research.federation import audit_log, graph_check, plain_words, requests, signing
 from fl_research.federation import policy as policies
 from fl_research.federation import proposal as proposals
@@ -274,6 +275,22 @@ def test_a_stated_epsilon_that_is_too_small_is_denied(guard):
   answer = guard.propose(asked(privacy=dreamt))
   assert answer.status == 'denied'
   assert answer.reasons[0].startswith('The request states epsilon 0.1; what it describes has')
+
+
+def test_an_epsilon_by_loss_distributions_is_no_understatement(tmp_path):
+  drawing = accountant.Sampling('poisson', 1000, 20)
+  by = {
+    name: accountant.Accountant(name, drawing, 1.1, 1e-5).epsilon(10) for name in ('pld', 'rdp')
+  }
+  assert by['pld'] < 0.95 * by['rdp']
+  stating = lambda epsilon: asked(privacy=dataclasses.replace(CENTRAL, epsilon=epsilon))
+  guard = Guard(tmp_path, ALLOW)
+  assert guard.propose(stating(by['pld'])).status == 'approved'
+  dreamt = guard.propose(stating(0.95 * by['pld']))
+  assert dreamt.status == 'denied'
+  assert f'what it describes has {by["pld"]:.4g}' in dreamt.reasons[0]
+  # The budget of all runs is by Rényi's divergence all the same.
+  assert guard.history(stating(by['pld'])).run_epsilon == pytest.approx(by['rdp'])
 
 
 def test_a_stated_epsilon_is_held_against_the_delta_that_it_was_stated_for(tmp_path):

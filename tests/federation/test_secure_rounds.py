@@ -161,7 +161,7 @@ def test_held_again_without_a_site_that_was_in_the_first_sum(tmp_path, monkeypat
   # Site a has given its shares for the sum with c; the engine may have c's late ones too.
   away = lambda attempt, at: [set('bc') if at == Step.REVEAL else set(), set('c')][attempt]
   _falling_silent(monkeypatch, transport, away)
-  with pytest.raises(UsageError, match='site a refuses: .* two sums would tell'):
+  with pytest.raises(UsageError, match=r'site a refuses: .* two sums would tell'):
     _run(settings)
 
 
