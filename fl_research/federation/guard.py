@@ -389,6 +389,16 @@ class Guard:
       if kind not in self.policy.survey.kinds:
         raise Refused(f'the policy of this site does not let {kind} be known')
 
+  @property
+  def sums_by_protocol(self) -> bool:
+    """Whether sums of columns are given by secure aggregation only."""
+    return self.policy.survey.sums == proposals.PROTOCOL
+
+  @property
+  def least_others_of_surveys(self) -> int:
+    """With how many other sites at least sums of columns are added up."""
+    return self.policy.secure_aggregation.least_others
+
   def surveyed(self, kind: str, message: bytes) -> None:
     """Writes to the log what is about to be said before any run is asked for."""
     content = hashlib.sha256(message).hexdigest()

@@ -63,7 +63,9 @@ FORMS: Mapping[str, Form] = {
   'advance': Form({'run': str, 'round': int, 'oldest': int}),
   'withdraw': Form({'run': str, 'is_over': bool}),
   # Site to engine.
-  'site': Form({'protocol': int, 'name': str, 'statistics': list, 'signs': bool}),
+  'site': Form(
+    {'protocol': int, 'name': str, 'statistics': list, 'signs': bool, 'sums_by_protocol': bool}
+  ),
   'numbers': Form({'facts': dict}, ('numbers',)),
   'data': Form({'spec': dict, 'facts': dict, 'ids': list}, ('sizes', 'test_sizes')),
   'answer': Form({'status': str, 'reasons': list, 'withheld': list}),

@@ -294,6 +294,8 @@ def _release_rules(rules: policy.ReleaseRules) -> Iterator[str]:
 def _survey_rules(rules: policy.SurveyRules) -> Iterator[str]:
   yield f'May be known before a run is asked for: {_listed(rules.kinds)}. Others: denied.'
   yield f'Categories of a column are named that have at least {counted(rules.least_rows, "row")}.'
+  if rules.sums == proposals.PROTOCOL:
+    yield 'Sums of columns are given by secure aggregation only: nobody sees those of here alone.'
 
 
 def log_line(entry: Mapping[str, Any]) -> str:

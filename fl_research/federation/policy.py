@@ -158,12 +158,17 @@ class SurveyRules(records.Checked):
   Attributes:
     kinds: some of counts and column statistics.
     least_rows: how many training rows a category must have to be named.
+    sums: how sums of columns are added up with those of other sites: `clear`, by the experimenter's
+      program, which sees each; or by `protocol`, and then it sees the sum alone.
   """
 
   kinds: tuple[str, ...] = dataclasses.field(
     default=proposals.SURVEY_KINDS, metadata=_words(*proposals.SURVEY_KINDS)
   )
   least_rows: int = dataclasses.field(default=1, metadata=domains.COUNT)
+  sums: str = dataclasses.field(
+    default=proposals.CLEAR, metadata=records.one_of(proposals.CLEAR, proposals.PROTOCOL)
+  )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,11 +15,19 @@ import tensorflow as tf
 
 from fl_research import client_data, metrics, runtime
 from fl_research.datasets.federated_data import Clients, Examples
-from fl_research.federation import client_graph, messages, proposal, site_session
+from fl_research.federation import (
+  client_graph,
+  fixed_point,
+  messages,
+  proposal,
+  shared_columns,
+  site_session,
+)
 from fl_research.federation.client_graph import DATA, HELD, STATE
 from fl_research.federation.guard import Guard
 from fl_research.federation.kept_states import KeptStates
 from fl_research.federation.messages import Message, MessageError
+from fl_research.federation.refusal import Refused
 from fl_research.federation.site_data import SiteData
 from fl_research.federation.site_session import SiteSession
 from fl_research.registry import UsageError
@@ -121,6 +129,7 @@ class Site:
     self._runs: dict[str, _Run] = {}
     # Of (run, round, the hash of what this site adds to the sum), for all of a run's sessions.
     self._told_of: dict[tuple[str, int, str], frozenset] = {}
+    self._survey: Optional[SiteSession] = None
     self._answers: Mapping[str, Callable[[Message], Message]] = {
       'hello': self._hello,
       'statistics': self._statistics,
@@ -188,13 +197,49 @@ class Site:
         'fl_research is needed on both'
       )
     fields = {'protocol': messages.PROTOCOL, 'name': self._name}
-    signs = self._signer is not None
-    return Message('site', {**fields, 'statistics': list(self._data.statistics), 'signs': signs})
+    fields['statistics'] = list(self._data.statistics)
+    fields['signs'] = self._signer is not None
+    fields['sums_by_protocol'] = self._guard.sums_by_protocol
+    return Message('site', fields)
 
   def _statistics(self, message: Message) -> Message:
     self._guard.survey(proposal.COLUMN_STATISTICS)
-    facts, numbers = self._data.answer(message['what'], message['facts'], message.arrays['numbers'])
-    return Message('numbers', {'facts': facts}, {'numbers': numbers})
+    what, facts = message['what'], dict(message['facts'])
+    if what == shared_columns.SESSION:
+      return self._survey_step(facts, message.array('numbers'))
+    session = facts.pop(shared_columns.SESSION, None)
+    answer, numbers = self._data.answer(what, facts, message.arrays['numbers'])
+    if what in shared_columns.SUMS and session is not None:
+      [own] = numbers
+      return self._survey_session(shared_columns.SUMS.index(what), session, own)
+    if what in shared_columns.SUMS and self._guard.sums_by_protocol:
+      raise Refused('sums of columns are given by secure aggregation only')
+    return Message('numbers', {'facts': answer}, {'numbers': numbers})
+
+  def _survey_session(self, number: int, facts: Any, own: np.ndarray) -> Message:
+    """Begins a session in which sums of columns are added up, of which nothing else is told."""
+    if not isinstance(facts, dict) or facts.get('bits') != fixed_point.BITS:
+      raise MessageError('statistics: facts of no session')
+    if not own.size:
+      return Message('numbers', {'facts': {'size': 0}}, {'numbers': []})
+    words, least_others = fixed_point.to_words(own), self._guard.least_others_of_surveys
+    told_of = self._told_of.get(('', number, site_session.hash_of(words)))
+    name = str(facts.get('name'))
+    self._survey = SiteSession(name, number, facts, words, least_others, self._signer, told_of)
+    return Message('numbers', {'facts': {'size': len(words)}}, {'numbers': []})
+
+  def _survey_step(self, facts: Mapping[str, Any], payload: np.ndarray) -> Message:
+    if self._survey is None:
+      return Message('needs', {'what': 'round'})
+    try:
+      step = int(facts['step'])
+    except (KeyError, TypeError, ValueError) as error:
+      raise MessageError('statistics: a session without its step') from error
+    session = self._survey
+    answer = session.step(step, payload.tobytes())
+    if session.told_of is not None:
+      self._told_of['', session.round_num, session.content] = session.told_of
+    return Message('numbers', {'facts': {}}, {'numbers': [np.frombuffer(answer, np.uint8)]})
 
   def _describe(self, message: Message) -> Message:
     self._guard.survey(proposal.COUNTS)

@@ -30,6 +30,7 @@ class SiteSession:
   Attributes:
     told_of: the same, this session included.
     content: the vector's hash.
+    round_num: the round.
 
   Raises:
     Refused: the sum could be one of fewer, or the session is signed otherwise than the policy says.
@@ -46,7 +47,7 @@ class SiteSession:
     signer: Optional[Signer] = None,
     told_of: Optional[frozenset] = None,
   ):
-    self.told_of, self.content = told_of, hash_of(vector)
+    self.told_of, self.content, self.round_num = told_of, hash_of(vector), round_num
     try:
       identity = _identity(facts, signer)
       bits, threshold, attempt, number = (

@@ -2,9 +2,9 @@
 
     python -m fl_research.federation.watcher
 
-On its standard input come lines, `PID START`, of programs that were started. When the input ends
+On its standard input come lines, `PID START`, of programs that were started. When the input ends,
 nobody holds its other end any more: those programs are killed, with all that they have started. The
-other end is closed by the system when the starter is killed, which no handler of its own can notice.
+system closes the other end when the starter is killed, which no handler of its own can notice.
 """
 
 from collections.abc import Iterable

@@ -13,6 +13,8 @@ class Anything:
     self.left = []
     self.asked = None
     self.withholds = False
+    self.sums_by_protocol = False
+    self.least_others_of_surveys = 1
 
   def propose(self, proposal, signature):
     self.asked = proposal
