@@ -5,8 +5,9 @@
 Two sites with five clients each of the digits, all of whom take part in every round; a model of
 8,971 numbers. A pipe before each site counts every byte to and from it, frames and requests
 included. Two runs of each setting, a short and a long one, tell apart what crosses once from what
-crosses in a round: the difference over the rounds that the long one has more is a round, and what is left of the
-short one is before and after all rounds (the request, graphs, two evaluations, a checkpoint).
+crosses in a round: the difference over the rounds that the long one has more is a round, and what
+is left of the short one is before and after all rounds (the request, graphs, two evaluations, a
+checkpoint).
 
 `metrics.csv` counts in `bytes_down` and `bytes_up` what each client would be sent, and would send,
 by itself; a site is sent the broadcast once for all of its clients.
