@@ -88,6 +88,9 @@ def improves_by_falling(column: str) -> bool:
 
 _RANKED = ('auc', 'auprc', 'balanced_accuracy')
 
+SCORE_STEPS = 1000
+"""To how many steps scores are rounded where they are counted, an even number."""
+
 
 def sum_names(problem: Problem, num_classes: int) -> tuple[str, ...]:
   """Names of the columns whose sums are enough for `from_sums`, `num` and `loss` first."""
@@ -256,35 +259,107 @@ def _r2(
     count: number of clients.
   """
   total = lambda values: np.bincount(client, values, count)
-  truths = np.asarray(labels if labels.ndim > 1 else labels[:, None], np.float64).T
-  errors = [name for name in columns if name.startswith('error_')]
-  squares = [np.square(np.asarray(columns[name], np.float64)) for name in errors]
   found = []
   with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
-    for truth, square in zip(truths, squares or [columns['loss']], strict=True):
+    for truth, square in zip(*_truths_and_squares(columns, labels), strict=True):
       mean = total(truth) / np.bincount(client, minlength=count)
       spread = total(np.square(truth - mean[client]))
       found.append(1 - total(square) / np.where(spread > 0, spread, np.nan))
   return np.mean(found, axis=0)
 
 
+def _truths_and_squares(
+  columns: Mapping[str, np.ndarray], labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+  """Labels, and the squares of their errors, float64 [k, n] of k numbers each."""
+  truths = np.asarray(labels if labels.ndim > 1 else labels[:, None], np.float64).T
+  errors = [name for name in columns if name.startswith('error_')]
+  squares = [np.square(np.asarray(columns[name], np.float64)) for name in errors]
+  return truths, np.asarray(squares or [columns['loss']], np.float64)
+
+
+def further_sums(
+  problem: Problem, columns: Mapping[str, np.ndarray], labels: np.ndarray
+) -> np.ndarray:
+  """What gives, added up over sets of examples, the metrics that sums of columns do not give.
+
+  Of two classes how many examples of each there are by score, rounded up to one of `SCORE_STEPS`
+  steps; of numbers, for each of them, how many, the sums of its squared errors, of it, and of its
+  square.
+
+  Args:
+    problem: what is predicted.
+    columns: float [n] by name, as `objectives.example_columns` gives them.
+    labels: the n labels.
+
+  Returns:
+    float64 [2, SCORE_STEPS + 2] of two classes, the last place being for scores that are not
+    finite; [4, k] of k numbers; [0] of all else.
+  """
+  if problem is Problem.BINARY:
+    score, positive = np.asarray(columns['score'], np.float64), np.asarray(labels) > 0.5
+    finite = np.isfinite(score)
+    steps = np.clip(np.ceil(np.where(finite, score, 0.0) * SCORE_STEPS), 0, SCORE_STEPS)
+    places = np.where(finite, steps, SCORE_STEPS + 1).astype(np.int64)
+    of = lambda which: np.bincount(places[which], minlength=SCORE_STEPS + 2)
+    return np.stack([of(~positive), of(positive)]).astype(np.float64)
+  if problem is Problem.REGRESSION:
+    truths, squares = _truths_and_squares(columns, np.asarray(labels))
+    rows = (np.ones_like(truths), squares, truths, np.square(truths))
+    return np.stack([np.sum(row, axis=1) for row in rows])
+  return np.zeros([0])
+
+
+def from_further_sums(problem: Problem, sums: np.ndarray) -> OrderedDict[str, float]:
+  """The metrics that a sum of `further_sums` gives; NaN where they are not defined.
+
+  `balanced_accuracy` and `r2` are those of all examples together, but for the last digits of the
+  latter. `auc` and `auprc` are those of the rounded scores: two examples of different classes in
+  one step count as of one score, so that `auc` is off by half the share of such pairs at most.
+  """
+  if problem is Problem.BINARY:
+    counts, not_finite = sums[:, :-1], sums[:, -1]
+    if not_finite.any() or not counts.sum(axis=1).all():
+      return OrderedDict.fromkeys(_RANKED, np.nan)
+    middle = SCORE_STEPS // 2
+    right = counts[1, middle + 1 :].sum(), counts[0, : middle + 1].sum()
+    return _of_counts(counts, (right[0] / counts[1].sum(), right[1] / counts[0].sum()))
+  if problem is Problem.REGRESSION:
+    count, squares, total, square = sums
+    with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+      spread = square - np.square(total) / count
+      return OrderedDict(r2=float(np.mean(1 - squares / np.where(spread > 0, spread, np.nan))))
+  return OrderedDict()
+
+
 def _ranking(score: np.ndarray, label: np.ndarray) -> OrderedDict[str, float]:
   """The metrics `_RANKED` of scores in 0..1 and labels 0 or 1."""
   positive = label > 0.5
-  count, others = np.count_nonzero(positive), np.count_nonzero(~positive)
-  if not count or not others or not np.all(np.isfinite(score)):
+  if not positive.any() or positive.all() or not np.all(np.isfinite(score)):
     return OrderedDict.fromkeys(_RANKED, np.nan)
-  _, group, group_sizes = np.unique(score, return_inverse=True, return_counts=True)
+  _, group, sizes = np.unique(score, return_inverse=True, return_counts=True)
+  found = np.bincount(group, positive, len(sizes))
+  recalls = float(np.mean(score[positive] > 0.5)), float(np.mean(score[~positive] <= 0.5))
+  return _of_counts(np.stack([sizes - found, found]), recalls)
+
+
+def _of_counts(counts: np.ndarray, recalls: tuple[float, float]) -> OrderedDict[str, float]:
+  """The metrics `_RANKED`.
+
+  Args:
+    counts: how many of the negative and of the positive have each score, ascending; [2, scores].
+    recalls: of the positive and of the negative.
+  """
+  sizes, (others, count) = counts.sum(axis=0), counts.sum(axis=1)
   # The Mann-Whitney statistic; equal scores share the mean of their ranks.
-  ranks = (np.cumsum(group_sizes) - (group_sizes - 1) / 2)[group]
-  auc = (ranks[positive].sum() - count * (count + 1) / 2) / (count * others)
+  ranks = np.cumsum(sizes) - (sizes - 1) / 2
+  auc = (np.sum(ranks * counts[1]) - count * (count + 1) / 2) / (count * others)
   # The average precision: over distinct scores, from the highest down, the precision of all that
   # score at least so much, times the share of the positives that it adds.
-  found = np.bincount(group, positive, len(group_sizes))[::-1]
-  precisions = np.cumsum(found) / np.cumsum(group_sizes[::-1])
-  recalls = np.mean(score[positive] > 0.5), np.mean(score[~positive] <= 0.5)
+  found, so_far = counts[1][::-1], np.cumsum(sizes[::-1])
+  precisions = np.divide(np.cumsum(found), so_far, out=np.zeros_like(so_far), where=so_far > 0)
   values = (auc, np.sum(precisions * found) / count, np.mean(recalls))
-  return OrderedDict(zip(_RANKED, values, strict=True))
+  return OrderedDict(zip(_RANKED, map(float, values), strict=True))
 
 
 def distribution(metric: str, values: np.ndarray) -> OrderedDict[str, float]:

@@ -288,3 +288,61 @@ def test_auc_of_classes_of_which_some_do_not_occur():
   auc = lambda labels: metrics.summarise(Problem.CLASSIFICATION, columns, np.array(labels))['auc']
   assert auc([0, 1, 0]) == 1.0
   assert np.isnan(auc([0, 0, 0]))
+
+
+def _binary(random, rows, steps=0):
+  labels = (random.random(rows) < 0.3).astype(np.int32)
+  score = np.clip(random.normal(0.4 + 0.2 * labels, 0.2), 0, 1)
+  return {'score': np.round(score, steps) if steps else score}, labels
+
+
+def _added_up(problem, columns, labels, parts=3):
+  places = np.array_split(np.arange(len(labels)), parts)
+  take = lambda place: {name: column[place] for name, column in columns.items()}
+  sums = sum(metrics.further_sums(problem, take(place), labels[place]) for place in places)
+  return metrics.from_further_sums(problem, sums)
+
+
+@pytest.mark.parametrize('seed', range(5))
+def test_areas_of_counted_scores(seed):
+  random = np.random.default_rng(seed)
+  # Scores that are steps already: the same numbers as of all scores together.
+  columns, labels = _binary(random, 200, steps=3)
+  assert metrics.SCORE_STEPS == 1000
+  exact = metrics._ranking(columns['score'], labels)
+  found = _added_up(Problem.BINARY, columns, labels)
+  assert list(found) == list(exact)
+  np.testing.assert_allclose(list(found.values()), list(exact.values()), rtol=1e-12)
+  # Other scores: off by no more than half the share of pairs of different classes in one step.
+  columns, labels = _binary(random, 2000)
+  exact, found = metrics._ranking(columns['score'], labels), None
+  negatives, positives = metrics.further_sums(Problem.BINARY, columns, labels)
+  bound = np.sum(negatives * positives) / 2 / (negatives.sum() * positives.sum())
+  found = _added_up(Problem.BINARY, columns, labels)
+  assert 0 < abs(found['auc'] - exact['auc']) <= bound < 1e-3
+  assert found['balanced_accuracy'] == pytest.approx(exact['balanced_accuracy'], rel=1e-12)
+
+
+def test_counted_scores_at_the_threshold_and_beyond_all_bounds():
+  half = {'score': np.float32([0.5, np.nextafter(np.float32(0.5), np.float32(1)), 0.0, 1.0])}
+  found = _added_up(Problem.BINARY, half, np.array([1, 1, 0, 0]), 1)
+  assert (
+    found['balanced_accuracy']
+    == metrics._ranking(half['score'], np.array([1, 1, 0, 0]))['balanced_accuracy']
+  )
+  for scores, labels in (([0.1, np.nan], [0, 1]), ([0.1, np.inf], [0, 1]), ([0.1, 0.2], [1, 1])):
+    found = _added_up(Problem.BINARY, {'score': np.array(scores)}, np.array(labels), 2)
+    assert np.isnan(list(found.values())).all()
+
+
+def test_r2_of_sums():
+  random = np.random.default_rng(0)
+  for shape, names in (((50,), ['loss']), ((50, 2), ['error_0', 'error_1'])):
+    labels = random.normal(3, 2, shape)
+    errors = random.normal(0, 1, (2, 50))
+    columns = dict(zip(names, errors if len(names) > 1 else np.square(errors)))
+    columns = {'num': np.ones(50), 'mae': np.ones(50), 'loss': np.ones(50), **columns}
+    exact = metrics.summarise(Problem.REGRESSION, columns, labels)['r2']
+    assert _added_up(Problem.REGRESSION, columns, labels)['r2'] == pytest.approx(exact, rel=1e-9)
+  alike = {'loss': np.ones(4)}
+  assert np.isnan(_added_up(Problem.REGRESSION, alike, np.full(4, 2.0))['r2'])

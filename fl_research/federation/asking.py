@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from fl_research import settings as settings_lib
-from fl_research.federation import client_graph, proposal, secure_rounds
+from fl_research.federation import client_graph, proposal, secure_rounds, session_server
 from fl_research.federation.engine import Engine
 from fl_research.round import split
 from fl_research.settings import Settings
@@ -65,7 +65,7 @@ def _secure(settings: Settings, engine: Engine) -> proposal.SecureAggregation:
   if not settings.by_protocol:
     return proposal.SecureAggregation(settings.secure_aggregation)
   threshold = secure_rounds.threshold(
-    len(engine.sites), engine.min_sites, secure_rounds.signed(engine)
+    len(engine.sites), engine.min_sites, session_server.all_sign(engine.signs)
   )
   return proposal.SecureAggregation(proposal.PROTOCOL, threshold - 1)
 

@@ -6,7 +6,7 @@ in the same order, so that the model is the simulation's. A site that has not an
 counts as one whose clients dropped out.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 import contextlib
 import dataclasses
 import getpass
@@ -125,8 +125,8 @@ def _without_the_silent(
 class EvaluationAtSites(model_evaluation.ModelEvaluation):
   """Evaluates the global model on the sites' test examples, of which sums come back.
 
-  `eval/<metric>` are ratios of sums over all of them. What no sums give (areas under curves, R²) is
-  there by client only, `eval_clients/<metric>_<statistic>`.
+  `eval/<metric>` are of sums over all of them; areas under curves are those of rounded scores
+  (`metrics.from_further_sums`). By client, `eval_clients/<metric>_<statistic>`, they are exact.
 
   Args:
     run: the run at the sites.
@@ -146,9 +146,8 @@ class EvaluationAtSites(model_evaluation.ModelEvaluation):
     problem, classes = data.problem, data.num_classes
     self._sums = metrics.sum_names(problem, classes)
     self._of_client = metrics.names(problem, classes)
-    ones = dict.fromkeys(self._sums, 1.0)
     self._names = {
-      'eval': [name for name in self._of_client if name in metrics.from_sums(problem, ones)],
+      'eval': list(self._of_client),
       'eval_clients': [
         f'{metric}_{statistic}'
         for metric in metrics.distributed(problem, classes)
@@ -167,9 +166,12 @@ class EvaluationAtSites(model_evaluation.ModelEvaluation):
     if not tables:
       return {column: None for column in self.columns()}, []
     sizes, sums, values = (np.concatenate(parts) for parts in zip(*tables))
+    problem = self._data.problem
     total = dict(zip(self._sums, sums.sum(axis=0)))
-    overall = metrics.from_sums(self._data.problem, total)
-    row = self._row('eval', {name: float(value) for name, value in overall.items()})
+    further = np.sum([answers[name].array('further') for name in sorted(answers)], axis=0)
+    overall = {name: float(value) for name, value in metrics.from_sums(problem, total).items()}
+    overall.update(metrics.from_further_sums(problem, further))
+    row = self._row('eval', overall)
     by_client = dict(zip(self._of_client, values.T))
     row.update(self._distributions('eval', by_client))
     rows = model_evaluation.long_rows('eval', ids, sizes.tolist(), by_client)
@@ -198,6 +200,7 @@ class Sites:
 
   def __init__(self, engine: engine_lib.Engine):
     self.engine = engine
+    self._run: Optional[RunAtSites] = None
     self._closes = contextlib.ExitStack()
 
   def build(
@@ -230,12 +233,13 @@ class Sites:
       'seed': settings.seed,
       'max_examples': settings.max_examples_per_client or None,
       'kernel_threads': settings.kernel_threads,
-      'released': settings.site_metrics == 'release',
     }
     self._page(settings)
     asked, signature = _request(settings, data, process, self.engine, graphs)
     initial = work.initial_client_state()
-    run = RunAtSites(self.engine, asked, signature, facts, initial, graphs)
+    measured = columns_lib.of_training(process, data)
+    run = RunAtSites(self.engine, asked, signature, facts, initial, graphs, measured)
+    self._run = run
     states = StatesAtSites(run, lambda: graph_store.save(folder, graphs))
     rounds = AtSites(process, plans, work, run, states, secure)
     return rounds, EvaluationAtSites(run, self.engine.sites, data), states
@@ -267,6 +271,15 @@ class Sites:
     page = experimenter_page.serve(state, metrics_file, settings.page_port)
     self._closes.callback(page.close)
     self.engine.say(f'how the run stands: {page.address}')
+
+  def heed(self, interrupted: Callable[[], str]) -> None:
+    """Ends the wait for a site's owner where this gives a reason."""
+    self.engine.interrupted = interrupted
+
+  def release(self) -> None:
+    """Tells the sites that the run is over."""
+    if self._run is not None:
+      self._run.withdraw(is_over=True)
 
   def traffic(self) -> Mapping[str, Any]:
     """Bytes to and from each site so far."""

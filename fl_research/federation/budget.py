@@ -38,6 +38,7 @@ from fl_research.registry import UsageError
 from fl_research.training import atomic_files
 
 _ORDERS = np.array(rdp.rdp_privacy_accountant.DEFAULT_RDP_ORDERS)
+_LEAST_GAIN, _LARGEST_BY_LOSSES = 0.5, 50.0  # Large epsilons have large loss distributions.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +122,31 @@ def epsilon(runs: Runs, delta: float) -> float:
   if not known.any():
     return math.inf
   return float(rdp.compute_epsilon(_ORDERS[known], total[known], delta)[0])
+
+
+def described_epsilon(proposal: proposals.Proposal, delta: float) -> float:
+  """ε of what a request describes, all of it being true, at this δ.
+
+  Both accountants give a true bound. The tighter one, privacy loss distributions, is asked where it
+  may decide: where the request states less than the bound by Rényi's divergence, and not so much
+  less that it is in vain. Those of several runs are not added up here: a budget is by the latter.
+  """
+  mechanism, rounds = mechanism_of(proposal), proposal.total_rounds
+  found, stated = epsilon({'': Spent(mechanism).in_full(rounds)}, delta), proposal.privacy.epsilon
+  if stated is None or not _LEAST_GAIN * found <= stated < found <= _LARGEST_BY_LOSSES:
+    return found
+  return min(found, _epsilon_by_losses(mechanism, rounds, delta))
+
+
+@functools.lru_cache(maxsize=64)
+def _epsilon_by_losses(mechanism: Mechanism, rounds: int, delta: float) -> float:
+  """ε by privacy loss distributions; infinite where none is known."""
+  drawing, discrete = mechanism.drawing, mechanism.discrete
+  try:
+    tighter = accountant.Accountant('pld', drawing, mechanism.noise_multiplier, delta, discrete)
+  except UsageError:
+    return math.inf
+  return tighter.epsilon(rounds)
 
 
 def conflict(runs: Runs, mechanism: Mechanism) -> str:

@@ -66,7 +66,9 @@ class ClientGraph:
     sent: which of its results are sent; the others are kept.
     columns: of an evaluation, what the columns of its result are.
     largest: of terms of secure sums, the results that are not sent, the greatest of each.
-    measures: which of its results are sums of metrics, that a site may be asked to withhold.
+    sums: which of its results are sums of metrics of training, of which a site that withholds them
+      says zeros, as if nothing had been trained on.
+    measures: which are the method's own numbers, of which it says NaN.
   """
 
   purpose: str
@@ -74,6 +76,7 @@ class ClientGraph:
   inputs: tuple[Input, ...]
   sent: tuple[int, ...]
   columns: tuple[str, ...] = ()
+  sums: tuple[int, ...] = ()
   measures: tuple[int, ...] = ()
   largest: tuple[int, ...] = ()
 
@@ -108,6 +111,7 @@ class ClientGraph:
       'inputs': [each.to_data() for each in self.inputs],
       'sent': list(self.sent),
       'columns': list(self.columns),
+      'sums': list(self.sums),
       'measures': list(self.measures),
       'largest': list(self.largest),
     }
@@ -139,6 +143,7 @@ class ClientGraph:
         inputs,
         numbers('sent'),
         columns,
+        numbers('sums'),
         numbers('measures'),
         numbers('largest'),
       )

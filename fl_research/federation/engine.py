@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from fl_research.federation import messages, shared_columns
+from fl_research.federation import messages, session_server, shared_columns
 from fl_research.federation.messages import Message, MessageError
 from fl_research.federation.transport import Lost, Transport
 from fl_research.importing import shared_fit
@@ -79,6 +79,7 @@ class Engine:
     contacts: how it stands with each.
     signs: whether each signs in sums by the protocol.
     refusals: (site, reason) of all so far.
+    interrupted: asked while a person at a site is waited for; a reason to stop, or nothing.
   """
 
   def __init__(
@@ -98,6 +99,7 @@ class Engine:
     self.contacts: dict[str, Contact] = {}
     self.signs: dict[str, bool] = {}
     self.refusals: list[tuple[str, str]] = []
+    self.interrupted: Callable[[], str] = str
 
   def traffic(self) -> dict:
     """Bytes to and from each site so far."""
@@ -138,7 +140,9 @@ class Engine:
       return {}
     if asked_for != {shared_fit.ROUNDS}:
       raise SiteError('sites: some have tables and others have not; all must have data of one kind')
-    return shared_columns.find_out(sorted(greetings), self.ask)
+    by_protocol = sorted(name for name, answer in greetings.items() if answer['sums_by_protocol'])
+    signed = bool(by_protocol) and session_server.all_sign(self.signs)
+    return shared_columns.find_out(sorted(greetings), self.ask, by_protocol, signed)
 
   def _check_task(self, answers: Mapping[str, Message], task: str) -> None:
     for name, answer in answers.items():

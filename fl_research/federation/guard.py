@@ -19,7 +19,7 @@ approval holds under the policy that a guard is given: a run that the policy den
 nothing, whoever approved it before.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 import contextlib
 import dataclasses
 import hashlib
@@ -34,6 +34,7 @@ from fl_research.federation import (
   graph_check,
   plain_words,
   policy,
+  quota,
   requests,
   signing,
 )
@@ -46,6 +47,12 @@ from fl_research.registry import UsageError
 REQUESTS, BUDGET, LOG = 'requests', 'budget.json', 'audit.log'
 """The names in a guard's folder."""
 
+HOUR = 3600.0
+MOST_REFUSALS, MOST_ASKED = 200, 5000
+"""Lines an hour that anybody can cause: refusals, beyond which they are counted and their number is
+a line; and what is asked for, beyond which it is refused. So nobody can fill the disk."""
+
+_LONGEST = 1000
 _STATUS = {
   policy.ALLOWED: requests.APPROVED,
   policy.ASK: requests.WAITING,
@@ -61,10 +68,12 @@ class Answer:
   Attributes:
     status: `requests.APPROVED`, `WAITING` (for a person at the site) or `DENIED`.
     reasons: sentences in plain words.
+    withheld: kinds that were asked for and that the site keeps to itself, the run going on.
   """
 
   status: str
   reasons: tuple[str, ...] = ()
+  withheld: tuple[str, ...] = ()
 
 
 class Guard:
@@ -91,6 +100,7 @@ class Guard:
     self._left: dict[_Step, int] = {}
     self._first_answers: dict[_Step, str] = {}
     self._lock = threading.Lock()
+    self._refusals, self._asked = quota.Quota(MOST_REFUSALS, HOUR), quota.Quota(MOST_ASKED, HOUR)
     self._check_folder()
 
   def propose(self, proposal: Proposal, signature: bytes = b'') -> Answer:
@@ -105,7 +115,8 @@ class Guard:
         when it names none.
 
     Raises:
-      Refused: the signature is not of this proposal by this key; or too many requests wait.
+      Refused: the signature is not of this proposal by this key; too many requests wait; or too
+        much was asked for in the last hour.
     """
     run_id = proposal.run_id
     with self._logs_refusals(run_id):
@@ -113,15 +124,17 @@ class Guard:
       if self.requests.has(run_id):
         known = self.requests.get(run_id)
         if known.status in (requests.WAITING, requests.APPROVED) or known.by == requests.BY_OWNER:
-          return Answer(known.status, known.reasons)
+          return Answer(known.status, known.reasons, self._withheld(proposal))
+      self._check_pace()
       decision = self.decide(proposal)
       made = requests.new(proposal, _STATUS[decision.verdict], decision.reasons)
       self.requests.put(made)
+      self.requests.forget({run for runs in self.ledger.data_sets().values() for run in runs})
       who = proposal.experimenter
-      self.log.append(
+      self._write(
         'asked', run=run_id, name=who.name, key=who.key, status=made.status, why=made.reasons
       )
-      return Answer(made.status, made.reasons)
+      return Answer(made.status, made.reasons, self._withheld(proposal))
 
   def decide(self, proposal: Proposal) -> policy.Decision:
     """What the policy makes of a request, after all that has gone before."""
@@ -142,11 +155,10 @@ class Guard:
     runs.pop(proposal.run_id, None)
     runs |= {p.run_id: self._in_full(p) for p in approved if p.data_set == proposal.data_set}
     own, delta = self._in_full(proposal), self.policy.privacy.delta_of(proposal.data_set)
-    described = budget.Spent(budget.mechanism_of(proposal)).in_full(proposal.total_rounds)
     own_delta = proposal.privacy.delta or delta
     return policy.History(
       rounds,
-      budget.epsilon({proposal.run_id: described}, own_delta),
+      budget.described_epsilon(proposal, own_delta),
       budget.epsilon({proposal.run_id: own}, own_delta),
       budget.epsilon({**runs, proposal.run_id: own}, delta),
       budget.conflict(runs, own.mechanism),
@@ -171,28 +183,33 @@ class Guard:
     decision = self.decide(request.proposal)
     if decision.verdict == policy.DENIED:
       raise UsageError(f'run {short(run_id)}: the policy denies it: {" ".join(decision.reasons)}')
-    self.log.append('approved', run=run_id, by=requests.BY_OWNER, note=note)
+    self._write('approved', run=run_id, by=requests.BY_OWNER, note=note)
     approved = 'The owner of the data has approved it.'
     self._settle(request, requests.APPROVED, requests.BY_OWNER, approved, note)
 
   def deny(self, run_id: str, reason: str) -> None:
     """The owner does not let a run through, or no longer: it admits nothing from now on."""
     request = self.requests.get(run_id)
-    self.log.append('denied', run=run_id, by=requests.BY_OWNER, why=reason)
+    self._write('denied', run=run_id, by=requests.BY_OWNER, why=reason)
     self._settle(request, requests.DENIED, requests.BY_OWNER, reason)
 
-  def withdraw(self, run_id: str) -> None:
+  def withdraw(self, run_id: str, is_over: bool = False) -> None:
     """The experimenter wants no more of it: the run admits nothing from now on.
+
+    Args:
+      run_id: the run.
+      is_over: whether it was made to its end, and not given up.
 
     Raises:
       Refused: it was never asked for.
     """
     with self._logs_refusals(run_id):
       request = self.requests.get(run_id)
-      if request.by == requests.BY_OWNER and request.status == requests.DENIED:
-        return
-      self.log.append('withdrawn', run=run_id, by=requests.BY_EXPERIMENTER)
-      reason = 'The experimenter has withdrawn it.'
+      if request.status in (requests.DENIED, requests.WITHDRAWN):
+        return  # Nothing is open; a denial is the owner's, or the policy's, and says why.
+      self._check_pace()
+      reason = 'It is over.' if is_over else 'The experimenter has withdrawn it.'
+      self._write('withdrawn', run=run_id, by=requests.BY_EXPERIMENTER, why=reason)
       self._settle(request, requests.WITHDRAWN, requests.BY_EXPERIMENTER, reason)
 
   def check_columns(self, run_id: str, columns: Iterable[str]) -> None:
@@ -222,7 +239,7 @@ class Guard:
         raise Refused(f'graph {short(found)} is none of those that run {short(run_id)} names')
       if graph_check.check(library) != named.operations:
         raise Refused(f'graph {short(found)} has other operations than the request says')
-      self.log.append('graph checked', run=run_id, graph=found, bytes=len(library))
+      self._write('graph checked', run=run_id, graph=found, bytes=len(library))
 
   def admit(
     self,
@@ -260,26 +277,50 @@ class Guard:
       self._check_minimum('clients', clients, self.policy.release.least_clients)
       self._check_minimum('rows', rows, self.policy.release.least_rows)
       facts = self._pay(proposal, round_num) if kind in proposals.MODEL_KINDS else {}
-      self.log.append('admitted', run=run_id, kind=kind, round=round_num, **facts)
+      self._write('admitted', run=run_id, kind=kind, round=round_num, **facts)
       with self._lock:
         self._left[run_id, kind, round_num] = 0
 
-  def leaves(self, run_id: str, kind: str, round_num: int, message: bytes) -> None:
+  def reports(self, run_id: str) -> tuple[str, ...]:
+    """What kinds of numbers about clients go with what they send in a run.
+
+    Raises:
+      Refused: the run is not approved.
+    """
+    with self._logs_refusals(run_id):
+      asked = self._approved(run_id)
+      released = asked.release(proposals.TRAINING_METRICS) and not self._withheld(asked)
+    metrics = (proposals.TRAINING_METRICS,) if released else ()
+    return (proposals.COUNTS, *metrics)
+
+  def _withheld(self, proposal: Proposal) -> tuple[str, ...]:
+    asked = proposal.release(proposals.TRAINING_METRICS) is not None
+    return (proposals.TRAINING_METRICS,) if asked and self.policy.release.withholds_metrics else ()
+
+  def leaves(
+    self, run_id: str, kind: str, round_num: int, message: bytes, beside: Sequence[str] = ()
+  ) -> None:
     """Writes to the log what is about to leave; when it returns, the line is on the disk.
 
     Where the site's own noise is what protects (`local` privacy of updates that are not masked), a
     round is answered in one message, and again only with the same bytes: an answer with new noise
     would tell more than was paid for.
 
+    Args:
+      run_id, kind, round_num: as they were admitted.
+      message: the bytes.
+      beside: further kinds that are in the same message; its bytes count as of the first.
+
     Raises:
-      Refused: this kind and round were not admitted since the site has started; the run is no
+      Refused: a kind and round were not admitted since the site has started; the run is no
         longer approved; it is more than the request says; or it is another answer than before.
     """
     step = run_id, kind, round_num
     with self._logs_refusals(run_id, kind=kind, round=round_num), self._lock:
       proposal = self._approved(run_id)
-      if step not in self._left:
-        raise Refused(f'{kind} of round {round_num} were not admitted')
+      for each in (kind, *beside):
+        if (run_id, each, round_num) not in self._left:
+          raise Refused(f'{each} of round {round_num} were not admitted')
       size = self._left[step] + len(message)
       most = _release(proposal, kind).bytes_per_round
       if size > most:
@@ -288,9 +329,8 @@ class Guard:
       only_once = proposal.privacy.kind == proposals.LOCAL and kind == proposals.UPDATES
       if only_once and self._first_answers.setdefault(step, content) != content:
         raise Refused(f'round {round_num} was answered with other bytes before')
-      self.log.append(
-        'leaves', run=run_id, kind=kind, round=round_num, bytes=len(message), sha256=content
-      )
+      facts = {'kind': kind, 'beside': list(beside), 'round': round_num}
+      self._write('leaves', run=run_id, **facts, bytes=len(message), sha256=content)
       self._left[step] = size
 
   def check_use(self, run_id: str, graph_hash: str) -> None:
@@ -324,10 +364,16 @@ class Guard:
     return signer_lib.of_site(name, self._folder, sites) if sites else None
 
   def received(self, run_id: str, kind: str, round_num: int, message: bytes) -> None:
-    """Writes to the log what has come in."""
+    """Writes to the log what has come in of a run.
+
+    Raises:
+      Refused: the run is not approved.
+    """
     content = hashlib.sha256(message).hexdigest()
     facts = {'kind': kind, 'round': round_num, 'bytes': len(message), 'sha256': content}
-    self.log.append('received', run=run_id, **facts)
+    with self._logs_refusals(run_id, kind=kind, round=round_num):
+      self._approved(run_id)
+    self._write('received', run=run_id, **facts)
 
   def survey(self, kind: str) -> None:
     """Whether something may be said before any run is asked for.
@@ -336,16 +382,27 @@ class Guard:
       kind: one of `proposal.SURVEY_KINDS`.
 
     Raises:
-      Refused: the policy keeps it for itself.
+      Refused: the policy keeps it for itself, or too much was asked for in the last hour.
     """
     with self._logs_refusals('', kind=kind):
+      self._check_pace()
       if kind not in self.policy.survey.kinds:
         raise Refused(f'the policy of this site does not let {kind} be known')
+
+  @property
+  def sums_by_protocol(self) -> bool:
+    """Whether sums of columns are given by secure aggregation only."""
+    return self.policy.survey.sums == proposals.PROTOCOL
+
+  @property
+  def least_others_of_surveys(self) -> int:
+    """With how many other sites at least sums of columns are added up."""
+    return self.policy.secure_aggregation.least_others
 
   def surveyed(self, kind: str, message: bytes) -> None:
     """Writes to the log what is about to be said before any run is asked for."""
     content = hashlib.sha256(message).hexdigest()
-    self.log.append('surveyed', kind=kind, bytes=len(message), sha256=content)
+    self._write('surveyed', kind=kind, bytes=len(message), sha256=content)
 
   def _approved(self, run_id: str) -> Proposal:
     """The proposal of a run that may go on; raises `Refused` for others."""
@@ -400,8 +457,31 @@ class Guard:
     try:
       yield
     except Refused as error:
-      self.log.append('refused', run=run_id, why=str(error), **facts)
+      if self._refusals.take():
+        # What was asked for is somebody else's text.
+        said = {
+          name: value[:_LONGEST] if type(value) is str else value for name, value in facts.items()
+        }
+        self._write('refused', run=run_id[:_LONGEST], why=str(error)[:_LONGEST], **said)
       raise
+
+  def _check_pace(self) -> None:
+    if not self._asked.take():
+      raise Refused(f'more than {MOST_ASKED:,} things were asked for in an hour; ask again later')
+
+  def _write(self, what: str, **facts: Any) -> None:
+    """Adds a line to the log, after one about what was refused without a line of its own."""
+    self._tell_of_refusals()
+    self.log.append(what, **facts)
+
+  def _tell_of_refusals(self, now: bool = False) -> None:
+    missed = self._refusals.missed(now)
+    if missed:
+      self.log.append('refused without a line', count=missed)
+
+  def close(self) -> None:
+    """Writes down what is still to be said."""
+    self._tell_of_refusals(now=True)
 
   def _check_folder(self) -> None:
     """Checks that log, budget and requests fit together, and reads of the log what is needed."""

@@ -78,6 +78,7 @@ class LocalFederation:
         self._await(processes, site)
       words = {'folder': self._folder, 'federation': self.federation}
       engine = subprocess.Popen([_fill(word, words) for word in engine_command])
+      processes.watch(engine)
       try:
         return self._tend(processes, superlink, engine)
       finally:

@@ -16,7 +16,7 @@ import zipfile
 
 import numpy as np
 
-PROTOCOL = 2
+PROTOCOL = 3
 """The version of these messages; engine and site must have the same."""
 
 LIMIT = 1 << 30
@@ -61,18 +61,21 @@ FORMS: Mapping[str, Form] = {
   'evaluate': Form({'run': str, 'graph': str, 'round': int}, ('server',)),
   'commit': Form({'run': str, 'round': int, 'applied': dict}),
   'advance': Form({'run': str, 'round': int, 'oldest': int}),
+  'withdraw': Form({'run': str, 'is_over': bool}),
   # Site to engine.
-  'site': Form({'protocol': int, 'name': str, 'statistics': list, 'signs': bool}),
+  'site': Form(
+    {'protocol': int, 'name': str, 'statistics': list, 'signs': bool, 'sums_by_protocol': bool}
+  ),
   'numbers': Form({'facts': dict}, ('numbers',)),
   'data': Form({'spec': dict, 'facts': dict, 'ids': list}, ('sizes', 'test_sizes')),
-  'answer': Form({'status': str, 'reasons': list}),
+  'answer': Form({'status': str, 'reasons': list, 'withheld': list}),
   'done': Form({'known_by': str}),
   'needs': Form({'what': str}),
   'sent': Form({'round': int}, ('clients', 'sent')),
   'held': Form({'round': int}, ('clients',)),
   'combined': Form({'round': int}, ('sent',)),
   'stepped': Form({'round': int}, ('payload',)),
-  'evaluated': Form({'round': int}, ('sizes', 'sums', 'metrics')),
+  'evaluated': Form({'round': int}, ('sizes', 'sums', 'metrics', 'further')),
   'refused': Form({'reason': str}),
 }
 """All kinds of messages."""

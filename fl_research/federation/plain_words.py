@@ -16,7 +16,10 @@ _LEAVES = {
     'how the model changed by training here, hidden by masks: of use only in a sum with others'
   ),
   proposals.TRAINING_METRICS: 'how well the model did on the rows that each client trained it on',
-  proposals.EVALUATION_SUMS: 'how well the model did on the test rows of each client',
+  proposals.EVALUATION_SUMS: (
+    'how well the model did on the test rows of each client; of two classes also how often each '
+    'score occurs in each, in thousandths, of all clients of the site together'
+  ),
   proposals.COLUMN_STATISTICS: 'of columns: counts, means, spreads, the categories there are',
   proposals.COUNTS: 'how many clients and rows there are',
 }
@@ -48,7 +51,7 @@ def describe(
     'Who asks': (_who(proposal, rules),),
     'What would run': tuple(_run(proposal)),
     'Which data': tuple(_data(proposal)),
-    'What leaves the site': tuple(_leaves(proposal)),
+    'What leaves the site': tuple(_leaves(proposal, rules.release)),
     'Who sees it': tuple(_sums(proposal)),
     'Differential privacy': tuple(_privacy(proposal, rules, history, epsilon_so_far)),
     'Programs': tuple(_graphs(proposal)),
@@ -109,12 +112,28 @@ def _data(proposal: Proposal) -> Iterator[str]:
     yield 'The request names no columns: it uses the data set as it is.'
 
 
-def _leaves(proposal: Proposal) -> Iterator[str]:
+def _leaves(proposal: Proposal, rules: policy.ReleaseRules) -> Iterator[str]:
   if not proposal.releases:
     yield 'Nothing.'
+  withheld = rules.withholds_metrics
   for release in proposal.releases:
-    size = _bytes(release.bytes_per_round)
-    yield f'{release.kind.capitalize()}: {_LEAVES[release.kind]}; at most {size} a round.'
+    name, size = release.kind.capitalize(), _bytes(release.bytes_per_round)
+    if withheld and release.kind == proposals.TRAINING_METRICS:
+      yield f'{name}: asked for, and withheld by the policy; nothing of them leaves.'
+    else:
+      yield f'{name}: {_LEAVES[release.kind]}; at most {size} a round.'
+  if any(proposal.release(kind) for kind in proposals.MODEL_KINDS):
+    yield from _beside_updates(proposal, withheld)
+
+
+def _beside_updates(proposal: Proposal, withheld: bool) -> Iterator[str]:
+  """What is said of clients in the messages with updates, or beside what is masked."""
+  facts = ['how many rows it has', 'how many steps it has made']
+  if proposal.release(proposals.TRAINING_METRICS) and not withheld:
+    facts.append('its training metrics')
+  masked = proposal.release(proposals.MASKED_UPDATES) is not None
+  where = 'Beside masked updates goes, without a mask' if masked else 'With updates goes'
+  yield f'{where}, of each client: {", ".join(facts)}.'
 
 
 def _bytes(size: float) -> str:
@@ -268,11 +287,15 @@ def _release_rules(rules: policy.ReleaseRules) -> Iterator[str]:
     f'A message is about at least {counted(rules.least_clients, "client")} and '
     f'{counted(rules.least_rows, "row")}, or it is not made.'
   )
+  if rules.withholds_metrics:
+    yield 'Training metrics are withheld: a run that asks for them goes on without those of here.'
 
 
 def _survey_rules(rules: policy.SurveyRules) -> Iterator[str]:
   yield f'May be known before a run is asked for: {_listed(rules.kinds)}. Others: denied.'
   yield f'Categories of a column are named that have at least {counted(rules.least_rows, "row")}.'
+  if rules.sums == proposals.PROTOCOL:
+    yield 'Sums of columns are given by secure aggregation only: nobody sees those of here alone.'
 
 
 def log_line(entry: Mapping[str, Any]) -> str:
@@ -280,7 +303,10 @@ def log_line(entry: Mapping[str, Any]) -> str:
   run = f' {entry["run"][:12]}' if 'run' in entry else ''
   parts = [f'{entry["number"]:>5}  {entry["time"]}  {entry["what"]}{run}']
   if 'round' in entry:
-    parts.append(f'{entry["kind"]}, round {entry["round"]}')
+    kinds = ' with '.join(filter(None, (entry['kind'], ' and '.join(entry.get('beside', ())))))
+    parts.append(f'{kinds}, round {entry["round"]}')
+  if 'count' in entry:
+    parts.append(counted(entry['count'], 'message'))
   if 'bytes' in entry:
     parts.append(counted(entry['bytes'], 'byte'))
   if 'epsilon' in entry:

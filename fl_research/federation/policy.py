@@ -25,6 +25,7 @@ from fl_research.registry import UsageError
 ALLOWED, ASK, DENIED = 'allowed', 'ask', 'denied'
 _STRICTNESS = (ALLOWED, ASK, DENIED)
 _VERDICTS = {'allow': ALLOWED, 'ask': ASK, 'deny': DENIED}
+_AS_ASKED, _WITHHELD = 'as asked', 'withheld'
 _USUAL_DELTA = 1e-5
 # Epsilon is often written with three or four digits.
 _ROUNDING = 1.001
@@ -129,14 +130,25 @@ class SecureAggregationRules(records.Checked):
 
 @dataclasses.dataclass(frozen=True)
 class ReleaseRules(records.Checked):
-  """What may leave, and how many clients and rows a message of it must be about."""
+  """What may leave, and how many clients and rows a message of it must be about.
+
+  Attributes:
+    metrics: `as asked`; or `withheld`: the site leaves training metrics out of what it sends,
+      whoever asks for them, and the run goes on without them.
+  """
 
   kinds: tuple[str, ...] = dataclasses.field(
     default=proposals.KINDS, metadata=_words(*proposals.KINDS)
   )
   least_clients: int = dataclasses.field(default=0, metadata=domains.COUNT_OR_0)
   least_rows: int = dataclasses.field(default=0, metadata=domains.COUNT_OR_0)
+  metrics: str = dataclasses.field(default=_AS_ASKED, metadata=records.one_of(_AS_ASKED, _WITHHELD))
   beyond: str = dataclasses.field(default='deny', metadata=_BEYOND)
+
+  @property
+  def withholds_metrics(self) -> bool:
+    """Whether training metrics stay at the site."""
+    return self.metrics == _WITHHELD
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,12 +158,17 @@ class SurveyRules(records.Checked):
   Attributes:
     kinds: some of counts and column statistics.
     least_rows: how many training rows a category must have to be named.
+    sums: how sums of columns are added up with those of other sites: `clear`, by the experimenter's
+      program, which sees each; or by `protocol`, and then it sees the sum alone.
   """
 
   kinds: tuple[str, ...] = dataclasses.field(
     default=proposals.SURVEY_KINDS, metadata=_words(*proposals.SURVEY_KINDS)
   )
   least_rows: int = dataclasses.field(default=1, metadata=domains.COUNT)
+  sums: str = dataclasses.field(
+    default=proposals.CLEAR, metadata=records.one_of(proposals.CLEAR, proposals.PROTOCOL)
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -322,5 +339,6 @@ def _sums(rules: SecureAggregationRules, proposal: Proposal) -> Iterator[str]:
 
 def _releases(rules: ReleaseRules, proposal: Proposal) -> Iterator[str]:
   for release in proposal.releases:
-    if release.kind not in rules.kinds:
+    withheld = rules.withholds_metrics and release.kind == proposals.TRAINING_METRICS
+    if release.kind not in rules.kinds and not withheld:
       yield f'{release.kind.capitalize()} must not leave the site.'

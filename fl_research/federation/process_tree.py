@@ -37,6 +37,11 @@ def descendants(pid: int) -> set[Process]:
   return found
 
 
+def of(pid: int) -> 'Process | None':
+  """The process of this number; None where there is none."""
+  return _read(pid)
+
+
 def kill(process: Process) -> None:
   """Kills a process if it is still there, whosever child it is by now."""
   if is_alive(process):

@@ -8,7 +8,7 @@ import subprocess
 import time
 from typing import Optional
 
-from fl_research.federation import process_tree
+from fl_research.federation import process_tree, watcher
 
 _GRACE_SECONDS = 10.0
 
@@ -17,7 +17,8 @@ class Processes:
   """Programs; leaving the context ends all of them.
 
   Each writes what it says to a file in a folder. They are asked to end (SIGTERM), last begun first,
-  and what has not ended within ten seconds is killed, with all that it has started.
+  and what has not ended within ten seconds is killed, with all that it has started. Where this
+  process is killed itself, they are killed at once (`watcher`).
 
   Args:
     logs: the folder.
@@ -27,6 +28,7 @@ class Processes:
     logs.mkdir(parents=True, exist_ok=True)
     self._logs = logs
     self._running: dict[str, subprocess.Popen] = {}
+    self._watcher = watcher.Watcher()
 
   def __enter__(self) -> 'Processes':
     return self
@@ -45,6 +47,7 @@ class Processes:
       process.wait()
     for each in started:
       process_tree.kill(each)
+    self._watcher.close()
 
   def start(
     self, name: str, command: Sequence[str], environment: Optional[Mapping[str, str]] = None
@@ -66,7 +69,12 @@ class Processes:
         start_new_session=True,
       )
     self._running[name] = process
+    self.watch(process)
     return process
+
+  def watch(self, process: subprocess.Popen) -> None:
+    """Has a program that was started elsewhere end where this process is killed."""
+    self._watcher.watch(process.pid)
 
   def stop(self, name: str) -> None:
     """Kills a program, if it is running."""

@@ -4,6 +4,7 @@ A file is named by its run id, the hash of the proposal in it, and is not read w
 an approval cannot be moved to another proposal.
 """
 
+from collections.abc import Collection
 import dataclasses
 import datetime
 import json
@@ -21,8 +22,9 @@ STATUSES = (WAITING, APPROVED, DENIED, WITHDRAWN)
 BY_POLICY, BY_OWNER, BY_EXPERIMENTER = 'policy', 'owner', 'experimenter'
 """Who decided."""
 
-MOST_WAITING = 1000
-"""More requests are not kept waiting, so that nobody can fill the disk."""
+MOST_WAITING = MOST_SETTLED = 1000
+"""More requests are not kept: neither waiting, nor denied by the policy or withdrawn without that
+anything was computed for them. So nobody can fill the disk."""
 
 _SHORTEST_PREFIX = 4
 
@@ -82,6 +84,24 @@ class Store:
     self.folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps(records.to_values(request), indent=1, ensure_ascii=False)
     atomic_files.write_atomically(self._path(request.run_id), content.encode())
+
+  def forget(self, paid: Collection[str]) -> None:
+    """Removes the oldest of those that nothing came of, where there are too many.
+
+    Args:
+      paid: ids of runs for which something was computed; they stay.
+    """
+    if sum(1 for _ in self.folder.glob('*.json')) <= MOST_SETTLED:
+      return
+    settled = [
+      request.run_id
+      for request in self.all()
+      if request.status in (DENIED, WITHDRAWN)
+      and request.by != BY_OWNER
+      and request.run_id not in paid
+    ]
+    for run_id in settled[: max(0, len(settled) - MOST_SETTLED)]:
+      self._path(run_id).unlink(missing_ok=True)
 
   def get(self, run_id: str) -> Request:
     """The request with this run id.

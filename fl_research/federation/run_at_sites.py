@@ -11,7 +11,7 @@ from fl_research.federation import client_graph
 from fl_research.federation import engine as engine_lib
 from fl_research.federation.engine import Engine, SiteError
 from fl_research.federation.messages import Message
-from fl_research.federation.proposal import Proposal
+from fl_research.federation.proposal import Proposal, TRAINING_METRICS
 
 
 class RunAtSites:
@@ -25,6 +25,7 @@ class RunAtSites:
     initial_state: the state of a client that has never taken part; no arrays where clients keep
       nothing.
     graphs: what the sites are to run, by purpose.
+    measured: the columns that are empty of clients whose training metrics are withheld.
 
   Attributes:
     name: the run's, at the sites.
@@ -40,7 +41,9 @@ class RunAtSites:
     facts: Mapping[str, Any],
     initial_state: Sequence[np.ndarray],
     graphs: Mapping[str, client_graph.ClientGraph],
+    measured: Sequence[str] = (),
   ):
+    self._measured = measured
     self._engine, self.name, self._facts = engine, request.run_id, dict(facts)
     self.least_sites, self.signed = engine.min_sites, any(engine.signs.values())
     self._request, self._signature = request, signature
@@ -52,25 +55,46 @@ class RunAtSites:
     """Asks all sites to let the run be, and waits for those whose owners have to look at it.
 
     Raises:
-      SiteError: one does not.
+      SiteError: one does not, or the wait is broken off; then the others are not asked any longer.
     """
     fields = {'proposal': self._request.to_json(), 'signature': self._signature}
     waiting = dict.fromkeys(self._engine.sites, Message('propose', fields))
     told: set[str] = set()
+    withhold = set()
     while True:
       for name, answer in self._engine.ask(waiting, 'answer').items():
         reasons = '; '.join(map(str, answer['reasons']))
         self._engine.contacts[name].status = answer['status']
         if answer['status'] == 'denied':
+          self.withdraw()
           raise SiteError(f'site {name} denies the run: {reasons}')
         if answer['status'] == 'approved':
           del waiting[name]
+          withhold |= {name} if answer['withheld'] else set()
         elif name not in told:
           told.add(name)
           self._engine.say(f'site {name}: request {self.name[:12]} waits for its owner ({reasons})')
       if not waiting:
-        return
+        break
+      if self._engine.interrupted():
+        self.withdraw()
+        raise SiteError(
+          f'stopped while the request waited for the owner of {", ".join(waiting)}; it is '
+          'withdrawn, and the same command makes it again'
+        )
       time.sleep(engine_lib.PATIENCE)
+    self._say_what_is_withheld(sorted(withhold))
+
+  def _say_what_is_withheld(self, sites: Sequence[str]) -> None:
+    """Names the columns that lack clients whose training metrics stay where they are."""
+    columns = ', '.join(self._measured)
+    if self._request.release(TRAINING_METRICS) is None or len(sites) == len(self._engine.sites):
+      self._engine.say(f'training metrics are withheld at all sites: no {columns}')
+    elif sites:
+      them = f'site {sites[0]}' if len(sites) == 1 else f'sites {", ".join(sites)}'
+      self._engine.say(
+        f'training metrics are withheld at {them}: {columns} are of the other clients only'
+      )
 
   def begin(self, round_num: int = 0, known_by: Optional[Mapping[str, str]] = None) -> None:
     """Has all sites begin, or go back to the checkpoint of a round.
@@ -212,6 +236,19 @@ class RunAtSites:
     message = Message('advance', fields)
     requests = dict.fromkeys(self._engine.sites, message)
     self._engine.ask(requests, 'done', recover=self._recover)
+
+  def withdraw(self, is_over: bool = False) -> None:
+    """Tells the sites, those that can be reached, that nothing more is wanted of them.
+
+    Args:
+      is_over: whether the run was made to its end.
+    """
+    message = Message('withdraw', {'run': self.name, 'is_over': is_over})
+    for name in [name for name, contact in self._engine.contacts.items() if contact.there]:
+      try:
+        self._engine.ask({name: message}, 'done', once=True)
+      except SiteError as error:  # It has no such request, or the owner's policy has changed.
+        self._engine.say(str(error))
 
 
 class StatesAtSites:

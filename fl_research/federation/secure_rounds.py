@@ -14,6 +14,7 @@ refused.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
 import math
 import time
 from typing import Any
@@ -23,30 +24,15 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research.federation import engine as engine_lib
+from fl_research.federation import session_server
 from fl_research.federation.client_graph import ClientGraph, HELD, Input, SERVER
 from fl_research.federation.run_at_sites import RunAtSites
 from fl_research.registry import UsageError
 from fl_research.round import split
 from fl_research.runtime import chunk_runs, fused, graph_functions, invocation, server_steps
-from fl_research.secure_aggregation import errors, parameters, server, thresholds
-from fl_research.secure_aggregation.steps import Step
+from fl_research.secure_aggregation import errors, parameters, thresholds
 
 _ALL = 4096  # More chunks than there are sites.
-
-
-def signed(engine: engine_lib.Engine) -> bool:
-  """Whether sessions are signed: all sites do it, or none.
-
-  Raises:
-    UsageError: some do and some do not.
-  """
-  if len(set(engine.signs.values())) > 1:
-    signs, not_ = (next(n for n, s in engine.signs.items() if s is each) for each in (True, False))
-    raise UsageError(
-      f'--secure_aggregation=protocol: site {signs} signs and site {not_} does not; the policies '
-      'of all must have the keys of all sites, or none must'
-    )
-  return any(engine.signs.values())
 
 
 def threshold(sites: int, least: int, is_signed: bool) -> int:
@@ -188,23 +174,15 @@ class SecureRounds:
     own = {name: number for number, name in enumerate(names)}
     said = run.combine(round_num, known, own, facts)
     numbers = {own[name]: name for name in said}
-    session = server.Server(
-      parameters.Parameters(
-        parameters.session_of(f'{run.name}/{attempt}'),
-        round_num,
-        self.size,
-        facts['bits'],
-        least,
-        signed=run.signed,
-      ),
-      numbers,
+    shared = parameters.Parameters(
+      parameters.session_of(f'{run.name}/{attempt}'),
+      round_num,
+      self.size,
+      facts['bits'],
+      least,
+      signed=run.signed,
     )
-    told = dict.fromkeys(numbers, b'')
-    while session.step is not Step.DONE:
-      messages = {numbers[number]: message for number, message in told.items()}
-      for reply in run.session_step(round_num, int(session.step), messages).values():
-        session.receive(reply)
-      told = session.close()
+    session = session_server.hold(shared, numbers, functools.partial(run.session_step, round_num))
     self._total = session.sum()
     return {numbers[number]: said[numbers[number]] for number in sorted(session.survivors)}
 

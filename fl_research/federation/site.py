@@ -15,11 +15,19 @@ import tensorflow as tf
 
 from fl_research import client_data, metrics, runtime
 from fl_research.datasets.federated_data import Clients, Examples
-from fl_research.federation import client_graph, messages, proposal, site_session
+from fl_research.federation import (
+  client_graph,
+  fixed_point,
+  messages,
+  proposal,
+  shared_columns,
+  site_session,
+)
 from fl_research.federation.client_graph import DATA, HELD, STATE
 from fl_research.federation.guard import Guard
 from fl_research.federation.kept_states import KeptStates
 from fl_research.federation.messages import Message, MessageError
+from fl_research.federation.refusal import Refused
 from fl_research.federation.site_data import SiteData
 from fl_research.federation.site_session import SiteSession
 from fl_research.registry import UsageError
@@ -74,17 +82,22 @@ class _Run:
   """What a site knows of one run.
 
   Args:
-    facts: batches and chance: `batch_size`, `seed` and `max_examples` of `client_data.cohort`; and
-      whether the sums of training metrics are `released`.
+    facts: batches and chance: `batch_size`, `seed` and `max_examples` of `client_data.cohort`.
     source: the site's clients.
     states: what they keep; None where it is nothing.
+    reports: what kinds of numbers about the clients go with what they send.
   """
 
-  def __init__(self, facts: Mapping[str, Any], source: _Source, states: Optional[KeptStates]):
+  def __init__(
+    self,
+    facts: Mapping[str, Any],
+    source: _Source,
+    states: Optional[KeptStates],
+    reports: Sequence[str],
+  ):
     self.facts = {name: facts[name] for name in ('batch_size', 'seed', 'max_examples')}
     self.source = source
-    self.released = bool(facts['released'])
-    self.reports = proposal.TRAINING_METRICS if self.released else proposal.COUNTS
+    self.reports = tuple(reports)
     self.held: dict[int, tuple[np.ndarray, list[np.ndarray]]] = {}
     self.sessions: dict[int, SiteSession] = {}
     self.states = states
@@ -114,6 +127,9 @@ class Site:
     self._limit = limit
     self._signer = guard.signer(name)
     self._runs: dict[str, _Run] = {}
+    # Of (run, round, the hash of what this site adds to the sum), for all of a run's sessions.
+    self._told_of: dict[tuple[str, int, str], frozenset] = {}
+    self._survey: Optional[SiteSession] = None
     self._answers: Mapping[str, Callable[[Message], Message]] = {
       'hello': self._hello,
       'statistics': self._statistics,
@@ -127,6 +143,7 @@ class Site:
       'evaluate': self._evaluate,
       'commit': self._commit,
       'advance': self._advance,
+      'withdraw': self._withdraw,
     }
 
   def handle(self, request: bytes) -> bytes:
@@ -160,8 +177,10 @@ class Site:
     if message.kind in _OF_SURVEYS:
       self._guard.surveyed(_OF_SURVEYS[message.kind], packed)
     if reply.kind in _OF_ROUNDS.values():
-      kind = self._runs[message['run']].reports if reply.kind == 'combined' else _KINDS[reply.kind]
-      self._guard.leaves(message['run'], kind, message['round'], packed)
+      run = message['run']
+      reports = self._runs[run].reports if reply.kind in _WITH_REPORTS else ()
+      kinds = (*_KINDS[reply.kind], *reports)
+      self._guard.leaves(run, kinds[0], message['round'], packed, kinds[1:])
 
   def close(self) -> None:
     """Ends the use of all files; what was not committed is gone, but for what is held."""
@@ -169,6 +188,7 @@ class Site:
       if run.states is not None:
         run.states.close()
     self._runs.clear()
+    self._guard.close()
 
   def _hello(self, message: Message) -> Message:
     if message['protocol'] != messages.PROTOCOL:
@@ -177,13 +197,49 @@ class Site:
         'fl_research is needed on both'
       )
     fields = {'protocol': messages.PROTOCOL, 'name': self._name}
-    signs = self._signer is not None
-    return Message('site', {**fields, 'statistics': list(self._data.statistics), 'signs': signs})
+    fields['statistics'] = list(self._data.statistics)
+    fields['signs'] = self._signer is not None
+    fields['sums_by_protocol'] = self._guard.sums_by_protocol
+    return Message('site', fields)
 
   def _statistics(self, message: Message) -> Message:
     self._guard.survey(proposal.COLUMN_STATISTICS)
-    facts, numbers = self._data.answer(message['what'], message['facts'], message.arrays['numbers'])
-    return Message('numbers', {'facts': facts}, {'numbers': numbers})
+    what, facts = message['what'], dict(message['facts'])
+    if what == shared_columns.SESSION:
+      return self._survey_step(facts, message.array('numbers'))
+    session = facts.pop(shared_columns.SESSION, None)
+    answer, numbers = self._data.answer(what, facts, message.arrays['numbers'])
+    if what in shared_columns.SUMS and session is not None:
+      [own] = numbers
+      return self._survey_session(shared_columns.SUMS.index(what), session, own)
+    if what in shared_columns.SUMS and self._guard.sums_by_protocol:
+      raise Refused('sums of columns are given by secure aggregation only')
+    return Message('numbers', {'facts': answer}, {'numbers': numbers})
+
+  def _survey_session(self, number: int, facts: Any, own: np.ndarray) -> Message:
+    """Begins a session in which sums of columns are added up, of which nothing else is told."""
+    if not isinstance(facts, dict) or facts.get('bits') != fixed_point.BITS:
+      raise MessageError('statistics: facts of no session')
+    if not own.size:
+      return Message('numbers', {'facts': {'size': 0}}, {'numbers': []})
+    words, least_others = fixed_point.to_words(own), self._guard.least_others_of_surveys
+    told_of = self._told_of.get(('', number, site_session.hash_of(words)))
+    name = str(facts.get('name'))
+    self._survey = SiteSession(name, number, facts, words, least_others, self._signer, told_of)
+    return Message('numbers', {'facts': {'size': len(words)}}, {'numbers': []})
+
+  def _survey_step(self, facts: Mapping[str, Any], payload: np.ndarray) -> Message:
+    if self._survey is None:
+      return Message('needs', {'what': 'round'})
+    try:
+      step = int(facts['step'])
+    except (KeyError, TypeError, ValueError) as error:
+      raise MessageError('statistics: a session without its step') from error
+    session = self._survey
+    answer = session.step(step, payload.tobytes())
+    if session.told_of is not None:
+      self._told_of['', session.round_num, session.content] = session.told_of
+    return Message('numbers', {'facts': {}}, {'numbers': [np.frombuffer(answer, np.uint8)]})
 
   def _describe(self, message: Message) -> Message:
     self._guard.survey(proposal.COUNTS)
@@ -210,7 +266,8 @@ class Site:
     except ValueError as error:
       raise MessageError('propose: the signature is not hexadecimal') from error
     answer = self._guard.propose(proposal.from_json(message['proposal']), signature)
-    return Message('answer', {'status': answer.status, 'reasons': list(answer.reasons)})
+    fields = {'status': answer.status, 'reasons': list(answer.reasons)}
+    return Message('answer', {**fields, 'withheld': list(answer.withheld)})
 
   def _begin(self, message: Message) -> Message:
     run, facts = message['run'], message['run_facts']
@@ -221,7 +278,8 @@ class Site:
       raise MessageError('begin: not the clients of this site')
     runtime.set_kernel_threads(int(facts['kernel_threads']))
     states = self._states(run, message)
-    self._runs[run] = _Run(facts, _Source(self._data.train, positions), states)
+    reports = self._guard.reports(run)
+    self._runs[run] = _Run(facts, _Source(self._data.train, positions), states, reports)
     return Message('done', {'known_by': ''})
 
   def _states(self, run: str, message: Message) -> Optional[KeptStates]:
@@ -289,9 +347,10 @@ class Site:
         tensors[number] = layouts.arranged(each.specs, leaves)
     flat = [tensor for number in sorted(tensors) for tensor in tensors[number]]
     results = [np.asarray(tensor) for tensor in _call(function, len(positions), flat)]
-    if not run.released:
-      for place in graph.measures:
-        results[place] = np.zeros_like(results[place])
+    if proposal.TRAINING_METRICS not in run.reports:
+      for places, instead in ((graph.sums, 0.0), (graph.measures, np.nan)):
+        for place in places:
+          results[place] = np.full_like(results[place], instead)
     if run.states is not None:
       kept = [result for place, result in enumerate(results) if place not in graph.sent]
       run.states.hold(round_num, positions.tolist(), kept)
@@ -304,7 +363,7 @@ class Site:
   def _admit(self, run: _Run, message: Message, clients: int, rows: int) -> None:
     """Asks the guard for a round's work."""
     masked = message.kind == 'combine' or message['hold']
-    for kind in (proposal.MASKED_UPDATES if masked else proposal.UPDATES, run.reports):
+    for kind in (proposal.MASKED_UPDATES if masked else proposal.UPDATES, *run.reports):
       self._guard.admit(message['run'], kind, message['round'], clients, rows)
 
   def _combine(self, message: Message) -> Message:
@@ -326,7 +385,10 @@ class Site:
     terms = [result for place, result in enumerate(results) if place not in graph.sent]
     facts, least_others = message['session'], self._guard.least_others(message['run'])
     vector = site_session.summed(terms, graph.largest, int(facts.get('bits', 0)))
-    session = SiteSession(message['run'], round_num, facts, vector, least_others, self._signer)
+    told_of = self._told_of.get((message['run'], round_num, site_session.hash_of(vector)))
+    session = SiteSession(
+      message['run'], round_num, facts, vector, least_others, self._signer, told_of
+    )
     run.sessions = {round_num: session}
     return Message('combined', {'round': round_num}, {'sent': [results[p] for p in graph.sent]})
 
@@ -334,7 +396,10 @@ class Site:
     run, round_num = self._run_of(message), message['round']
     if run is None or round_num not in run.sessions:
       return Message('needs', {'what': 'round'})
-    answer = run.sessions[round_num].step(message['step'], message.array('payload').tobytes())
+    session = run.sessions[round_num]
+    answer = session.step(message['step'], message.array('payload').tobytes())
+    if session.told_of is not None:
+      self._told_of[message['run'], round_num, session.content] = session.told_of
     payload = [np.frombuffer(answer, np.uint8)]
     return Message('stepped', {'round': round_num}, {'payload': payload})
 
@@ -362,6 +427,7 @@ class Site:
       'sizes': [np.asarray(tests.sizes, np.int64)],
       'sums': [np.stack(sums, axis=1)],
       'metrics': [np.stack(values, axis=1)],
+      'further': [metrics.further_sums(spec.problem, columns, pooled['y'])],
     }
     return Message('evaluated', {'round': message['round']}, arrays)
 
@@ -382,17 +448,26 @@ class Site:
       run.states.advance(message['round'], message['oldest'])
     return Message('done', {'known_by': ''})
 
+  def _withdraw(self, message: Message) -> Message:
+    self._guard.withdraw(message['run'], message['is_over'])
+    run = self._runs.pop(message['run'], None)
+    if run is not None and run.states is not None:
+      run.states.close()
+    return Message('done', {'known_by': ''})
+
 
 _OF_ROUNDS = {'work': 'sent', 'combine': 'combined', 'session': 'stepped', 'evaluate': 'evaluated'}
 """What is asked for in a round, and the answer with which something leaves."""
 
 _KINDS = {
-  'sent': proposal.UPDATES,
-  'stepped': proposal.MASKED_UPDATES,
-  'evaluated': proposal.EVALUATION_SUMS,
+  'sent': (proposal.UPDATES,),
+  'combined': (),
+  'stepped': (proposal.MASKED_UPDATES,),
+  'evaluated': (proposal.EVALUATION_SUMS,),
 }
+_WITH_REPORTS = ('sent', 'combined')
 _OF_SURVEYS = {'statistics': proposal.COLUMN_STATISTICS, 'describe': proposal.COUNTS}
-"""What leaves with answers, in a round and before any run."""
+"""What leaves with answers, in a round and before any run; clients' reports go with some."""
 
 
 def _needs_run() -> Message:

@@ -1,6 +1,7 @@
 """A site's part in a session of secure aggregation, in which sites are the clients."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+import hashlib
 from typing import Any, Optional
 
 import numpy as np
@@ -23,6 +24,13 @@ class SiteSession:
     vector: what the site adds to the sum, uint64.
     least_others: with how many others at least it is added up.
     signer: what the site signs with; None where it does not.
+    told_of: for a sum with which sites it has given its shares when it added the same vector in
+      this round before; None where it has not. What two such sums differ by is what a site adds.
+
+  Attributes:
+    told_of: the same, this session included.
+    content: the vector's hash.
+    round_num: the round.
 
   Raises:
     Refused: the sum could be one of fewer, or the session is signed otherwise than the policy says.
@@ -37,7 +45,9 @@ class SiteSession:
     vector: np.ndarray,
     least_others: int,
     signer: Optional[Signer] = None,
+    told_of: Optional[frozenset] = None,
   ):
+    self.told_of, self.content, self.round_num = told_of, hash_of(vector), round_num
     try:
       identity = _identity(facts, signer)
       bits, threshold, attempt, number = (
@@ -60,6 +70,7 @@ class SiteSession:
         f'a sum of {threshold} sites may come out, and the request says {least_others + 1} at least'
       )
     self._client = client.Client(shared, number, identity=identity)
+    self._names = dict(enumerate(map(str, facts['sites'])))
     self._vector = vector
     self._said: dict[int, tuple[bytes, bytes]] = {}
 
@@ -91,8 +102,19 @@ class SiteSession:
     if step == Step.CONSENT:
       return self._client.consent(payload)
     if step == Step.REVEAL:
-      return self._client.reveal(payload)
+      answer = self._client.reveal(payload)
+      self._agree_to({self._names.get(number, number) for number in self._client.survivors})
+      return answer
     raise errors.ProtocolError(f'step {step} is none of a session')
+
+  def _agree_to(self, sites: Set[str | int]) -> None:
+    if self.told_of not in (None, sites):
+      raise Refused(
+        'secure aggregation: the sum of this round was one of other sites before, and two sums '
+        'would tell what those have sent that are not in both; have the same sites take part, or '
+        'begin anew with another --seed'
+      )
+    self.told_of = frozenset(sites)
 
 
 def _identity(facts: Mapping[str, Any], signer: Optional[Signer]) -> Optional[keys.Identity]:
@@ -109,6 +131,11 @@ def _identity(facts: Mapping[str, Any], signer: Optional[Signer]) -> Optional[ke
   if not names:
     raise Refused('secure aggregation: is not signed, and the policy has keys of the sites')
   return signer.identity(names, int(facts['number']))
+
+
+def hash_of(vector: np.ndarray) -> str:
+  """SHA-256 of what a site adds to a sum."""
+  return hashlib.sha256(vector.tobytes()).hexdigest()
 
 
 def summed(terms: Sequence[np.ndarray], largest: Sequence[int], bits: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from fl_research.runtime import (
 )
 from fl_research.runtime import program as programs
 
-_MEASURES = ('/facts/sums', '/facts/measures')
+_SUMS, _MEASURES = '/facts/sums', '/facts/measures'
 
 
 class WorkGraph:
@@ -55,7 +55,12 @@ class WorkGraph:
     self._sent = server_steps.ClientShape(process.work.type_signature.result[0])
     sent = self._places(sent_key)
     self.graph = ClientGraph(
-      'work', function.exported(), self._inputs(), sent, measures=self._measures(sent)
+      'work',
+      function.exported(),
+      self._inputs(),
+      sent,
+      sums=self._named(_SUMS, sent),
+      measures=self._named(_MEASURES, sent),
     )
 
   def _inputs(self) -> tuple[Input, ...]:
@@ -78,13 +83,13 @@ class WorkGraph:
       begin += len(shape.specs)
     return places
 
-  def _measures(self, sent: Sequence[int]) -> tuple[int, ...]:
-    """Which of the graph's results are sums of metrics."""
+  def _named(self, beginning: str, sent: Sequence[int]) -> tuple[int, ...]:
+    """Which of the graph's results are in a part of what is sent, by how their names begin."""
     places, own = [], iter(sent)
     names = chunks.type_names(self._sent.type)
     for name, layout in zip(names, self._sent.layouts):
       of_leaf = [next(own) for _ in layout.specs]
-      places += of_leaf if name.startswith(_MEASURES) else []
+      places += of_leaf if name.startswith(beginning) else []
     return tuple(places)
 
   def initial_client_state(self) -> list[np.ndarray]:

@@ -125,13 +125,22 @@ class FederatedProcess:
     return {name: np.asarray(values[name]).item() for name in self.aggregation_columns}
 
   def method_metrics(self, measured: Any) -> dict[str, Any]:
-    """One round's values of `method_columns`, from its M; NaN where no client is left."""
+    """One round's values of `method_columns`, from its M.
+
+    Of what clients measure it is the mean of those that have a number: NaN is one that a client
+    has not, or does not tell. Where none has one, it is NaN.
+    """
     rows = np.asarray(measured['report']['values'])
     report = dict(zip(self.report_columns, rows[np.argsort(measured['report']['client'])].T))
     own = {name: np.asarray(value).item() for name, value in measured['method'].items()}
     used = report['finite'] > 0
-    mean_of = lambda column: float(column[used].mean()) if used.any() else float('nan')
-    return {n: own[n] if n in own else mean_of(report[f'{METHOD}{n}']) for n in self.method_columns}
+    of_clients = lambda name: report[f'{METHOD}{name}'][used]
+    return {n: own[n] if n in own else _mean(of_clients(n)) for n in self.method_columns}
+
+
+def _mean(numbers: np.ndarray) -> float:
+  known = numbers[~np.isnan(numbers)]
+  return float(known.mean()) if len(known) else float('nan')
 
 
 def leaves(structure: Any, path: str = '') -> Iterator[tuple[str, Any]]:

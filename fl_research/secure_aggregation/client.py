@@ -62,6 +62,7 @@ class Client:
   Attributes:
     client: its number.
     step: what it does next.
+    survivors: those that have sent their masked vector, once it was told of them.
   """
 
   def __init__(
@@ -85,6 +86,7 @@ class Client:
     self._entropy, self._identity = entropy, identity
     self._ring = masks.Ring(parameters.size, parameters.bits)
     self.step = Step.ADVERTISE
+    self.survivors: set[int] = set()
     self._public: dict[int, tuple[bytes, bytes]] = {}
     self._agreed: dict[int, bytes] = {}  # By neighbour, for what the two send each other.
     self._held: dict[int, tuple[bytes, bytes]] = {}  # By whose they are: of its mask key, its seed.
@@ -159,7 +161,7 @@ class Client:
       survivors: those that have sent their masked vector.
     """
     assert self._identity is not None
-    self._survivors = self._read_survivors(survivors)
+    self.survivors = self._read_survivors(survivors)
     return self._write(Kind.CONSENT, self._identity.key.sign(self._about_survivors()))
 
   @_does(Step.REVEAL)
@@ -171,12 +173,12 @@ class Client:
         survivors themselves.
     """
     if self._identity is None:
-      self._survivors = self._read_survivors(message)
+      self.survivors = self._read_survivors(message)
     else:
       self._check_consents(self._identity, message)
     revealed = []
     for client, (mask_key, seed) in self._held.items():
-      survives = client in self._survivors
+      survives = client in self.survivors
       secret, share = (Secret.SEED, seed) if survives else (Secret.MASK_KEY, mask_key)
       revealed.append((client, secret, share))
     return self._write(Kind.REVEAL, messages.pack(messages.REVEALED, revealed))
@@ -198,7 +200,7 @@ class Client:
     return keys.context(self._parameters, b'keys', client, client) + public
 
   def _about_survivors(self) -> bytes:
-    listed = messages.pack(messages.CLIENT, [(client,) for client in self._survivors])
+    listed = messages.pack(messages.CLIENT, [(client,) for client in self.survivors])
     return keys.context(self._parameters, b'survivors', 0, 0) + listed
 
   def _check_keys(self) -> None:
@@ -254,6 +256,6 @@ class Client:
     self._check_left(rows)
     about = self._about_survivors()
     for client, signature in rows:
-      if client not in self._survivors:
+      if client not in self.survivors:
         raise ProtocolError(f'client {client} has signed, and is no survivor')
       keys.check_signature(identity, client, signature, about)

@@ -16,7 +16,7 @@ _NOT_THERE = {
   'server_examples': 'the engine has no examples',
   'attack': 'it is for simulated clients',
   'evaluate_train': 'training examples are at the sites',
-  'evaluate_auc': 'areas under curves are no sums over sites',
+  'evaluate_auc': 'those of more than two classes are evaluated in simulations only',
   'fine_tune_epochs': 'fine-tuning is evaluated in simulations only',
   'class_weighting': 'how often a class occurs is known at the sites',
   'centralized': 'there is no place where all data are',

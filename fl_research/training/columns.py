@@ -191,6 +191,11 @@ def _measurements(process: process_lib.FederatedProcess) -> ByTrainedRound:
   }
 
 
+def of_training(process: process_lib.FederatedProcess, data: RunData) -> list[str]:
+  """Names of the columns that sum up what clients say of their training."""
+  return [*_training(data), *(n for n in process.report_columns if n.startswith(METHOD))]
+
+
 def _costs(process: process_lib.FederatedProcess) -> ByTrainedRound:
   down, up = process.bytes_down_per_client, process.bytes_up_per_client
   return {

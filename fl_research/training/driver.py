@@ -83,6 +83,12 @@ class Elsewhere(Protocol):
       A `Driver`, a `ModelEvaluation`, and what checkpoints take for `ClientStates`.
     """
 
+  def heed(self, interrupted: Callable[[], str]) -> None:
+    """Where people there are waited for, stops when this gives a reason."""
+
+  def release(self) -> None:
+    """Tells them that the run is over, and asks nothing more of them."""
+
   def traffic(self) -> Mapping[str, Any]:
     """Bytes to and from each of them so far."""
 

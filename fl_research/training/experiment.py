@@ -70,9 +70,14 @@ def run(
   folder.check()
   built = assembly.build(settings, data, _jit(settings, folder))
   _open(built, folder)
+  sites = built.data.sites
   with contextlib.closing(folder):
+    if sites is not None:
+      sites.heed(interrupted)
     progress, answers = _train(built, folder, interrupted)
     _finish(built, folder, progress)
+    if sites is not None and built.loop.ended(progress):
+      sites.release()
   return Outcome(
     folder,
     tables.last_row(folder.metrics),

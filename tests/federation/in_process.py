@@ -1,6 +1,7 @@
 """Sites in this process: their programs as they are, without sockets."""
 
 from fl_research.federation import guard, requests, transport
+from fl_research.federation import proposal as proposals
 from fl_research.federation.site import Site
 from fl_research.federation.site_data import SiteData
 
@@ -11,10 +12,25 @@ class Anything:
   def __init__(self):
     self.left = []
     self.asked = None
+    self.withholds = False
+    self.sums_by_protocol = False
+    self.least_others_of_surveys = 1
 
   def propose(self, proposal, signature):
     self.asked = proposal
-    return guard.Answer(requests.APPROVED)
+    withheld = (proposals.TRAINING_METRICS,) if self.withholds else ()
+    return guard.Answer(requests.APPROVED, withheld=withheld)
+
+  def reports(self, run):
+    asked = self.asked is None or self.asked.release(proposals.TRAINING_METRICS)
+    released = asked and not self.withholds
+    return (proposals.COUNTS, *((proposals.TRAINING_METRICS,) if released else ()))
+
+  def withdraw(self, run, is_over):
+    pass
+
+  def close(self):
+    pass
 
   def survey(self, kind):
     pass
@@ -44,7 +60,7 @@ class Anything:
   def received(self, run, kind, round_num, message):
     pass
 
-  def leaves(self, run, kind, round_num, message):
+  def leaves(self, run, kind, round_num, message, beside=()):
     self.left.append((kind, round_num, message))
 
 

@@ -7,7 +7,8 @@ import json
 from cryptography.hazmat.primitives.asymmetric import ed25519
 import pytest
 
-from fl_research.federation import audit_log, graph_check, requests, signing
+from fl_research.aggregation.privacy import accountant
+from fl_research.federation import audit_log, graph_check, plain_words, requests, signing
 from fl_research.federation import policy as policies
 from fl_research.federation import proposal as proposals
 from fl_research.federation.guard import Guard
@@ -162,6 +163,37 @@ def test_no_more_bytes_leave_than_the_request_says(guard):
     guard.leaves(run, MASKED, 1, b'x' * 101)
 
 
+def test_what_leaves_beside_updates_is_in_the_log_and_must_be_admitted_too(guard):
+  run = _approved(guard, asked())
+  guard.admit(run, MASKED, 1)
+  with pytest.raises(Refused, match='training metrics of round 1 were not admitted'):
+    guard.leaves(run, MASKED, 1, b'both', ('training metrics',))
+  guard.admit(run, 'training metrics', 1)
+  guard.leaves(run, MASKED, 1, b'both', ('training metrics',))
+  assert _log(guard)[-1]['beside'] == ['training metrics']
+  assert 'masked updates with training metrics, round 1' in plain_words.log_line(_log(guard)[-1])
+
+
+def test_metrics_that_the_owner_withholds_are_asked_for_in_vain(tmp_path):
+  told = lambda guard: ' '.join(guard.describe(asked())['What leaves the site'])
+  kinds = (MASKED,)
+  strict = Guard(
+    tmp_path / 'strict', dataclasses.replace(ALLOW, release=policies.ReleaseRules(kinds))
+  )
+  assert strict.propose(asked()).reasons == ('Training metrics must not leave the site.',)
+  assert 'how many steps it has made, its training metrics.' in told(strict)
+  withholds = dataclasses.replace(ALLOW, release=policies.ReleaseRules(kinds, metrics='withheld'))
+  guard = Guard(tmp_path / 'withholds', withholds)
+  answer = guard.propose(asked())
+  assert (answer.status, answer.withheld) == ('approved', ('training metrics',))
+  assert guard.propose(asked()).withheld == answer.withheld
+  assert guard.reports(asked().run_id) == ('counts',)
+  assert 'Training metrics: asked for, and withheld by the policy' in told(guard)
+  assert 'how many steps it has made.' in told(guard)
+  plainly = ' '.join(plain_words.describe_policy(withholds)['release'])
+  assert 'Training metrics are withheld' in plainly
+
+
 def test_few_clients_or_rows_behind_a_number_are_refused(tmp_path):
   rules = dataclasses.replace(ALLOW, release=policies.ReleaseRules(least_clients=5, least_rows=50))
   guard = Guard(tmp_path, rules)
@@ -243,6 +275,22 @@ def test_a_stated_epsilon_that_is_too_small_is_denied(guard):
   answer = guard.propose(asked(privacy=dreamt))
   assert answer.status == 'denied'
   assert answer.reasons[0].startswith('The request states epsilon 0.1; what it describes has')
+
+
+def test_an_epsilon_by_loss_distributions_is_no_understatement(tmp_path):
+  drawing = accountant.Sampling('poisson', 1000, 20)
+  by = {
+    name: accountant.Accountant(name, drawing, 1.1, 1e-5).epsilon(10) for name in ('pld', 'rdp')
+  }
+  assert by['pld'] < 0.95 * by['rdp']
+  stating = lambda epsilon: asked(privacy=dataclasses.replace(CENTRAL, epsilon=epsilon))
+  guard = Guard(tmp_path, ALLOW)
+  assert guard.propose(stating(by['pld'])).status == 'approved'
+  dreamt = guard.propose(stating(0.95 * by['pld']))
+  assert dreamt.status == 'denied'
+  assert f'what it describes has {by["pld"]:.4g}' in dreamt.reasons[0]
+  # The budget of all runs is by Rényi's divergence all the same.
+  assert guard.history(stating(by['pld'])).run_epsilon == pytest.approx(by['rdp'])
 
 
 def test_a_stated_epsilon_is_held_against_the_delta_that_it_was_stated_for(tmp_path):

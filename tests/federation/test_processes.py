@@ -1,5 +1,7 @@
 """Programs that are started together end together, with all that they have started."""
 
+import signal
+import subprocess
 import sys
 import time
 
@@ -18,6 +20,23 @@ import signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 subprocess.Popen([sys.executable, '-c', {CHILD!r}], start_new_session=True)
 time.sleep(600)
+"""
+
+
+KILLED = f"""
+import os, pathlib, signal, subprocess, sys, time
+from fl_research.federation import process_tree
+from fl_research.federation.processes import Processes
+with Processes(pathlib.Path(sys.argv[1])) as processes:
+  processes.start('stubborn', [sys.executable, '-c', {STUBBORN!r}])
+  besides = subprocess.Popen([sys.executable, '-c', {CHILD!r}])
+  processes.watch(besides)
+  while processes.last_line('stubborn') != 'child':
+    time.sleep(0.01)
+  for process in process_tree.descendants(os.getpid()):
+    print(process.pid, process.start, flush=True)
+  print('all', flush=True)
+  os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
@@ -47,3 +66,18 @@ def test_everything_ends(tmp_path, monkeypatch):
   while process_tree.is_alive(child):
     assert time.monotonic() < end
     time.sleep(0.01)
+
+
+def test_everything_ends_with_a_starter_that_is_killed(tmp_path):
+  killed = subprocess.run(
+    [sys.executable, '-c', KILLED, str(tmp_path)], stdout=subprocess.PIPE, text=True
+  )
+  *begun, last = [line for line in killed.stdout.splitlines() if line != 'child']
+  assert killed.returncode == -signal.SIGKILL and last == 'all'
+  assert len(begun) == 4  # One with its child, the other, and who watches.
+  numbers = [tuple(map(int, line.split())) for line in begun]
+  end = time.monotonic() + 60
+  for pid, start in numbers:
+    while (found := process_tree.of(pid)) and found.start == start and not found.is_over:
+      assert time.monotonic() < end
+      time.sleep(0.01)

@@ -19,6 +19,7 @@ from fl_research.federation.messages import Message, MessageError
 from fl_research.federation.refusal import Refused
 from fl_research.registry import UsageError
 from fl_research.secure_aggregation import keys as signatures
+from fl_research.secure_aggregation import parameters, server
 from fl_research.secure_aggregation.steps import Step
 from fl_research.training import experiment
 from tests.federation import in_process, runs
@@ -111,6 +112,95 @@ def test_a_site_that_falls_silent_is_not_in_the_sum(step, tmp_path, monkeypatch)
   table = pd.read_csv(_run(settings).folder.metrics)
   assert table['participants'].tolist()[1:] == [6, 4, 6]
   assert table['dropouts'].tolist()[1:] == [0, 2, 0]
+
+
+def _falling_silent(monkeypatch, transport, away):
+  """Has sites fall silent in round 2; `away` is given attempt and step. Gives the attempts."""
+  monkeypatch.setattr(secure_rounds.engine_lib, 'PATIENCE', 0.01)
+  ask, attempts = transport.ask, []
+
+  def asks(requests, deadline):
+    first = messages.unpack(next(iter(requests.values())))
+    of_round = first.kind in ('combine', 'session') and first['round'] == 2
+    if of_round and first.kind == 'combine':
+      attempts.append(first['session']['attempt'])
+    session = of_round and first.kind == 'session'
+    transport.away = away(attempts[-1], first['step']) if session else set()
+    return ask(requests, deadline)
+
+  monkeypatch.setattr(transport, 'ask', asks)
+  return attempts
+
+
+@pytest.mark.parametrize('step', [Step.MASK, Step.REVEAL])
+def test_a_session_that_too_few_come_to_the_end_of_is_held_again(
+  step, in_the_clear, tmp_path, monkeypatch, capfd
+):
+  settings, transport, _ = _deployed(tmp_path, monkeypatch, 'again')
+  away = lambda attempt, at: {'b', 'c'} if (attempt, at) == (0, step) else set()
+  attempts = _falling_silent(monkeypatch, transport, away)
+  deployed = _run(settings)
+  assert attempts == [0, 1]
+  assert 'round 2: secure aggregation aborted' in capfd.readouterr().err
+  # Nothing of the first attempt counts, and nobody is missing.
+  for own, other in zip(_model(in_the_clear), _model(deployed), strict=True):
+    np.testing.assert_array_equal(own, other)
+  sessions = [messages.unpack(request) for _, request in transport.asked]
+  masked = {
+    message.array('payload').tobytes()
+    for message in sessions
+    if (message.kind, message.fields.get('round')) == ('session', 2)
+    and message['step'] == Step.SHARE
+  }
+  # With other keys: shares of one session are of no use in another.
+  assert len(masked) == 6
+
+
+def test_held_again_without_a_site_that_was_in_the_first_sum(tmp_path, monkeypatch):
+  settings, transport, _ = _deployed(tmp_path, monkeypatch, 'fewer', min_sites=2)
+  # Site a has given its shares for the sum with c; the engine may have c's late ones too.
+  away = lambda attempt, at: [set('bc') if at == Step.REVEAL else set(), set('c')][attempt]
+  _falling_silent(monkeypatch, transport, away)
+  with pytest.raises(UsageError, match=r'site a refuses: .* two sums would tell'):
+    _run(settings)
+
+
+@pytest.mark.parametrize('is_signed', [False, True])
+def test_two_sums_that_differ_by_a_site_are_refused(is_signed):
+  names = 'abcdef'
+  own = _signers(names) if is_signed else {}
+  vectors = {name: np.full(3, number, np.uint64) for number, name in enumerate(names)}
+
+  def hold(attempt, silent, told_of):
+    """A whole session, of which some fall silent before they are in the sum."""
+    facts = {'bits': 8, 'threshold': 5, 'attempt': attempt, 'sites': list(names) * is_signed}
+    sessions = {
+      number: site_session.SiteSession(
+        'run', 1, {**facts, 'number': number}, vectors[name], 1, own.get(name), told_of.get(name)
+      )
+      for number, name in enumerate(names)
+    }
+    shared = parameters.session_of(f'run/{attempt}')
+    held = server.Server(
+      parameters.Parameters(shared, 1, 3, 8, 5, signed=is_signed), range(len(names))
+    )
+    told = dict.fromkeys(sessions, b'')
+    while held.step is not Step.DONE:
+      for number, message in told.items():
+        if held.step < Step.MASK or names[number] not in silent:
+          held.receive(sessions[number].step(int(held.step), message))
+      told = held.close()
+    return held.sum(), {names[n]: s.told_of for n, s in sessions.items() if s.told_of}
+
+  total, told_of = hold(0, 'f', {})
+  np.testing.assert_array_equal(total, np.full(3, 10))
+  assert len(set(told_of.values())) == 1 and set(told_of) == set('abcde')
+  total, again = hold(1, 'f', told_of)
+  np.testing.assert_array_equal(total, np.full(3, 10))
+  assert again == told_of
+  for silent in ('', 'e'):
+    with pytest.raises(Refused, match='two sums would tell what those have sent'):
+      hold(2, silent, told_of)
 
 
 def test_two_sites_are_too_few(tmp_path, monkeypatch):

@@ -31,14 +31,14 @@ ALLOWS = policy.Policy(decision=policy.DecisionRules('allow'))
 
 
 @contextlib.contextmanager
-def _sites(folder, rules):
+def _sites(folder, rules, of_b=None):
   """Two sites, each with three clients; gives their guards and what `--federation` is."""
   own = settings_lib.from_flags({n: runs.FLAGS[n] for n in ('task', 'num_clients', 'seed')})
   ids = run_data.load(own).train.ids
   guards, named = {}, []
   with contextlib.ExitStack() as stack:
     for name, clients in (('a', ids[:3]), ('b', ids[3:])):
-      guards[name] = guard.Guard(folder / name, rules)
+      guards[name] = guard.Guard(folder / name, of_b if of_b and name == 'b' else rules)
       data = site_data.SiteData(own, clients)
       data.load({})
       site = Site(name, data, guards[name], folder / name)
@@ -54,10 +54,15 @@ def _settings(tmp_path, federation, **flags):
   return dataclasses.replace(settings, runtime='federation', federation=federation, num_clients=0)
 
 
-def _run(settings):
+def _run(settings, interrupted=lambda: ''):
   data = engine_data.load(settings)
   with contextlib.closing(data.sites):
-    return experiment.run(settings, lambda: '', data)
+    return experiment.run(settings, interrupted, data)
+
+
+def _request(own):
+  (request,) = own.requests.all()
+  return request
 
 
 def test_a_run_over_sockets(tmp_path):
@@ -71,9 +76,14 @@ def test_a_run_over_sockets(tmp_path):
     np.testing.assert_array_equal(models[0][weight], models[1][weight])
   manifest = json.loads((deployed.folder.path / 'manifest.json').read_text())
   for name, own in guards.items():
+    # Nothing of it is open any more.
+    assert (_request(own).status, _request(own).reasons) == ('withdrawn', ('It is over.',))
     assert not audit_log.verify(own.log.path)
     left = [e for e in audit_log.entries(own.log.path) if e['what'] in ('leaves', 'surveyed')]
     assert {e['kind'] for e in left} == {'counts', 'updates', 'evaluation sums'}
+    # What goes with the updates is named too.
+    of_updates = [e['beside'] for e in left if e['kind'] == 'updates']
+    assert of_updates == [['counts', 'training metrics']] * 3
     # All that came over the socket is in the log, but for a few words of consent.
     logged = sum(e['bytes'] for e in left)
     assert logged <= manifest['traffic'][name]['up'] <= logged + 20_000
@@ -101,11 +111,29 @@ def test_a_run_that_waits_for_an_owner(tmp_path, monkeypatch):
   assert said and all('waits for its owner' in line for line in said)
 
 
-def test_a_run_that_an_owner_denies(tmp_path):
-  rules = policy.Policy(training=policy.Training(most_rounds_per_run=2, beyond='deny'))
-  denies = pytest.raises(SiteError, match=r'site [ab] denies the run: A run may have 2 rounds')
-  with _sites(tmp_path / 'sites', rules) as (_, federation), denies:
-    _run(_settings(tmp_path, federation))
+@pytest.mark.parametrize('rules', [ALLOWS, policy.Policy()])
+def test_a_run_that_an_owner_denies_is_withdrawn_elsewhere(rules, tmp_path):
+  strict = policy.Policy(training=policy.Training(most_rounds_per_run=2, beyond='deny'))
+  denies = pytest.raises(SiteError, match=r'site b denies the run: A run may have 2 rounds')
+  with _sites(tmp_path / 'sites', rules, strict) as (guards, federation):
+    with denies:
+      _run(_settings(tmp_path, federation))
+    assert _request(guards['a']).status == 'withdrawn'
+    assert _request(guards['b']).status == 'denied'
+
+
+def test_a_run_that_is_stopped(tmp_path):
+  settings = lambda federation: _settings(tmp_path, federation)
+  # While it waits for an owner: it is given up. Between two rounds: it may go on later.
+  with _sites(tmp_path / 'waiting', policy.Policy(), ALLOWS) as (guards, federation):
+    with pytest.raises(SiteError, match='stopped while the request waited for the owner of a; it'):
+      _run(settings(federation), lambda: 'Ctrl-C')
+    assert {_request(own).status for own in guards.values()} == {'withdrawn'}
+  with _sites(tmp_path / 'paused', ALLOWS) as (guards, federation):
+    _run(settings(federation), lambda: 'Ctrl-C')
+    assert {_request(own).status for own in guards.values()} == {'approved'}
+    _run(settings(federation))
+    assert {_request(own).status for own in guards.values()} == {'withdrawn'}
 
 
 def test_a_graph_of_which_more_would_leave(tmp_path, monkeypatch):
