@@ -62,18 +62,18 @@ def is_own(name: str) -> bool:
   )
 
 
-def place(name: str) -> Place:
-  """The file that `--model` names, which is there.
+def place(name: str, flag: str = 'model') -> Place:
+  """The file that `--model`, or another flag, names, which is there.
 
   Raises:
     UsageError: there is no such file, or a Python file comes without a function.
   """
   path, _, function = name.rpartition(':') if '.py:' in name else (name, '', '')
   if not os.path.exists(path):
-    raise UsageError(f'--model={name}: there is no file {path}')
+    raise UsageError(f'--{flag}={name}: there is no file {path}')
   if path.endswith('.py') and not function.isidentifier():
     raise UsageError(
-      f'--model={name}: name the function that builds the model, as in --model={path}:build'
+      f'--{flag}={name}: name the function that builds the {flag}, as in --{flag}={path}:build'
     )
   return Place(path, function)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import dataclasses
 
 from fl_research import aggregation, algorithms, registry
+from fl_research.algorithms import of_tff
 from fl_research.settings import section
 
 _setting = section.settings_of('Method')
@@ -26,7 +27,12 @@ class Method:
   """Settings of the method."""
 
   algorithm: str = _setting(
-    'fedavg', 'the federated optimisation method', choices=lambda: algorithms.ALGORITHMS
+    'fedavg',
+    "the federated optimisation method; tff:NAME is TFF's own form of one, "
+    'tff.learning.algorithms.build_NAME, and FILE.py:FUNCTION a tff.learning process of your own '
+    '(docs/extending.md)',
+    choices=lambda: algorithms.WITH_TFF,
+    besides=of_tff.is_own,
   )
   client_weighting: str = _setting(
     '',
