@@ -3,6 +3,7 @@
 Every family of methods is a folder, whose table lists what is in it.
 """
 
+import collections
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,7 +34,7 @@ ALGORITHMS = {name: entry for table in FAMILIES.values() for name, entry in tabl
 The module has `build(**hyperparameters)`, which returns a `fl_research.round.method.Method`.
 """
 
-WITH_TFF = {**ALGORITHMS, **of_tff.ALGORITHMS}
+WITH_TFF = collections.ChainMap(of_tff.ALGORITHMS, ALGORITHMS)
 """What `--algorithm` may name: every method, and TFF's own learning processes."""
 
 

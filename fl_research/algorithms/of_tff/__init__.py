@@ -7,6 +7,7 @@ so they stand in a table of their own.
 from collections.abc import Mapping
 
 from fl_research import domains, registry, runtime
+from fl_research.datasets import files
 from fl_research.models import own
 from fl_research.population import cohorts
 from fl_research.registry import Hyperparameter, Requirement
@@ -58,8 +59,8 @@ _WEIGHTS = Requirement(
 )
 _BY_EXAMPLES = Requirement('client_weighting', ('num_examples',), 'weighs by examples always')
 _NOT_PRIVATE = (
-  'is not clipped here; a process of your own may be built with tff.learning.dp_aggregator, whose '
-  'noise comes from no seed and for which no epsilon is given'
+  'combines updates itself; a process of your own may do so by tff.learning.dp_aggregator, whose '
+  'noise comes from no seed, and for which no epsilon is reckoned here'
 )
 _MU = {'proximal_strength': Hyperparameter(0.1, 'strength of the proximal term', **domains.FROM_0)}
 _UNIFORM = {'client_weighting': 'uniform'}
@@ -93,7 +94,7 @@ _MIME_LITE = _entry(
   _ONE_RATE,
 )
 
-ALGORITHMS: Mapping[str, registry.Entry] = {
+ALGORITHMS: dict[str, registry.Entry] = {
   f'{PREFIX}{name}': entry
   for name, entry in {
     'fed_avg': _FED_AVG,
@@ -140,7 +141,18 @@ _OWN = _entry('your own', *_AS_BUILT, _ONE_RATE, module='fl_research.algorithms.
 
 def is_own(name: str) -> bool:
   """Whether `--algorithm` names a function of the user's own, which builds a learning process."""
-  return own.of_memory(name) is not None or '.py' in name
+  return '.py' in name or name.startswith(own.MEMORY)
+
+
+def sources(name: str) -> dict[str, str]:
+  """SHA-256 of the user's own file, so that a run is not resumed with another; none without one.
+
+  Raises:
+    UsageError: there is no such file; one line.
+  """
+  if not is_own(name) or name.startswith(own.MEMORY):
+    return {}
+  return {'algorithm': files.sha256_of(own.place(name, 'algorithm').path)}
 
 
 def has(name: str) -> bool:

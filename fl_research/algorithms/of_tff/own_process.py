@@ -14,6 +14,8 @@ too, any `model_distributor`, and any process put together of `tff.learning.temp
 
 import tensorflow_federated as tff
 
+from fl_research import tff_private
+from fl_research.aggregation import sums
 from fl_research.models import own, own_model
 from fl_research.registry import UsageError
 from fl_research.round.from_learning_process import OfLearningProcess
@@ -26,13 +28,15 @@ def build(name: str) -> OfLearningProcess:
   Raises:
     UsageError: there is no such file; one line.
   """
-  in_memory = own.of_memory(name) is not None
+  in_memory = name.startswith(own.MEMORY)
   place = own.Place('', name) if in_memory else own.place(name, 'algorithm')
   flag = f'--algorithm={name}'
+  tff_private.read_deep_messages()
 
   def process_of(parts: Parts) -> tff.learning.templates.LearningProcess:
     optimizers = (parts.client_optimizer, parts.server_optimizer)
-    made = own_model.call(flag, place, parts.model, *optimizers)
+    with sums.without_unused_assertions():
+      made = own_model.call(flag, place, parts.model, *optimizers)
     if not isinstance(made, tff.learning.templates.LearningProcess):
       raise UsageError(
         f'{flag}: {place.function} returns {type(made).__name__}; accepted is a '
