@@ -3,7 +3,6 @@
 Every family of methods is a folder, whose table lists what is in it.
 """
 
-import collections
 from collections.abc import Mapping
 from typing import Any
 
@@ -34,9 +33,6 @@ ALGORITHMS = {name: entry for table in FAMILIES.values() for name, entry in tabl
 The module has `build(**hyperparameters)`, which returns a `fl_research.round.method.Method`.
 """
 
-WITH_TFF = collections.ChainMap(of_tff.ALGORITHMS, ALGORITHMS)
-"""What `--algorithm` may name: every method, and TFF's own learning processes."""
-
 
 def entry(name: str) -> registry.Entry:
   """What `--algorithm` names: a method, or a learning process of TFF's or the user's own.
@@ -44,7 +40,7 @@ def entry(name: str) -> registry.Entry:
   Raises:
     UsageError: unknown name, with the nearest one.
   """
-  return of_tff.entry(name) if of_tff.has(name) else registry.lookup('algorithm', name, WITH_TFF)
+  return of_tff.entry(name) if of_tff.has(name) else registry.lookup('algorithm', name, ALGORITHMS)
 
 
 def prefix(name: str) -> str:

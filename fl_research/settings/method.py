@@ -28,11 +28,9 @@ class Method:
 
   algorithm: str = _setting(
     'fedavg',
-    "the federated optimisation method; tff:NAME is TFF's own form of one, "
-    'tff.learning.algorithms.build_NAME, and FILE.py:FUNCTION a tff.learning process of your own '
-    '(docs/extending.md)',
-    choices=lambda: algorithms.WITH_TFF,
-    besides=of_tff.is_own,
+    "the federated method; or TFF's own, tff:NAME, or yours, FILE.py:FUNCTION",
+    choices=lambda: algorithms.ALGORITHMS,
+    besides=of_tff.has,
   )
   client_weighting: str = _setting(
     '',

@@ -156,13 +156,17 @@ def sources(name: str) -> dict[str, str]:
 
 
 def has(name: str) -> bool:
-  """Whether `--algorithm` names a learning process, and no method of this library."""
-  return name in ALGORITHMS or is_own(name)
+  """Whether `--algorithm` is to name a learning process, and no method of this library."""
+  return name.startswith(PREFIX) or is_own(name)
 
 
 def entry(name: str) -> registry.Entry:
-  """What a learning process asks of the settings; `has` it."""
-  return _OWN if is_own(name) else ALGORITHMS[name]
+  """What a learning process asks of the settings.
+
+  Raises:
+    UsageError: unknown name, with the nearest one.
+  """
+  return _OWN if is_own(name) else registry.lookup('algorithm', name, ALGORITHMS)
 
 
 def build(name: str, hyperparameters: Mapping[str, float]):
