@@ -9,6 +9,7 @@ import textwrap
 from experiments import command_line
 from fl_research import algorithms, registry, tasks
 from fl_research import settings as settings_lib
+from fl_research.algorithms import of_tff
 from fl_research.registry import UsageError
 
 ALL, START = 'all', 'start'
@@ -138,7 +139,9 @@ def _flag_page(name: str) -> dict[str, list[str]]:
   if name not in lines:
     return {}
   page = {f'Flag --{name}': lines[name]}
-  families = algorithms.FAMILIES if name == 'algorithm' else {'': tables().get(name, {})}
+  families: Mapping[str, Mapping[str, registry.Entry]] = {'': tables().get(name, {})}
+  if name == 'algorithm':
+    families = {**algorithms.FAMILIES, "TFF's own": of_tff.ALGORITHMS}
   for family, table in families.items():
     named = [
       line
@@ -152,7 +155,9 @@ def _flag_page(name: str) -> dict[str, list[str]]:
 
 def tables() -> dict[str, Mapping[str, registry.Entry]]:
   """Flag -> what it may name, for flags whose names have entries."""
-  found = {r.setting: r.table for r in settings_lib.registries()}
+  found: dict[str, Mapping[str, registry.Entry]] = {}
+  for r in settings_lib.registries():
+    found[r.setting] = {**found.get(r.setting, {}), **r.table}
   for field in settings_lib.fields():
     choices = field.metadata['choices']
     table = choices() if choices else None
@@ -191,7 +196,8 @@ def _own_flags(flag: str, name: str, entry: registry.Entry) -> list[str]:
   for field in settings_lib.fields():
     if field.name in getattr(entry, 'reads', ()):
       lines += command_line.setting_help(field)
-  prefix = next((r.prefix for r in settings_lib.registries() if r.setting == flag), '') or name
+  tables_of_flag = (r for r in settings_lib.registries() if r.setting == flag and name in r.table)
+  prefix = next((r.prefix for r in tables_of_flag), '') or name
   known = settings_lib.registry_flags()
   for key in entry.hyperparameters:
     if f'{prefix}_{key}' in known:

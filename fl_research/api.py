@@ -12,6 +12,7 @@ flag and with its default.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+import contextlib
 import os
 from typing import Any, Optional, Union
 
@@ -48,16 +49,26 @@ def experiment(
     model: the model's name, a file as `--model` has it, a `tf.keras.Model`, which brings its
       weights along, or a function of the `ModelSpec` that returns one; the data's own when None.
     **settings: flags of `experiments.train` by name, hyperparameters of methods among them;
+      `algorithm` may also be a function that builds a `tff.learning` process (docs/extending.md);
       `total_rounds` need not be given, but for differential privacy, which is spent on all rounds.
 
   Raises:
     UsageError: a setting does not exist, is outside its domain, unsound together with others, or
       does not fit the data; one line that names the flag.
   """
-  if model is None or isinstance(model, str):
-    return Experiment(data, model=model or '', **settings)
-  with own.in_memory(model) as name:
-    return Experiment(data, model=name, **settings)
+  algorithm = settings.get('algorithm', '')
+  if not isinstance(algorithm, str) and not callable(algorithm):
+    raise UsageError(
+      f'algorithm: is of type {type(algorithm).__name__}; accepted are a name, a file '
+      '(my_process.py:build), and a function that builds a tff.learning process'
+    )
+  with contextlib.ExitStack() as names:
+    if not isinstance(algorithm, str):
+      settings = {**settings, 'algorithm': names.enter_context(own.in_memory(algorithm))}
+    if model is not None and not isinstance(model, str):
+      model = names.enter_context(own.in_memory(model))
+    made = Experiment(data, model=model or '', **settings)
+  return made
 
 
 class Experiment:

@@ -9,7 +9,7 @@ from tensorflow_federated.proto.v0 import computation_pb2
 from tensorflow_federated.python.core.impl.types import type_serialization
 from tensorflow_federated.python.core.impl.utils import tensorflow_utils
 
-__all__ = ['dataset_from_elements', 'read_types_once']
+__all__ = ['dataset_from_elements', 'read_deep_messages', 'read_types_once']
 
 _MOST_TYPES = 4096
 
@@ -22,6 +22,19 @@ def dataset_from_elements(elements, element_type):
     element_type: `tff.Type` of one element.
   """
   return tensorflow_utils.make_data_set_from_elements(None, elements, element_type)
+
+
+def read_deep_messages() -> None:
+  """Lets computations be as deeply nested as TFF makes them; calling it again changes nothing.
+
+  protobuf's parser gives up at a depth of 100 unless it is told that messages are large, and those
+  of `tff.learning.ddp_secure_aggregator` go deeper, so that TFF alone cannot build it.
+  """
+  try:
+    from google._upb import _message
+  except ImportError:  # Another implementation, which has other limits.
+    return
+  _message.SetAllowOversizeProtos(True)
 
 
 def read_types_once() -> None:

@@ -20,6 +20,7 @@ OPTIONAL_MODULES = frozenset({'flwr', 'httpx', 'ray', 'starlette', 'uvicorn'})
 _DISTRIBUTIONS = {
   'PIL': 'pillow',
   'absl': 'absl-py',
+  'google': 'protobuf',
   'grpc': 'grpcio',
   'sklearn': 'scikit-learn',
   'tree': 'dm-tree',

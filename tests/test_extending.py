@@ -90,6 +90,14 @@ def test_algorithm(tmp_path):
   assert (table['method/norm'].iloc[1:] > 0).all()
 
 
+def test_a_learning_process(tmp_path):
+  (block,) = [block for block in _BLOCKS if block.startswith('# my_process.py')]
+  (tmp_path / 'my_process.py').write_text(block)
+  table = _train(tmp_path, task='digits', algorithm=f'{tmp_path}/my_process.py:noisy')
+  assert table['train/loss'].iloc[1:].notna().all()
+  assert (table['aggregation/zeroing/dp_query_metrics/clip'].iloc[1:] > 0).all()
+
+
 def test_a_method_that_keeps_states_need_not_ask_for_cohorts_without_repetition(
   monkeypatch, tmp_path
 ):

@@ -11,7 +11,7 @@ from fl_research.optimizers import schedules
 from fl_research.population import cohorts
 
 _TABLES = {
-  **{r.setting: r.table for r in settings_lib.registries()},
+  **{f'{r.setting}, {r.prefix or "names"}': r.table for r in settings_lib.registries()},
   'task': tasks.TASKS,
   'cohort_sampling': cohorts.SAMPLINGS,
   'client_lr_schedule': schedules.SCHEDULES,

@@ -30,6 +30,14 @@ def test_types_are_read_once_and_as_they_were_written(type_spec):
   assert type_spec.is_equivalent_to(read(message))
 
 
+def test_noise_that_clients_add_can_be_built():
+  """Of TFF's factories the one whose computations are nested deepest; protobuf refuses them."""
+  tff_private.read_deep_messages()
+  factory = tff.learning.ddp_secure_aggregator(0.1, 3)
+  process = factory.create(tff.TensorType(np.float32, (2,)))
+  assert isinstance(process, tff.templates.AggregationProcess)
+
+
 def test_a_second_call_changes_nothing():
   tff_private.read_types_once()
   first = type_serialization.deserialize_type

@@ -118,12 +118,13 @@ class _Quiet(tff.aggregators.WeightedAggregationFactory):
     self._factory = factory
 
   def create(self, value_type, weight_type):
-    with _without_unused_assertions():
+    with without_unused_assertions():
       return self._factory.create(value_type, weight_type)
 
 
 @contextlib.contextmanager
-def _without_unused_assertions():
+def without_unused_assertions():
+  """Within this, TensorFlow logs nothing of those assertions."""
   logger = logging.getLogger('tensorflow')
   is_of_use = lambda record: 'Object was never used' not in record.getMessage()
   logger.addFilter(is_of_use)

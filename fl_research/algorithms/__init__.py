@@ -11,6 +11,7 @@ from fl_research.algorithms import (
   clusters,
   distillation,
   fairness,
+  of_tff,
   optimization,
   personal,
   submodels,
@@ -33,7 +34,23 @@ The module has `build(**hyperparameters)`, which returns a `fl_research.round.me
 """
 
 
+def entry(name: str) -> registry.Entry:
+  """What `--algorithm` names: a method, or a learning process of TFF's or the user's own.
+
+  Raises:
+    UsageError: unknown name, with the nearest one.
+  """
+  return of_tff.entry(name) if of_tff.has(name) else registry.lookup('algorithm', name, ALGORITHMS)
+
+
+def prefix(name: str) -> str:
+  """What the flags of its hyperparameters begin with."""
+  return of_tff.FLAGS if of_tff.has(name) else name
+
+
 def build(name: str, hyperparameters: Mapping[str, Any]):
   """Builds a method; hyperparameters not given have their defaults."""
-  entry = registry.lookup('algorithm', name, ALGORITHMS)
-  return entry.load().build(**entry.settings(name, hyperparameters))
+  if of_tff.has(name):
+    return of_tff.build(name, hyperparameters)
+  chosen = entry(name)
+  return chosen.load().build(**chosen.settings(name, hyperparameters))

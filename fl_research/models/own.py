@@ -15,6 +15,8 @@ from fl_research.registry import UsageError
 
 KERAS_SUFFIXES = ('.keras', '.h5', '.hdf5')
 
+MEMORY = '<'
+"""How the names of what is in memory begin."""
 
 _IN_MEMORY: dict[str, Any] = {}
 
@@ -22,6 +24,8 @@ _IN_MEMORY: dict[str, Any] = {}
 @contextlib.contextmanager
 def in_memory(model: Any) -> Iterator[str]:
   """Meanwhile a model of a Python program, or a function that builds one, has the name it gives.
+
+  So has a function that builds a learning process (`fl_research.algorithms.of_tff.own_process`).
 
   Raises:
     UsageError: it is neither.
@@ -31,7 +35,7 @@ def in_memory(model: Any) -> Iterator[str]:
       f'model: is of type {type(model).__name__}; accepted are a name, a file '
       '(my_models.py:build), a tf.keras.Model, and a function of the ModelSpec that returns one'
     )
-  name = f'<{getattr(model, "__name__", type(model).__name__)} at {id(model):x}>'
+  name = f'{MEMORY}{getattr(model, "__name__", type(model).__name__)} at {id(model):x}>'
   _IN_MEMORY[name] = model
   try:
     yield name
@@ -62,18 +66,18 @@ def is_own(name: str) -> bool:
   )
 
 
-def place(name: str) -> Place:
-  """The file that `--model` names, which is there.
+def place(name: str, flag: str = 'model') -> Place:
+  """The file that `--model`, or another flag, names, which is there.
 
   Raises:
     UsageError: there is no such file, or a Python file comes without a function.
   """
   path, _, function = name.rpartition(':') if '.py:' in name else (name, '', '')
   if not os.path.exists(path):
-    raise UsageError(f'--model={name}: there is no file {path}')
+    raise UsageError(f'--{flag}={name}: there is no file {path}')
   if path.endswith('.py') and not function.isidentifier():
     raise UsageError(
-      f'--model={name}: name the function that builds the model, as in --model={path}:build'
+      f'--{flag}={name}: name the function that builds the {flag}, as in --{flag}={path}:build'
     )
   return Place(path, function)
 

@@ -45,7 +45,7 @@ def build(name: str, spec: ModelSpec, seed: int) -> layers.Layer:
   if not place.function:
     return keras_network.network(flag, _opened(flag, place.path), spec)
   with _drawing_from(seed):
-    made = _called(flag, place, spec)
+    made = call(flag, place, spec)
   if isinstance(made, tf.keras.Model):
     return keras_network.network(flag, made, spec)
   if isinstance(made, tff.learning.models.FunctionalModel):
@@ -68,17 +68,26 @@ def _opened(flag: str, path: str) -> tf.keras.Model:
     ) from error
 
 
-def _called(flag: str, place: own.Place, spec: ModelSpec) -> Any:
-  """What the function returns."""
+def call(flag: str, place: own.Place, *arguments: Any) -> Any:
+  """What a function of the user's returns.
+
+  Args:
+    flag: the flag that names it, and its value.
+    place: its file, and its name there; without a file, its name in `own.of_memory`.
+    *arguments: what it is given.
+
+  Raises:
+    UsageError: there is no such function, or it fails; one line.
+  """
   function = _function(flag, place) if place.path else own.of_memory(place.function)
   try:
     with _importing_from(os.path.dirname(os.path.abspath(place.path))):
-      return function(spec)
+      return function(*arguments)
   except (Exception, SystemExit) as error:  # the user's code
     raise UsageError(f'{flag}: {_where(error, place.path)}') from error
 
 
-def _function(flag: str, place: own.Place) -> Callable[[ModelSpec], Any]:
+def _function(flag: str, place: own.Place) -> Callable[..., Any]:
   """The function, from the file as it is now."""
   stem = os.path.splitext(os.path.basename(place.path))[0]
   module_spec = importlib.util.spec_from_file_location(f'own_model_{stem}', place.path)

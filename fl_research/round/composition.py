@@ -42,7 +42,7 @@ from fl_research.aggregation import sums as sums_lib
 from fl_research.round import client_half, handed_back, server_half, types
 from fl_research.round import method as method_lib
 from fl_research.round.parts import Parts
-from fl_research.round.process import FederatedProcess, leaves
+from fl_research.round.process import FederatedProcess, scalar_names
 from fl_research.round.structures import choose
 
 
@@ -302,8 +302,8 @@ class Composition:
       draw=draw.sample if draw is not None else None,
       parts=self.parts,
       method=self._method,
-      aggregation_columns=_scalar_names(measured_type['aggregation']),
-      method_columns=(*reported, *_scalar_names(measured_type['method'])),
+      aggregation_columns=scalar_names(measured_type['aggregation']),
+      method_columns=(*reported, *scalar_names(measured_type['method'])),
       bytes_down_per_client=sum(trip.bytes_down for trip in self.trips),
       bytes_up_per_client=sum(trip.bytes_up for trip in self.trips),
     )
@@ -506,10 +506,3 @@ def _mean_auxiliary(
   return lambda auxiliary, arrived: (
     process.next(process.initialize(), auxiliary, arrived[weight]).result
   )
-
-
-def _scalar_names(type_spec: tff.Type) -> tuple[str, ...]:
-  """Paths of the numbers in a structure of tensors."""
-  specs = leaves(tff.types.type_to_tf_tensor_specs(type_spec))
-  numeric = lambda spec: spec.dtype.is_floating or spec.dtype.is_integer
-  return tuple(path for path, spec in specs if spec.shape.rank == 0 and numeric(spec))

@@ -15,6 +15,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research.registry import UsageError
+from fl_research.round import from_learning_process
 from fl_research.round import process as process_lib
 
 
@@ -24,12 +25,15 @@ def to_learning_process(
   """The process in TFF's own form.
 
   `M` is <participants=float32, aggregation=…, method=…, report=…> as in `round.composition`. A
-  client's batches have at most `parts.batch_size` examples, any number where that is None.
+  client's batches have at most `parts.batch_size` examples, any number where that is None. Rounds
+  that are a learning process's already are that process.
 
   Raises:
     UsageError: it asks more of a round than the clients' data sets: states that clients keep,
       draws of dropout, a fresh draw of the server, or more global models than one.
   """
+  if isinstance(process, from_learning_process.LearningRounds):
+    return process.learning_process
   _refuse_what_needs_more(process)
   server_type = process.start.type_signature.result
   model = process.parts.model

@@ -119,6 +119,14 @@ class FederatedProcess:
     weights = tf.nest.map_structure(np.asarray, tuple(state['server']['weights']))
     return {name: tuple(model) for name, model in self.method.models(weights).items()}
 
+  def training_metrics(self, measured: Any) -> Optional[Mapping[str, Any]]:
+    """The metrics of a round's training by name, all clients together, as far as they are known.
+
+    None, as for all methods of this library, where each client's are in the report.
+    """
+    del measured
+    return None
+
   def aggregation_metrics(self, measured: Any) -> dict[str, Any]:
     """One round's values of `aggregation_columns`, from its M."""
     values = dict(leaves(measured['aggregation']))
@@ -152,3 +160,10 @@ def leaves(structure: Any, path: str = '') -> Iterator[tuple[str, Any]]:
     return
   for name, member in structure.items():
     yield from leaves(member, f'{path}/{name}' if path else str(name))
+
+
+def scalar_names(type_spec: tff.Type) -> tuple[str, ...]:
+  """Paths of the numbers in a structure of tensors."""
+  specs = leaves(tff.types.type_to_tf_tensor_specs(type_spec))
+  numeric = lambda spec: spec.dtype.is_floating or spec.dtype.is_integer
+  return tuple(path for path, spec in specs if spec.shape.rank == 0 and numeric(spec))

@@ -109,7 +109,7 @@ class Settings(
     value = getattr(self, name)
     if value not in (None, ''):
       return value
-    own = algorithms.ALGORITHMS[self.algorithm].defaults
+    own = algorithms.entry(self.algorithm).defaults
     return own.get(name, self._defaults_of_model().get(name, LEFT_OPEN[name]))
 
   def _defaults_of_model(self) -> Mapping[str, Any]:
@@ -119,7 +119,7 @@ class Settings(
       return {}
     defaults = models.entry(name).defaults
     step = defaults.get('server_optimizer', '')
-    requires = algorithms.ALGORITHMS[self.algorithm].requires
+    requires = algorithms.entry(self.algorithm).requires
     fits = all(requirement.accepts('server_optimizer', step) for requirement in requires)
     return defaults if fits and self.server_optimizer in ('', step) else {}
 
@@ -268,16 +268,20 @@ class Chosen:
 
 def chosen_entries(settings: Settings) -> list[Chosen]:
   """What the settings choose from the registries."""
+  name = settings.algorithm
+  algorithm = Chosen('algorithm', name, algorithms.entry(name), algorithms.prefix(name))
   several = {
+    'algorithm': [],  # Its names are those of two registries, or a file's.
     'partition': [] if settings.partition == NATURAL else [settings.partition or 'iid'],
     'model': [] if models.is_own(settings.model) else [settings.model_name],
     'compressor': chain.names(settings.compressor),
     'server_optimizer': [settings.server_step],
     'staleness_weighting': [settings.staleness_weighting] if settings.is_asynchronous else [],
   }
-  return [
+  chosen = [
     Chosen(r.setting, name, registry.lookup(r.setting, name, r.table), r.prefix or name)
     for r in registries()
     for name in several.get(r.setting, [getattr(settings, r.setting)])
     if name
   ]
+  return [algorithm, *chosen]

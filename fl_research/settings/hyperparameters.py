@@ -5,6 +5,7 @@ import dataclasses
 
 from fl_research import aggregation, algorithms, models, optimizers, registry
 from fl_research.aggregation import compression
+from fl_research.algorithms import of_tff
 from fl_research.datasets import partition as partition_lib
 from fl_research.population import attacks, choosers, scheduler, staleness
 from fl_research.registry import Hyperparameter
@@ -46,6 +47,7 @@ def registries() -> list[Registry]:
     Registry('staleness_weighting', staleness.WEIGHTINGS, 'Asynchronous', 'staleness'),
     Registry('server_optimizer', optimizers.OPTIMIZERS, 'Server', 'server', shared),
     Registry('algorithm', algorithms.ALGORITHMS, 'Method'),
+    Registry('algorithm', of_tff.ALGORITHMS, 'Method', of_tff.FLAGS),
     Registry('aggregator', aggregation.AGGREGATORS, 'Method'),
     Registry('compressor', compression.COMPRESSORS, 'Wire'),
     Registry('attack', attacks.ATTACKS, 'Attackers'),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 import dataclasses
 
 from fl_research import aggregation, algorithms, registry
+from fl_research.algorithms import of_tff
 from fl_research.settings import section
 
 _setting = section.settings_of('Method')
@@ -26,7 +27,10 @@ class Method:
   """Settings of the method."""
 
   algorithm: str = _setting(
-    'fedavg', 'the federated optimisation method', choices=lambda: algorithms.ALGORITHMS
+    'fedavg',
+    "the federated method; or TFF's own, tff:NAME, or yours, FILE.py:FUNCTION",
+    choices=lambda: algorithms.ALGORITHMS,
+    besides=of_tff.has,
   )
   client_weighting: str = _setting(
     '',

@@ -44,7 +44,7 @@ def check_method(text: str, stages: Stages, algorithm: str) -> None:
   Raises:
     UsageError: the method's update would not lie in what such a stage can send.
   """
-  reason = algorithms.ALGORITHMS[algorithm].not_structured
+  reason = algorithms.entry(algorithm).not_structured
   for name in stages:
     if reason and compression.COMPRESSORS[name].kind == compression.STRUCTURED:
       raise UsageError(

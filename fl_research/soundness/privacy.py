@@ -134,7 +134,7 @@ def _check_method(settings: Settings) -> None:
   for flag in ('centralized', 'local_only'):
     if getattr(settings, flag):
       raise UsageError(f'{asked}: not with --{flag}, which has no updates to hide')
-  reason = algorithms.ALGORITHMS[settings.algorithm].not_private
+  reason = algorithms.entry(settings.algorithm).not_private
   if reason:
     raise UsageError(f'{asked}: not with --algorithm={settings.algorithm}, which {reason}')
   if settings.aggregator != 'mean':

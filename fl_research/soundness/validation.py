@@ -190,8 +190,9 @@ def _check_server_examples(settings: Settings) -> None:
   readers, reading = [], ''
   for flag, table in tables.items():
     readers += [f'--{flag}={name}' for name, entry in table.items() if entry.needs_server_examples]
-    if table[getattr(settings, flag)].needs_server_examples:
-      reading = reading or f'--{flag}={getattr(settings, flag)}'
+  for choice in settings_lib.chosen_entries(settings):
+    if choice.setting in tables and choice.entry.needs_server_examples:
+      reading = reading or f'--{choice.setting}={choice.name}'
   if reading and not settings.server_examples:
     raise UsageError(f'--server_examples: must be given for {reading}, 100 for example')
   if settings.server_examples and not reading:

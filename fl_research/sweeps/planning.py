@@ -9,6 +9,7 @@ import numpy as np
 
 from fl_research import analysis, registry
 from fl_research import settings as settings_lib
+from fl_research.algorithms import of_tff
 from fl_research.analysis import measures
 from fl_research.models import own
 from fl_research.registry import UsageError
@@ -124,7 +125,7 @@ def _process(settings: settings_lib.Settings) -> str:
 
   Where code of the user's own runs, nobody knows what it leaves behind.
   """
-  if own.is_own(settings.model):
+  if own.is_own(settings.model) or of_tff.is_own(settings.algorithm):
     return f'alone: {settings.experiment_name}'
   return 'native' if settings.runtime == 'native' else f'{settings.kernel_threads} threads'
 

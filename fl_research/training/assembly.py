@@ -30,7 +30,7 @@ from fl_research.population import (
 from fl_research.population.attacks import attack as attack_lib
 from fl_research.population.traced_devices import TracedDevices
 from fl_research.registry import UsageError
-from fl_research.round import composition, split
+from fl_research.round import composition, from_learning_process, split
 from fl_research.round import process as process_lib
 from fl_research.round.method import Method
 from fl_research.round.parts import Parts
@@ -130,7 +130,9 @@ def build_model(settings: Settings, spec: ModelSpec):
 def build_method(settings: Settings) -> Method:
   """The method that the settings name."""
   algorithm = 'local' if settings.local_only else settings.algorithm
-  return algorithms.build(algorithm, settings.hyperparameters_of(settings.algorithm))
+  return algorithms.build(
+    algorithm, settings.hyperparameters_of(algorithms.prefix(settings.algorithm))
+  )
 
 
 def check_global_model(settings: Settings, weight_names: Sequence[str], instead: str) -> None:
@@ -206,6 +208,8 @@ def build_process(
 
 def _composed(settings: Settings, parts: Parts) -> process_lib.FederatedProcess:
   """The process of these parts, in two halves where results arrive by themselves."""
+  if isinstance(parts.method, from_learning_process.OfLearningProcess):
+    return from_learning_process.build_process(parts)
   decides_late = settings.cohort_sampling in choosers.SENDERS
   if settings.is_asynchronous or settings.runtime == 'federation' or decides_late:
     return split.build_process(parts, mixes=settings.stale_update == 'model')

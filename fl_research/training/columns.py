@@ -70,9 +70,15 @@ class TrainedRound:
 
   @functools.cached_property
   def training(self) -> Mapping[str, Any]:
-    """The metrics of all training together."""
+    """The metrics of all training together; none where neither clients nor the process say."""
     names = metrics.sum_names(self._data.problem, self._data.num_classes)
-    sums = {name: self.counting(name).sum() for name in names}
+    whole = self._process.training_metrics(self._measured)
+    if whole is None:
+      sums = {name: self.counting(name).sum() for name in names}
+    elif 'loss' in whole:
+      sums = {name: np.float64(whole.get(name, 1.0)) for name in names}  # Divided already.
+    else:
+      return {}
     return metrics.from_sums(self._data.problem, sums)
 
   @functools.cached_property
@@ -86,8 +92,10 @@ class TrainedRound:
     return self._process.method_metrics(self._measured)
 
   def by_client(self) -> tuple[list[str], Any, Mapping[str, Any]]:
-    """Of the clients that count: ids, numbers of examples, and numbers by name."""
+    """Of the clients that count: ids, numbers of examples, and the numbers that they report."""
     names = metrics.sum_names(self._data.problem, self._data.num_classes)
+    if self._process.training_metrics(self._measured) is not None:
+      return [], self.counting('num_examples')[:0], {}
     values = metrics.from_sums(self._data.problem, {name: self.counting(name) for name in names})
     own = {name: self.counting(name) for name in self.report if name.startswith(METHOD)}
     ids = [client for client, counts in zip(self.ids, self.counts) if counts]
@@ -178,7 +186,11 @@ def _once_trained(columns: ByTrainedRound) -> Columns:
 
 def _training(data: RunData) -> ByTrainedRound:
   ones = dict.fromkeys(metrics.sum_names(data.problem, data.num_classes), 1.0)
-  value = lambda name: lambda trained: float(trained.training[name])
+
+  def value(name: str) -> Callable[[TrainedRound], Optional[float]]:
+    found = lambda trained: trained.training.get(name)
+    return lambda trained: None if found(trained) is None else float(found(trained))
+
   return {f'train/{name}': value(name) for name in metrics.from_sums(data.problem, ones)}
 
 

@@ -18,6 +18,7 @@ from fl_research import (
   tasks,
 )
 from fl_research import settings as settings_lib
+from fl_research.algorithms import of_tff
 from fl_research.datasets import (
   class_weights,
   device_traces,
@@ -150,7 +151,10 @@ def source(data: RunData) -> client_data.Source:
 
 def of(data: tasks.Data, settings: Settings) -> RunData:
   """Deals out data that are there already, and checks the settings against them; see `load`."""
-  model_sources = own_models.sources(settings.model, settings.initial_model)
+  own_sources = {
+    **own_models.sources(settings.model, settings.initial_model),
+    **of_tff.sources(settings.algorithm),
+  }
   _check_auc(data, settings)
   _check_target(data, settings)
   clients = _rename_labels(_test_on_own(_deal_out(data, settings), settings), settings)
@@ -187,7 +191,7 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
     num_classes=data.num_classes,
     spec=spec,
     model=model,
-    sources={**data.sources, **model_sources, **collections.ChainMap(*traces)},
+    sources={**data.sources, **own_sources, **collections.ChainMap(*traces)},
     passport=passport_of_split,
     readiness=_readiness(intervals, train, cohort_size, settings),
     phones=phones,

@@ -52,6 +52,9 @@ class Process:
   bytes_down_per_client = 100
   bytes_up_per_client = 8
 
+  def training_metrics(self, measured):
+    return measured.get('training')
+
   def aggregation_metrics(self, measured):
     return {'clipped': 0.25}
 
@@ -110,6 +113,17 @@ def test_numbers_of_clients_are_those_that_count_the_methods_own_among_them():
     ('b', 10, 'method/drift', 0.5),
     ('d', 30, 'method/drift', 2.0),
   ]
+
+
+def test_where_clients_do_not_report_training_the_process_does():
+  def of(training):
+    given = columns.TrainedRound(Process(), DATA, PLAN, {**MEASURED, 'training': training}, 4)
+    assert given.by_client()[0] == []
+    found = row(columns.Record(4, given, {}, 0.0, 1.0))
+    return found['train/loss'], found['train/accuracy']
+
+  assert of({'loss': 1.5, 'accuracy': 0.25}) == (1.5, 0.25)
+  assert of({}) == (None, None)
 
 
 CLOCK = devices.Devices(2.0, 50.0, 1.0, 0.0, seed=0)
