@@ -53,11 +53,6 @@ class FedALA(Method):
     chosen = private_layers.is_private('fedala_layers', self._layers, names)
     return [place for place, mixed in enumerate(chosen) if mixed]
 
-  def bind(self, federation):
-    bound = super().bind(federation)
-    private_layers.is_private('fedala_layers', self._layers, federation.model.weight_names)
-    return bound
-
   def initial_client_state(self, weights):
     return collections.OrderedDict(
       model=list(weights),

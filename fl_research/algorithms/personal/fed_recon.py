@@ -87,7 +87,6 @@ class FedRecon(private_layers.PrivateLayers):
       objective=client.loss.times(self._factor),
       trainable=self.private,
       passes=self._epochs,
-      sent=False,
     )
 
 

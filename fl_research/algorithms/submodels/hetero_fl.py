@@ -232,7 +232,7 @@ def build(*, widths: str, shares: str, scaler: bool) -> Method:
     UsageError: there are not as many shares as widths.
   """
   values = widths_lib.numbers(widths)
-  parts = widths_lib.numbers(shares) or (1 / len(values),) * len(values)
+  parts = widths_lib.numbers(shares) or (1.0,) * len(values)
   if len(parts) != len(values):
     raise UsageError(
       f'--heterofl_shares={shares}: are {len(parts)}, and --heterofl_widths={widths} '

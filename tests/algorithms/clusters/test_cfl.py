@@ -64,11 +64,17 @@ def test_equals_oracle(case):
   expected = oracle.run(START, rounds, harness.RATE, *case)
   assert [clusters for _, clusters in expected] == CASES[case]
   servers, history = _run(_process(*case), rounds)
+  was, before = [0] * 3, [START]
   for server, models, (of_clusters, clusters) in zip(servers, history, expected, strict=True):
     assert int(server['method']['count']) == len(clusters)
     where = [next(c for c, members in enumerate(clusters) if k in members) for k in range(3)]
     np.testing.assert_array_equal(server['method']['cluster_of'], where)
     harness.assert_same(models[: len(clusters)], of_clusters)
+    # The shortest of the clusters' steps; a new cluster goes on from the model of the old one.
+    steps = [flat.join(models[where[k]]) - flat.join(before[was[k]]) for k in range(3)]
+    shortest = min(map(np.linalg.norm, steps))
+    np.testing.assert_allclose(server['method']['mean_norm'], shortest, rtol=1e-4)
+    was, before = where, models
 
 
 def test_one_cluster_is_fed_avg():

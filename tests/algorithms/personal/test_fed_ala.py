@@ -4,10 +4,13 @@ import functools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from fl_research import registry
+from fl_research import optimizers, registry
 from fl_research.algorithms.optimization import fed_avg
 from fl_research.algorithms.personal import fed_ala
+from fl_research.round import client as client_lib
+from fl_research.round import server_half
 from tests import contexts
 from tests.algorithms import harness
 from tests.oracles import two_layers as oracle
@@ -30,8 +33,9 @@ def _process(rate=1.0, layers='last'):
 
 
 def _rounds():
-  """Four rounds, of which the first client is away in the second."""
+  """Four rounds: the last client comes in the second, in which the first one is away."""
   rounds = harness.cohorts(epochs=2, rounds=4)
+  rounds[0] = rounds[0][:2]
   rounds[1] = rounds[1][1:]
   return rounds
 
@@ -55,6 +59,24 @@ def test_shares_that_stay_are_fed_avg():
   plain = harness.build(fed_avg.build(), model=_model())
   found = harness.run(_process(rate=0.0), _rounds())
   harness.assert_same(found, harness.run(plain, _rounds()), 1e-6)
+
+
+def test_who_has_trained_once_answers_with_its_own_model():
+  process, data = _process(), _rounds()[0][1]
+  _, kept = harness.run_with_clients(process, [[data]])
+  own, x = kept[1]['method'], data['examples']['x']
+  server = server_half.Server(_model().initial_weights[0], (), ())
+  found = {}
+  for times in (0, 1, 2):
+    state = tf.nest.map_structure(tf.constant, dict(own, times=times))
+    client = client_lib.Client(_model(), optimizers.build('sgd', 0.1, {}), data, state)
+    found[times] = process.method.predictor(server, client)(tf.constant(x)).numpy()
+  assert int(own['times']) == 1
+  answers = lambda weights: _model().predict_on_batch((tuple(weights), ()), x, False)
+  np.testing.assert_allclose(found[0], answers(server.weights), rtol=1e-5, atol=1e-6)
+  for times in (1, 2):
+    np.testing.assert_allclose(found[times], answers(own['model']), rtol=1e-5, atol=1e-6)
+  assert np.abs(found[0] - found[1]).max() > 1e-3
 
 
 def test_layers_that_are_not_there_are_refused():

@@ -47,6 +47,7 @@ def test_equals_oracle():
   np.testing.assert_allclose(own['preferences'], preferences, rtol=1e-4, atol=1e-5)
   models = [flat.join(each['method']) for each in kept.get(range(3))]
   np.testing.assert_allclose(models, history[-1], rtol=1e-6, atol=1e-6)
+  assert own['known'].tolist() == [1.0] * 3
   # Some others do better than a client's own model, and some do not.
   off_diagonal = preferences[~np.eye(3, dtype=bool)]
   assert np.any(off_diagonal > 0.0)

@@ -55,6 +55,12 @@ def test_fed_recon_equals_oracle_and_keeps_nothing(process):
   )
   harness.assert_same(harness.run(process, rounds), expected)
   assert not process.keeps_client_state
+  # Three passes over one batch of 3, 2 and 5 examples, two over those of 6, 3 and 9.
+  report = process.run_round(process.initialize(), rounds[0], None).measured['report']
+  steps = np.asarray(report['values'])[:, process.report_columns.index('num_steps')]
+  batches = lambda count: -(-count // rounds[0][0]['batches'].shape[1])
+  expected = [3 * batches(s) + 2 * batches(q) for s, q in ((3, 6), (2, 3), (5, 9))]
+  assert steps[np.argsort(report['client'])].tolist() == expected
   body = sum(w.nbytes for w in _network().initial_weights[0][:2])
   assert process.bytes_up_per_client == process.bytes_down_per_client == body + 4
 
