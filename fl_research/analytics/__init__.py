@@ -54,5 +54,13 @@ ANALYSES: Mapping[str, registry.Entry] = {
     defaults=_ONE_SHOT,
     not_private="shows the server each client's centres",
   ),
+  'pca': registry.Entry(
+    'fl_research.analytics.pca',
+    'principal components, from sums of x and x xT',
+    {'components': Hyperparameter(10, 'so many components', **domains.COUNT)},
+    requires=(_ONE_ROUND,),
+    defaults=_ONE_SHOT,
+    not_private='sums squares of any size',
+  ),
 }
 """Every analysis, by the name that users type."""

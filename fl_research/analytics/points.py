@@ -82,12 +82,13 @@ class Judge:
     return row
 
   def _assigned(self, examples: Examples, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    found = [nearest(vectors(part), centres) for part in _parts(examples)]
+    found = [nearest(vectors(part), centres) for part in parts(examples)]
     clusters, distances = zip(*found) if found else ([np.zeros(0, np.int64)], [np.zeros(0)])
     return np.concatenate(clusters), np.concatenate(distances)
 
 
-def _parts(examples: Examples) -> Iterator[Mapping[str, np.ndarray]]:
+def parts(examples: Examples) -> Iterator[Mapping[str, np.ndarray]]:
+  """The inputs of examples, a part at a time."""
   for begin in range(0, len(examples['x']), _ROWS_AT_A_TIME):
     yield {'x': examples['x'][begin : begin + _ROWS_AT_A_TIME]}
 

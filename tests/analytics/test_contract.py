@@ -13,7 +13,11 @@ from fl_research.training import run_folder, terminal
 from tests import contexts
 from tests.analytics import clients
 
-SETTINGS = {'kmeans': {'kmeans_clusters': 3}, 'kfed': {'kfed_clusters': 4}}
+SETTINGS = {
+  'kmeans': {'kmeans_clusters': 3},
+  'kfed': {'kfed_clusters': 4},
+  'pca': {'pca_components': 2},
+}
 """Flags with which an analysis does something on four small clients."""
 
 NAMES = sorted(analytics.ANALYSES)
