@@ -47,16 +47,20 @@ def define_settings_flags(flag_values: flags.FlagValues) -> None:
     define = _DEFINE[field.metadata['type']]
     define(field.name, field.default, field.metadata['help'], flag_values=flag_values)
   for name, flag in settings_lib.registry_flags().items():
-    default = flag.hyperparameter.default
-    _DEFINE[type(default)](name, None, flag.hyperparameter.help, flag_values=flag_values)
+    kind = type(flag.hyperparameter.default)
+    define_flag(flag_values, name, kind, flag.hyperparameter.help)
+
+
+def define_flag(flag_values: flags.FlagValues, name: str, kind: type, text: str) -> None:
+  """Defines a flag that has no value unless one is given."""
+  _DEFINE[kind](name, None, text, flag_values=flag_values)
 
 
 def define_changes(flag_values: flags.FlagValues, names: Sequence[str]) -> None:
   """Defines flags for some settings of a run that there is already."""
   for field in settings_lib.fields():
     if field.name in names:
-      define = _DEFINE[field.metadata['type']]
-      define(field.name, None, field.metadata['help'], flag_values=flag_values)
+      define_flag(flag_values, field.name, field.metadata['type'], field.metadata['help'])
 
 
 def parse_own(
@@ -282,7 +286,12 @@ def settings_help() -> dict[str, list[str]]:
 
 def hyperparameter_help(name: str) -> list[str]:
   """Lines of help for a flag that an entry of a registry brings with it."""
-  h = settings_lib.registry_flags()[name].hyperparameter
+  return described(name, settings_lib.registry_flags()[name].hyperparameter)
+
+
+def described(name: str, hyperparameter: registry.Hyperparameter) -> list[str]:
+  """Lines of help for a hyperparameter, by its flag."""
+  h = hyperparameter
   return _help_lines(name, h.help, h.default, h.domain, [])
 
 

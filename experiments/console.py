@@ -12,6 +12,7 @@ def _program(name: str) -> Callable[[], Any]:
   return functools.partial(runpy.run_module, module, run_name='__main__', alter_sys=True)
 
 
+analyze = _program('analyze')
 compare = _program('compare')
 diff = _program('diff')
 doctor = _program('doctor')

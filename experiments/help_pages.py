@@ -106,21 +106,12 @@ def about(name: str) -> dict[str, list[str]]:
   name = name.strip().removeprefix('--')
   pages: dict[str, list[str]] = {}
   found = tables()
-  described = ''
+  described: dict[str, list[str]] = {}
   for flag, table in found.items():
-    if name not in table:
-      continue
-    entry = table[name]
-    pages[f'--{flag}={name}'] = [f'  {line}' for line in textwrap.wrap(entry.summary, 98)]
-    pages[f'--{flag}={name}'] += _asks(entry)
-    own = _own_flags(flag, name, entry)
-    if own:
-      pages[f'Flags of --{flag}={name}'] = own
-    # A module of many entries tells of none of them.
-    if sum(other.module == entry.module for other in table.values()) == 1:
-      described = entry.module
-  if described:
-    pages[described] = ['', *_docstring(described).splitlines()]
+    if name in table:
+      pages.update(_entry_page(flag, name, table[name], _own_flags(flag, name, table[name])))
+      described = _module_page(name, table) or described
+  pages.update(described)
   pages.update(_flag_page(name))
   if not pages:
     names = [*settings_lib.flag_types(), *(each for table in found.values() for each in table)]
@@ -129,6 +120,36 @@ def about(name: str) -> dict[str, list[str]]:
       f'the names and flags that --help={ALL} lists'
     )
   return pages
+
+
+def about_entry(
+  flag: str, name: str, table: Mapping[str, registry.Entry], own: list[str]
+) -> dict[str, list[str]]:
+  """Groups of lines about an entry of a registry: what it is and asks, its flags, its paper.
+
+  Args:
+    flag: the flag that chooses it.
+    name: its name.
+    table: the registry.
+    own: lines of help for its own flags.
+  """
+  return {**_entry_page(flag, name, table[name], own), **_module_page(name, table)}
+
+
+def _entry_page(
+  flag: str, name: str, entry: registry.Entry, own: list[str]
+) -> dict[str, list[str]]:
+  summary = [f'  {line}' for line in textwrap.wrap(entry.summary, 98)]
+  pages = {f'--{flag}={name}': summary + _asks(entry)}
+  return {**pages, f'Flags of --{flag}={name}': own} if own else pages
+
+
+def _module_page(name: str, table: Mapping[str, registry.Entry]) -> dict[str, list[str]]:
+  """What an entry's module says of itself; one of many entries tells of none of them."""
+  module = table[name].module
+  if sum(other.module == module for other in table.values()) > 1:
+    return {}
+  return {module: ['', *_docstring(module).splitlines()]}
 
 
 def _flag_page(name: str) -> dict[str, list[str]]:

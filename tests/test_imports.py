@@ -36,7 +36,7 @@ _ORDER = (
   ('settings',),
   ('soundness', 'analysis'),
   ('training',),
-  ('federation', 'sweeps'),
+  ('analytics', 'federation', 'sweeps'),
   ('api', 'own_data'),
 )
 """The packages and modules of fl_research, low ones first; none imports another of its own row."""

@@ -63,6 +63,10 @@ class Sums:
     del bound
     return tff.aggregators.SumFactory()
 
+  def float_sum(self) -> tff.aggregators.UnweightedAggregationFactory:
+    """The sum of floats T, where secure each cut to [-B, B]; the types are those of `unit_sum`."""
+    return tff.aggregators.SumFactory()
+
   def num_bytes(self, numbers: int) -> int:
     """What so many float32 numbers of one client take on the wire."""
     return 4 * numbers
@@ -104,6 +108,9 @@ class SecureSums(Sums):
   def whole_sum(self, bound):
     return tff.aggregators.SecureSumFactory(bound, -bound)
 
+  def float_sum(self):
+    return _QuietSum(tff.aggregators.SecureSumFactory(self.bound, -self.bound))
+
   def num_bytes(self, numbers):
     return math.ceil(numbers * (_BITS + math.ceil(math.log2(self.clients))) / 8)
 
@@ -120,6 +127,17 @@ class _Quiet(tff.aggregators.WeightedAggregationFactory):
   def create(self, value_type, weight_type):
     with without_unused_assertions():
       return self._factory.create(value_type, weight_type)
+
+
+class _QuietSum(tff.aggregators.UnweightedAggregationFactory):
+  """The same of a factory of sums."""
+
+  def __init__(self, factory: tff.aggregators.UnweightedAggregationFactory):
+    self._factory = factory
+
+  def create(self, value_type):
+    with _without_unused_assertions():
+      return self._factory.create(value_type)
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import dataclasses
 import numbers
 import operator
-from typing import Any, Optional
+from typing import Any, Optional, TypeVar
 
 from fl_research import algorithms, models, registry, runtime, tasks
 from fl_research.aggregation.compression import chain
@@ -167,7 +167,12 @@ class Settings(
     return {**values, **self.hyperparameters}
 
 
-def complete(settings: Settings, say: Callable[[str], None] = lambda line: None) -> Settings:
+_AnySettings = TypeVar('_AnySettings', bound=Settings)
+
+
+def complete(
+  settings: _AnySettings, say: Callable[[str], None] = lambda line: None
+) -> _AnySettings:
   """The settings with the task found out from the form of `--data_file`, where none is named.
 
   Args:

@@ -141,7 +141,7 @@ class RunFolder:
     if before is None:
       return {}
     # A run that began before a flag was there had its default.
-    before = {**_identity(Settings()), **settings_lib.renewed(before)}
+    before = {**_identity(type(self._settings)()), **settings_lib.renewed(before)}
     now = _identity(self._settings)
     return {
       flag: (before.get(flag, 'its default'), now.get(flag, 'its default'))

@@ -1,0 +1,66 @@
+"""Federated analytics: what is learnt of clients' data without training a model to predict.
+
+An analysis is a line in `ANALYSES` and a file that says how a round goes (`Analysis`); data,
+cohorts, runtimes, the folder and its files are those of training. Reading this table imports no
+TensorFlow.
+"""
+
+from collections.abc import Mapping
+
+from fl_research import domains, registry
+from fl_research.registry import Hyperparameter, Requirement
+
+_ONE_ROUND = Requirement(
+  'total_rounds', (1,), 'asks each client once; --clients_per_round says how many are asked'
+)
+_SUMS_ARE_SHOWN = Requirement(
+  'secure_aggregation', ('none',), 'needs what each client sends by itself'
+)
+_ITERATIVE = {'total_rounds': 10}
+_ONE_SHOT = {'total_rounds': 1}
+
+_CLUSTERS = {'clusters': Hyperparameter(10, 'K: so many centres', **domains.COUNT)}
+
+ANALYSES: Mapping[str, registry.Entry] = {
+  'kmeans': registry.Entry(
+    'fl_research.analytics.kmeans',
+    "k-means by rounds: TFF's build_fed_kmeans (after Sculley 2010)",
+    {
+      **_CLUSTERS,
+      'start': Hyperparameter(
+        'examples',
+        "the first centres: examples (K of the clients', drawn at random and shown to the server), "
+        "or normal (TFF's: drawn from the standard normal distribution)",
+        lambda value: value in ('examples', 'normal'),
+        'examples or normal',
+      ),
+    },
+    defaults=_ITERATIVE,
+    not_private='sums points of any length',
+  ),
+  'kfed': registry.Entry(
+    'fl_research.analytics.kfed',
+    'k-FED (Dennis, Li, Smith 2021): k-means in one round',
+    {
+      **_CLUSTERS,
+      'local_clusters': Hyperparameter(
+        2, "k': so many centres of each client's own", **domains.COUNT
+      ),
+      'local_steps': Hyperparameter(
+        100, "at most so many of Lloyd's steps at a client", **domains.COUNT
+      ),
+    },
+    requires=(_ONE_ROUND, _SUMS_ARE_SHOWN),
+    defaults=_ONE_SHOT,
+    not_private="shows the server each client's centres",
+  ),
+  'pca': registry.Entry(
+    'fl_research.analytics.pca',
+    'principal components, from sums of x and x xT',
+    {'components': Hyperparameter(10, 'so many components', **domains.COUNT)},
+    requires=(_ONE_ROUND,),
+    defaults=_ONE_SHOT,
+    not_private='sums squares of any size',
+  ),
+}
+"""Every analysis, by the name that users type."""
