@@ -1,8 +1,9 @@
 """FML: a model that stays with the client, and a shared one, learn from each other.
 
 Shen, Zhang, Jia, Zhang, Huang, Zhou, Kuang, Wu, Wu 2020, "Federated Mutual Learning" (arXiv
-2006.16765), with the losses of Zhang et al. 2018, "Deep Mutual Learning". Client k keeps a model v_k. In a round it starts another, the meme w_k, from the global model w_t, and for
-every batch both take a step by what they answered before it, p_v and p_w:
+2006.16765), with the losses of Zhang et al. 2018, "Deep Mutual Learning". Client k keeps a model
+v_k. In a round it starts another, the meme w_k, from the global model w_t, and for every batch both
+take a step by what they answered before it, p_v and p_w:
 
     v_k = v_k - η ∇(α CE(v_k) + (1 - α) KL(p_w ‖ p_v)),    p_w being fixed
     w_k = w_k - η ∇(β CE(w_k) + (1 - β) KL(p_v ‖ p_w)),    p_v being fixed
