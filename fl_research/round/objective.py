@@ -165,12 +165,17 @@ def loss_gradient(
   [k, n], a row for each of `metric_names` and a column for each example, zero for padding.
   """
   compute = functools.partial(_loss_gradient, model, of_examples, of_features)
-  if model.pools:
-    # oneDNN's gradient of a maximum over windows takes a tenth of the time of TensorFlow's own, but
-    # TensorFlow puts it in only where it meets the maximum before its gradient, which in the graph
-    # of a loop is left to chance. A function that is not inlined is a graph without a loop.
-    compute = tf.function(compute, autograph=False, experimental_attributes={'_noinline': True})
-  return compute(weights, one_batch, seed, factor)
+  return out_of_the_loop(model, compute)(weights, one_batch, seed, factor)
+
+
+def out_of_the_loop(model: model_lib.Model, compute: Callable[..., Any]) -> Callable[..., Any]:
+  """What computes gradients of the model, such that they are fast in the graph of a loop."""
+  if not model.pools:
+    return compute
+  # oneDNN's gradient of a maximum over windows takes a tenth of the time of TensorFlow's own, but
+  # TensorFlow puts it in only where it meets the maximum before its gradient, which in the graph
+  # of a loop is left to chance. A function that is not inlined is a graph without a loop.
+  return tf.function(compute, autograph=False, experimental_attributes={'_noinline': True})
 
 
 def _loss_gradient(

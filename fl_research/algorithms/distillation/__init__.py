@@ -13,6 +13,17 @@ METHODS = {
       'tau': Hyperparameter(1.0, 'tau, temperature of the answers', **domains.POSITIVE),
     },
   ),
+  'fml': registry.Entry(
+    'fl_research.algorithms.distillation.fml',
+    'a model of its own and the shared one teach each other (Shen et al. 2020)',
+    {
+      'alpha': Hyperparameter(0.5, "alpha, what labels count for a client's own", **domains.SHARE),
+      'beta': Hyperparameter(0.5, 'beta, what labels count for the shared one', **domains.SHARE),
+    },
+    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+    defaults=requirements.UNIFORM,
+    not_structured='trains two models by one optimiser',
+  ),
   'feddf': registry.Entry(
     'fl_research.algorithms.distillation.fed_df',
     'the server learns what all models answer together (Lin et al. 2020)',
