@@ -136,7 +136,7 @@ class _QuietSum(tff.aggregators.UnweightedAggregationFactory):
     self._factory = factory
 
   def create(self, value_type):
-    with _without_unused_assertions():
+    with without_unused_assertions():
       return self._factory.create(value_type)
 
 
