@@ -23,6 +23,7 @@ STATEFUL = (
   'fedrod',
   'fedamp',
   'fedfomo',
+  'fedpac',
   'fedmd',
   'apfl',
   'l2gd',
@@ -56,6 +57,23 @@ def test_methods_with_a_server_step_refuse_server_optimizers(name):
   validation.validate(_settings(name, server_learning_rate=0.01))
   with pytest.raises(UsageError, match=f'--server_optimizer=adam: not with --algorithm={name}, wh'):
     validation.validate(_settings(name, server_optimizer='adam'))
+
+
+def test_which_personal_methods_have_a_global_model_of_use_by_itself():
+  methods = {name: algorithms.build(name, {}) for name in algorithms.ALGORITHMS}
+  shown = {name for name, method in methods.items() if method.personal and method.global_model}
+  assert shown == {
+    'ditto',
+    'knnper',
+    'fedala',
+    'fedrod',
+    'apfl',
+    'l2gd',
+    'pfedme',
+    'perfedavg',
+    'fml',
+  }
+  assert sum(method.personal for method in methods.values()) == 23
 
 
 @pytest.mark.parametrize('name', STATEFUL)
