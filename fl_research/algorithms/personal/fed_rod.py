@@ -81,7 +81,6 @@ class FedRoD(Method):
   def bind(self, federation):
     if federation.model.spec.problem is not Problem.CLASSIFICATION:
       raise UsageError('--algorithm=fedrod: balances classes; accepted are tasks with classes')
-    features.dimension(federation.model, 'fedrod')
     return super().bind(federation)
 
   def initial_client_state(self, weights):
