@@ -12,7 +12,9 @@ from w, which is 0 at first, for 200 rounds. As in the paper, what FedExP has re
 objective at the mean of its last two models; its ε is 1e-12, where the notebook has none.
 """
 
+from collections.abc import Mapping
 import functools
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -22,7 +24,10 @@ from baselines import minimisation
 CLIENTS, ROWS, WEIGHTS = 20, 30, 1000
 SPREAD = 0.1
 STEPS, RATE, ROUNDS = 20, 0.1, 200
-_HYPERPARAMETERS = {'fedexp': {'epsilon': 1e-12}, 'scaffold': {'option': 'II'}}
+_HYPERPARAMETERS: Mapping[str, Mapping[str, Any]] = {
+  'fedexp': {'epsilon': 1e-12},
+  'scaffold': {'option': 'II'},
+}
 
 
 class Loss(minimisation.Function):

@@ -11,6 +11,7 @@ round, which is p = 1 / √κ, as the theorem has it; SCAFFOLD's theory asks for
 f - min f is 1e-6 of what it was at first.
 """
 
+from collections.abc import Callable
 import dataclasses
 import functools
 import math
@@ -82,13 +83,18 @@ class Objective:
 
   def value(self, w: np.ndarray) -> tuple[float, np.ndarray]:
     """f(w) and its gradient."""
-    return self.worker(self.workers.reshape(-1, self.workers.shape[2]), w)
+    return self.worker(self.workers.reshape(-1, self.size), w)
+
+  @property
+  def size(self) -> int:
+    """d."""
+    return self.workers.shape[2]
 
   @functools.cached_property
   def optimum(self) -> np.ndarray:
     """w*, by SciPy's L-BFGS."""
     options = {'maxiter': 100_000, 'maxfun': 1_000_000, 'ftol': 1e-16, 'gtol': 1e-11}
-    start = np.zeros(self.workers.shape[2])
+    start = np.zeros(self.size)
     found = scipy.optimize.minimize(self.value, start, jac=True, method='L-BFGS-B', options=options)
     return found.x
 
@@ -99,7 +105,7 @@ class Objective:
 
   def excess(self, w: np.ndarray) -> float:
     """f(w) - min f."""
-    margins = self.workers.reshape(-1, len(w)) @ w
+    margins = self.workers.reshape(-1, self.size) @ w
     return np.logaddexp(0.0, -margins).mean() + self.decay / 2 * w @ w - self.least
 
   def distance(self, w: np.ndarray) -> float:
@@ -136,15 +142,27 @@ def _rows(data: str) -> np.ndarray:
 def path(data: str, algorithm: str, local_steps: int, multiple: float, condition: float):
   """w before the first and after every round until f has arrived, with steps of multiple / L."""
   f = objective(data, condition)
-  target = ARRIVED * f.excess(np.zeros(f.workers.shape[2]))
+  target = ARRIVED * f.excess(np.zeros(f.size))
+  most = _MOST_ROUNDS if local_steps > 1 else _MOST_STEPS
+  return _follow(f, algorithm, local_steps, multiple, most, lambda w: f.excess(w) <= target)
+
+
+def _follow(
+  f: Objective,
+  algorithm: str,
+  local_steps: int,
+  multiple: float,
+  most_rounds: int,
+  arrived: Callable[[np.ndarray], bool],
+) -> np.ndarray:
   return minimisation.path(
-    Loss(f.workers.shape[2], f.decay),
+    Loss(f.size, f.decay),
     list(f.workers),
     algorithm,
-    rounds=_MOST_ROUNDS if local_steps > 1 else _MOST_STEPS,
+    rounds=most_rounds,
     local_steps=local_steps,
     step=multiple / f.smoothness,
-    arrived=lambda w: f.excess(w) <= target,
+    arrived=arrived,
   )
 
 
@@ -190,10 +208,12 @@ def against_its_theory(data: str) -> float:
   """Scaffnew's rounds until |w - w*|² is 1e-6 Ψ, in those of the paper's theorem."""
   f, local_steps = objective(data), steps(CONDITION)
   target = ARRIVED * f.potential(local_steps)
-  points = path(data, 'scaffnew', local_steps, 1.0, CONDITION)
-  taken = next((r for r, w in enumerate(points) if f.distance(w) <= target), math.inf)
   shrinks = min(1 / CONDITION, 1 / local_steps**2)
-  return taken / (math.log(ARRIVED) / math.log1p(-shrinks) / local_steps)
+  allowed = math.log(ARRIVED) / math.log1p(-shrinks) / local_steps
+  points = _follow(
+    f, 'scaffnew', local_steps, 1.0, math.ceil(allowed), lambda w: f.distance(w) <= target
+  )
+  return (len(points) - 1) / allowed if f.distance(points[-1]) <= target else math.inf
 
 
 def growth(data: str) -> float:
