@@ -12,12 +12,9 @@ import numpy as np
 import scipy.optimize
 import scipy.special
 
-from fl_research import runtime
+from baselines import training
 from fl_research.datasets.federated_data import Clients
-from fl_research.round import process as process_lib
 from fl_research.settings import Settings
-from fl_research.training import assembly, client_states, observer, run_data
-from fl_research.training import loop as loop_lib
 
 _PRECISION = 1e-10
 
@@ -88,29 +85,10 @@ def path(settings: Settings) -> tuple[Objective, list[np.ndarray]]:
 
   `settings.rounds_per_checkpoint` rounds lie between two points; the last round is one of them.
   """
-  points: list[np.ndarray] = []
-  with runtime.use_context(settings.runtime, jit=settings.jit):
-    data = run_data.load(settings)
-    process = assembly.build_process(settings, assembly.build_model(settings, data.spec), data)
-    loop = loop_lib.Loop(
-      settings,
-      process,
-      data,
-      assembly.build_driver(settings, data, process),
-      assembly.build_evaluation(settings, process, data),
-    )
-    loop.run(loop_lib.start(process, client_states.build(process)), [_Points(process, points)])
+  data, points = training.checkpoints(
+    settings, lambda process, state: _vector(process.model_weights(state))
+  )
   return Objective.of(data.train, data.num_classes, settings.client_weight_decay), points
-
-
-class _Points(observer.Observer):
-  """Keeps the weights at each checkpoint."""
-
-  def __init__(self, process: process_lib.FederatedProcess, points: list[np.ndarray]):
-    self._process, self._points = process, points
-
-  def checkpoint(self, progress: loop_lib.Progress) -> None:
-    self._points.append(_vector(self._process.model_weights(progress.state)))
 
 
 def _vector(weights: Sequence[np.ndarray]) -> np.ndarray:

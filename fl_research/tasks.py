@@ -177,6 +177,13 @@ TASKS: Mapping[str, Task] = {
     models=_DENSE,
     files=('credit_default/*',),
   ),
+  'adult': Task(
+    'fl_research.datasets.adult',
+    'income of adults, by doctorate',
+    default_model='softmax',
+    models=_DENSE,
+    files=('adult/*',),
+  ),
   'movielens': Task(
     'fl_research.datasets.movielens',
     'film ratings, by user',

@@ -15,25 +15,13 @@ smaller ones ten local steps are worth ten rounds, with larger ones less.
 `python -m baselines.karimireddy2020_scaffold.quadratics` writes that into results/step.csv.
 """
 
-import collections
-from collections.abc import Sequence
 import functools
 import pathlib
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
-import tensorflow_federated as tff
 
-from fl_research import algorithms, runtime
-from fl_research.datasets.federated_data import Problem
-from fl_research.models import layers
-from fl_research.models import model as model_lib
-from fl_research.models.specification import ModelSpec
-from fl_research.round import composition
-from fl_research.round import process as process_lib
-from fl_research.round.parts import Parts
-from fl_research.training import client_states
+from baselines import minimisation
 
 STEP = 0.1
 STEPS = (0.05, 0.07, 0.1, 0.12, 0.15, 0.2, 0.3)
@@ -43,54 +31,11 @@ _CURVATURE = 1.0
 _MOST_ROUNDS = 200
 
 
-class Parabola(layers.Layer):
-  """One weight x and, for an example (a, b), the output a x² + b x."""
+class Parabola(minimisation.Function):
+  """a w² + b w of clients (a, b), float32 [n, 2]."""
 
-  kind = 'parabola'
-
-  @property
-  def weight_names(self):
-    return ('x',)
-
-  def initialise(self, shape, generator):
-    return [np.array([START], np.float32)], ()
-
-  def __call__(self, weights, x, seed=None):
-    point = weights[0][0]
-    return x[:, 0] * point**2 + x[:, 1] * point
-
-  def keras(self, weights, x, name):
-    return self(weights, x)
-
-
-class Minimiser(model_lib.Model):
-  """A model whose output is its loss, whatever the label."""
-
-  def example_metrics(self, output, label):
-    return collections.OrderedDict(num=tf.ones_like(output), loss=output)
-
-
-def model() -> model_lib.Model:
-  """Whose training on the examples (a, b) minimises the mean of a x² + b x."""
-  number = np.dtype(np.float32)
-  # A problem whose only metric is the loss.
-  spec = ModelSpec((2,), number, (), number, Problem.RECONSTRUCTION, 1)
-  return Minimiser(Parabola(), spec, seed=0)
-
-
-def clients(dissimilarity: float, local_steps: int) -> list:
-  """The D of both clients, G apart, for rounds of K full-gradient steps."""
-  coefficients = [(_CURVATURE, dissimilarity), (0.0, -dissimilarity)]
-  return [
-    collections.OrderedDict(
-      examples=collections.OrderedDict(x=np.array([pair], np.float32), y=np.zeros(1, np.float32)),
-      batches=np.zeros((local_steps, 1), np.int32),
-      num_examples=np.int32(1),
-      client=np.int32(position),
-      seed=np.zeros(2, np.int32),
-    )
-    for position, pair in enumerate(coefficients)
-  ]
+  def value(self, w, x):
+    return x[:, 0] * w[0] ** 2 + x[:, 1] * w[0]
 
 
 @functools.cache
@@ -106,27 +51,16 @@ def path(
     rounds: how many.
     step: size of the clients' steps, or of FedSGD's.
   """
-  sgd = tff.learning.optimizers.build_sgdm
-  with runtime.use_context('fused', chunks=1):
-    process = composition.build_process(
-      Parts(
-        model=model(),
-        method=algorithms.build(algorithm, {}),
-        client_optimizer=sgd(step),
-        server_optimizer=sgd(step if algorithm == 'fedsgd' else 1.0),
-        population_size=2,
-      )
-    )
-    return _follow(process, clients(dissimilarity, local_steps), rounds)
-
-
-def _follow(process: process_lib.FederatedProcess, cohort: Sequence, rounds: int) -> np.ndarray:
-  state, points = process.initialize(), [START]
-  kept = client_states.build(process)
-  for _ in range(rounds):
-    state = process.run_round(state, cohort, kept).state
-    points.append(process.model_weights(state)[0][0])
-  return np.array(points)
+  points = minimisation.path(
+    Parabola(np.array([START])),
+    [np.array(pair) for pair in ((_CURVATURE, dissimilarity), (0.0, -dissimilarity))],
+    algorithm,
+    rounds=rounds,
+    local_steps=local_steps,
+    step=step,
+    server_step=step if algorithm == 'fedsgd' else 1.0,
+  )
+  return points[:, 0].astype(np.float32)
 
 
 def rounds_to_arrive(
