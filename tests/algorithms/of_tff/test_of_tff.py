@@ -18,9 +18,9 @@ from tests.algorithms import harness
 from tests.training import runs
 
 ROUNDS = 3
-# Shards of digits for six clients, three a round, of several batches each, the last a partial one.
+# Six clients of unequal size, three a round, of several batches each, the last a partial one.
 COMMON = {
-  'partition': 'shards',
+  'partition': 'dirichlet',
   'num_clients': 6,
   'clients_per_round': 3,
   'client_batch_size': '50',
