@@ -89,7 +89,7 @@ def build_process(parts: Parts) -> LearningRounds:
 
   Raises:
     UsageError: the model drops units in training, for which TFF's clients have no seed, or the
-      process trains another model.
+      process trains another model, or on other data.
   """
   method = parts.method.bind(parts.federation())
   assert isinstance(method, OfLearningProcess)
@@ -150,9 +150,14 @@ def _next(
   process: tff.learning.templates.LearningProcess, data_type: tff.Type, bytes_up: int
 ) -> tff.Computation:
   """`next` of the module's docstring."""
-  state_type, sequence_type = process.next.type_signature.parameter
-  element_type = sequence_type.member.element
+  state_type, clients_type = process.next.type_signature.parameter
+  element_type = clients_type.member.element
   to_batches = tff.tensorflow.computation(lambda data: _batches(data, element_type), data_type)
+  if not clients_type.member.is_assignable_from(to_batches.type_signature.result):
+    raise UsageError(
+      f'--algorithm: the learning process takes {clients_type.member} of every client; accepted is '
+      f'what clients have, {to_batches.type_signature.result}'
+    )
 
   @tff.tensorflow.computation(data_type)
   def report(data):

@@ -75,10 +75,12 @@ class TrainedRound:
     whole = self._process.training_metrics(self._measured)
     if whole is None:
       sums = {name: self.counting(name).sum() for name in names}
-    elif 'loss' in whole:
-      sums = {name: np.float64(whole.get(name, 1.0)) for name in names}  # Divided already.
-    else:
+    elif 'loss' not in whole:
       return {}
+    elif not self.counts.any():
+      sums = dict.fromkeys(names, np.float64(0.0))
+    else:
+      sums = {name: np.float64(whole.get(name, 1.0)) for name in names}  # Divided already.
     return metrics.from_sums(self._data.problem, sums)
 
   @functools.cached_property

@@ -94,3 +94,33 @@ def test_process_gives_what_it_gives_natively(build):
     tf.nest.assert_same_structure(output.state, native.state)
     for a, b in zip(leaves(output), leaves(native)):
       np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_clusters_are_found_as_natively():
+  """Of k-means, which TFF's main branch has since removed."""
+  process = tff.learning.algorithms.build_fed_kmeans(3, (4,), random_seed=(1, 2))
+  clients = [data.unbatch().map(lambda x, y: x) for data in data_sets()]
+  found = {}
+  for name in ('native', 'fused'):
+    with runtime.use_context(name) as context:
+      state = process.initialize()
+      for _ in range(3):
+        output = process.next(state, clients)
+        state = output.state
+      found[name] = leaves(output)
+  assert context.report()['fallbacks'] == []
+  for native, fused in zip(found['native'], found['fused']):
+    np.testing.assert_allclose(fused, native, rtol=1e-6)
+
+
+def test_heavy_hitters_are_counted():
+  """By invertible Bloom lookup tables, removed likewise; what is exact needs no other runtime."""
+  words = [['a', 'b', 'a'], ['b', 'c'], ['a']]
+  count = tff.analytics.heavy_hitters.iblt.build_iblt_computation(
+    capacity=10, string_max_bytes=5, max_words_per_user=5, max_heavy_hitters=3, seed=0
+  )
+  with runtime.use_context('fused') as context:
+    found = count([tf.data.Dataset.from_tensor_slices(own).batch(2) for own in words])
+  assert context.report()['fallbacks'] == []
+  pairs = zip(found.heavy_hitters, found.heavy_hitters_counts)
+  assert {word.decode(): int(number) for word, number in pairs} == {'a': 3, 'b': 2, 'c': 1}

@@ -116,14 +116,18 @@ def test_numbers_of_clients_are_those_that_count_the_methods_own_among_them():
 
 
 def test_where_clients_do_not_report_training_the_process_does():
-  def of(training):
-    given = columns.TrainedRound(Process(), DATA, PLAN, {**MEASURED, 'training': training}, 4)
+  def of(training, clients=3):
+    report = {name: values[:clients] for name, values in MEASURED['report'].items()}
+    measured = {**MEASURED, 'report': report, 'training': training}
+    given = columns.TrainedRound(Process(), DATA, PLAN, measured, 4)
     assert given.by_client()[0] == []
     found = row(columns.Record(4, given, {}, 0.0, 1.0))
     return found['train/loss'], found['train/accuracy']
 
   assert of({'loss': 1.5, 'accuracy': 0.25}) == (1.5, 0.25)
   assert of({}) == (None, None)
+  # Of nobody there is no mean.
+  assert np.isnan(of({'loss': 0.0, 'accuracy': 0.0}, clients=0)).all()
 
 
 CLOCK = devices.Devices(2.0, 50.0, 1.0, 0.0, seed=0)

@@ -64,7 +64,7 @@ _NOT_PRIVATE = (
 )
 _MU = {'proximal_strength': Hyperparameter(0.1, 'strength of the proximal term', **domains.FROM_0)}
 _UNIFORM = {'client_weighting': 'uniform'}
-_AWAY = 'FedProx, whose term in TFF 0.87 has the wrong sign: clients are driven apart'
+_AWAY = 'FedProx, whose term has the wrong sign in TFF 0.87: it drives clients away'
 
 
 def _entry(

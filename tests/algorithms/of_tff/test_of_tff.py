@@ -18,9 +18,9 @@ from tests.algorithms import harness
 from tests.training import runs
 
 ROUNDS = 3
-# Shards of digits for six clients, three a round, of several batches each, the last a partial one.
+# Six clients of unequal size, three a round, of several batches each, the last a partial one.
 COMMON = {
-  'partition': 'shards',
+  'partition': 'dirichlet',
   'num_clients': 6,
   'clients_per_round': 3,
   'client_batch_size': '50',
@@ -181,6 +181,8 @@ def test_every_name_is_a_builder_of_tff():
 
 
 OWN = """
+import numpy as np
+import tensorflow as tf
 import tensorflow_federated as tff
 
 def build(model, client_optimizer, server_optimizer):
@@ -191,6 +193,14 @@ def number(model, client_optimizer, server_optimizer):
 
 def clusters(model, client_optimizer, server_optimizer):
   return tff.learning.algorithms.build_fed_kmeans(3, (64,))
+
+def examples(model, client_optimizer, server_optimizer):
+  label = tff.tensorflow.computation(
+    lambda rows: rows.map(lambda x: (x, tf.zeros([tf.shape(x)[0]], tf.int32))),
+    tff.SequenceType(tff.TensorType(np.float32, (None, 8, 8, 1))),
+  )
+  process = build(model, client_optimizer, server_optimizer)
+  return tff.simulation.compose_dataset_computation_with_learning_process(label, process)
 """
 
 
@@ -202,8 +212,9 @@ def test_a_process_of_ones_own(tmp_path, theirs, capsys):
   assert 'algorithm' in runs.manifest(tmp_path / 'own')['sources']
   wrong = {
     f'{file}:number': 'number returns int; accepted is a tff.learning.templates.LearningProcess',
+    f'{file}:examples': 'takes float32[?,8,8,1]* of every client; accepted is what clients have, <',
     f'{file}:clusters': 'trains other weights than those of --model',
-    f'{file}:none': 'has no function none; its functions are build, number, clusters',
+    f'{file}:none': 'has no function none; its functions are build, number, clusters, examples',
     f'{file}': 'name the function that builds the algorithm',
     f'{tmp_path}/none.py:build': 'there is no file',
   }
@@ -215,20 +226,31 @@ def test_a_process_of_ones_own(tmp_path, theirs, capsys):
 
 
 def test_in_python():
-  process = []
+  """A method of ours as a learning process, whose batches have names, and back."""
+  settings = {'num_clients': 4, 'clients_per_round': 2, 'client_batch_size': '50', 'seed': 2}
+  form = fl.experiment('digits', **settings)
+  process = form.learning_process()
+  given = []
 
-  def build(model, client_optimizer, server_optimizer):
-    process.append(
-      tff.learning.algorithms.build_fed_eval(model)  # Trains nothing, and names nothing `train`.
-    )
-    return process[0]
+  def build(*arguments):
+    given.append(arguments)
+    return process
 
-  trained = fl.experiment('digits', algorithm=build, num_clients=4, clients_per_round=2)
-  table = trained.run(rounds=1)
+  trained = fl.experiment('digits', algorithm=build, **settings)
+  table = trained.run(rounds=2)
+  form.run(rounds=2)
+  for name, weights in form.weights.items():
+    np.testing.assert_array_equal(trained.weights[name], weights)
+  ((model, *optimizers),) = given
+  assert model is trained.model
+  assert all(isinstance(each, tff.learning.optimizers.Optimizer) for each in optimizers)
+  # What is not named `train` is not taken for it.
   assert table['train/loss'].isna().all()
-  assert table['eval/loss'].nunique() == 1
-  assert table['method/client_work/eval/current_round_metrics/loss'].notna().sum() == 1
+  assert table['method/participants'].tolist()[1:] == [2, 2]
   assert trained.client_metrics.phase.unique().tolist() == ['eval']
-  assert trained.learning_process() is process[0]
+  assert trained.learning_process() is process
+
+
+def test_what_is_no_process_in_python():
   with pytest.raises(UsageError, match='algorithm: is of type int'):
     fl.experiment('digits', algorithm=3)
