@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from fl_research import client_data, registry
-from fl_research.algorithms.distillation import fed_df, fed_md
+from fl_research.algorithms.distillation import fed_df, fed_md, soft_labels
 from fl_research.training import client_states
 from tests import contexts
 from tests.algorithms import harness
@@ -87,3 +88,15 @@ def test_tasks_without_classes_are_refused():
   ):
     with pytest.raises(registry.UsageError, match='accepted are tasks with classes'):
       harness.build(method, model=harness.tagger())
+
+
+def test_answers_are_those_of_a_model_that_drops_nothing():
+  asked = []
+
+  class Model:
+    def predict_on_batch(self, weights, x, training=True, seed=None):
+      asked.append((training, seed))
+      return x
+
+  soft_labels.answers(Model(), START, {'examples': {'x': tf.zeros([2, 3])}})
+  assert asked == [(False, None)]
