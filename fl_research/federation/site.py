@@ -419,9 +419,9 @@ class Site:
     pooled = tests.pooled()
     columns = _columns(function, weights, graph, pooled)
     table = metrics.per_client(spec.problem, columns, pooled['y'], tests.sizes)
-    ends = np.concatenate([[0], np.cumsum(tests.sizes)])
+    client = np.repeat(np.arange(len(tests)), tests.sizes)
     names = metrics.sum_names(spec.problem, spec.num_classes)
-    sums = [np.add.reduceat(np.append(columns[name], 0.0), ends[:-1]) for name in names]
+    sums = [np.bincount(client, columns[name], len(tests)) for name in names]
     values = [table[name] for name in metrics.names(spec.problem, spec.num_classes)]
     arrays = {
       'sizes': [np.asarray(tests.sizes, np.int64)],

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from fl_research import settings as settings_lib
+from fl_research.datasets.federated_data import ContiguousClients
 from fl_research.federation import engine_data, site_data
 from fl_research.federation.site import Site
 from fl_research.training import experiment
@@ -113,3 +114,27 @@ def test_withheld_metrics_change_nothing_else(tmp_path, monkeypatch, capfd):
   at_b = trains & by_client.client_id.str.startswith('b/')
   assert of_site_a[at_b].value.isna().all() and trains.sum() > at_b.sum() > 0
   pd.testing.assert_frame_equal(by_client[~at_b], of_site_a[~at_b])
+
+
+def test_a_client_without_test_examples_counts_nowhere(tmp_path, monkeypatch):
+  settings = runs.settings(
+    tmp_path, experiment_name='some', total_rounds=1, clients_csv=True, algorithm='fedavg'
+  )
+  deployed, _, sites = runs.of_sites(settings, monkeypatch, tmp_path)
+  data = sites['a']._data
+  data.load({})
+  tests = data.tests
+  ends = np.array([0, tests.sizes[0], tests.sizes[0], tests.sizes.sum()])
+  fewer = ContiguousClients(tests.pooled(), ends, tests.ids)
+  data._data = dataclasses.replace(data._data, test_clients=fewer)
+  outcome = experiment.run(deployed, lambda: '', engine_data.load(deployed))
+  row = pd.read_csv(outcome.folder.metrics).iloc[-1]
+  by_client = pd.read_csv(outcome.folder.path / 'clients.csv')
+  by_client = by_client[(by_client['round'] == 1) & (by_client.phase == 'eval')]
+  for metric in ('loss', 'accuracy'):
+    own = by_client[by_client.metric == metric]
+    assert own.num_examples.tolist()[:3] == [ends[1], 0, ends[3] - ends[1]]
+    known = own.dropna()
+    assert len(known) == 5
+    mean = np.average(known.value, weights=known.num_examples)
+    assert row[f'eval/{metric}'] == pytest.approx(mean, rel=1e-12)
