@@ -471,8 +471,8 @@ class Site:
       examples = tests.examples(number)
       parts.append(_columns(function, known, graph, examples))
       sizes[number] = len(examples['y'])
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in graph.columns}
-    return columns, sizes
+    joined = lambda name: np.concatenate([np.zeros(0), *(part[name] for part in parts)])
+    return {name: joined(name) for name in graph.columns}, sizes
 
   def _commit(self, message: Message) -> Message:
     run = self._run_of(message)
