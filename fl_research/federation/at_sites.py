@@ -6,7 +6,7 @@ in the same order, so that the model is the simulation's. A site that has not an
 counts as one whose clients dropped out.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import contextlib
 import dataclasses
 import getpass
@@ -22,6 +22,7 @@ from fl_research.federation import (
   client_graph,
   experimenter_page,
   graph_store,
+  messages,
   proposal,
   secure_rounds,
   signing,
@@ -30,11 +31,10 @@ from fl_research.federation import (
 from fl_research.federation import engine as engine_lib
 from fl_research.federation.run_at_sites import RunAtSites, StatesAtSites
 from fl_research.population import participation
-from fl_research.registry import UsageError
 from fl_research.round import split
 from fl_research.settings import Settings
 from fl_research.training import columns as columns_lib
-from fl_research.training import driver, model_evaluation, run_folder
+from fl_research.training import driver, model_evaluation, personal_evaluation, run_folder
 from fl_research.training.run_data import RunData
 
 _GRAPHS = 'graphs'
@@ -123,15 +123,20 @@ def _without_the_silent(
 
 
 class EvaluationAtSites(model_evaluation.ModelEvaluation):
-  """Evaluates the global model on the sites' test examples, of which sums come back.
+  """Evaluates on the sites' test examples, of which sums come back.
 
   `eval/<metric>` are of sums over all of them; areas under curves are those of rounded scores
   (`metrics.from_further_sums`). By client, `eval_clients/<metric>_<statistic>`, they are exact.
+
+  Of methods whose clients have models of their own these, on each client's own test examples, are
+  `personal/<metric>` and `eval_clients/…`; the global model is `global/…`, where it is of use.
+  There is no central test set, so that no `eval/…` says how they do on it.
 
   Args:
     run: the run at the sites.
     sites: what is known of each.
     data: the run's data.
+    process: the method.
   """
 
   def __init__(
@@ -139,43 +144,74 @@ class EvaluationAtSites(model_evaluation.ModelEvaluation):
     run: RunAtSites,
     sites: Mapping[str, engine_lib.SiteFacts],
     data: RunData,
+    process: split.SplitProcess,
   ):
-    self._run, self._sites, self._data = run, sites, data
+    self._run, self._sites, self._data, self._process = run, sites, data, process
     self._evaluations = 0
-    self.headline = 'eval'
+    personal = process.method.personal
+    self.headline = personal_evaluation.PERSONAL if personal else 'eval'
     problem, classes = data.problem, data.num_classes
     self._sums = metrics.sum_names(problem, classes)
     self._of_client = metrics.names(problem, classes)
-    self._names = {
-      'eval': list(self._of_client),
-      'eval_clients': [
-        f'{metric}_{statistic}'
-        for metric in metrics.distributed(problem, classes)
-        for statistic in model_evaluation.STATISTICS
-      ],
-    }
+    by_client = [
+      f'{metric}_{statistic}'
+      for metric in metrics.distributed(problem, classes)
+      for statistic in model_evaluation.STATISTICS
+    ]
+    self._names = {self.headline: list(self._of_client), 'eval_clients': by_client}
+    if personal and process.method.global_model:
+      both = personal_evaluation.GLOBAL
+      self._names.update({both: list(self._of_client), f'{both}_clients': by_client})
+
+  def own_models(self, process, settings):
+    return self if process.method.personal else None
+
+  def at(self, state: Any, client_states: Any) -> list[np.ndarray]:
+    """What sites need of the server to evaluate what their clients would use."""
+    del client_states  # They are at the sites.
+    return work_graph.server_leaves(self._process, state)
 
   def evaluate(self, weights, personal=None):
-    assert personal is None
-    answers = self._run.evaluate(self._evaluations, [np.asarray(w) for w in weights])
+    row: dict[str, Any] = {}
+    rows: model_evaluation.Rows = []
+    model = [np.asarray(w) for w in weights]
+    if personal is None:
+      row.update(self._evaluated('eval', 'eval', self._ask(model, 'evaluate'), rows))
+    else:
+      own = self._ask(personal, 'evaluate_own')
+      row.update(self._evaluated(self.headline, 'eval', own, rows))
+      if (phase := personal_evaluation.GLOBAL) in self._names:
+        row.update(self._evaluated(phase, phase, self._ask(model, 'evaluate'), rows))
     self._evaluations += 1
-    ids, tables = [], []
-    for name in sorted(answers):
-      ids += self._tested_ids(name)
-      tables.append([answers[name].array(part) for part in ('sizes', 'sums', 'metrics')])
-    if not tables:
-      return {column: None for column in self.columns()}, []
-    sizes, sums, values = (np.concatenate(parts) for parts in zip(*tables))
+    return row, rows
+
+  def _ask(self, server: Sequence[np.ndarray], purpose: str) -> Mapping[str, messages.Message]:
+    return self._run.evaluate(self._evaluations, server, purpose)
+
+  def _evaluated(
+    self,
+    group: str,
+    phase: str,
+    answers: Mapping[str, messages.Message],
+    rows: model_evaluation.Rows,
+  ) -> dict[str, Any]:
+    """The columns of all examples together, and those by client, whose rows are added."""
+    if not answers:
+      return {f'{g}/{name}': None for g in (group, f'{phase}_clients') for name in self._names[g]}
+    ids = [own for name in sorted(answers) for own in self._tested_ids(name)]
+    parts = ('sizes', 'sums', 'metrics')
+    tables = [[answers[name].array(part) for part in parts] for name in sorted(answers)]
+    sizes, sums, values = (np.concatenate(each) for each in zip(*tables))
     problem = self._data.problem
     total = dict(zip(self._sums, sums.sum(axis=0)))
     further = np.sum([answers[name].array('further') for name in sorted(answers)], axis=0)
     overall = {name: float(value) for name, value in metrics.from_sums(problem, total).items()}
     overall.update(metrics.from_further_sums(problem, further))
-    row = self._row('eval', overall)
+    row = self._row(group, overall)
     by_client = dict(zip(self._of_client, values.T))
-    row.update(self._distributions('eval', by_client))
-    rows = model_evaluation.long_rows('eval', ids, sizes.tolist(), by_client)
-    return row, rows
+    row.update(self._distributions(phase, by_client))
+    rows += model_evaluation.long_rows(phase, ids, sizes.tolist(), by_client)
+    return row
 
   def _tested_ids(self, name: str) -> list[str]:
     """Names of a site's tested clients: those that train, where they are as many."""
@@ -210,22 +246,13 @@ class Sites:
     data: RunData,
     plans: participation.Participation,
   ) -> tuple[AtSites, EvaluationAtSites, StatesAtSites]:
-    """What makes the server step, what evaluates, and what clients keep.
-
-    Raises:
-      UsageError: the method's clients have models of their own.
-    """
-    if process.method.personal:
-      raise UsageError(
-        f'--algorithm={settings.algorithm}: not with --runtime=federation, where sites evaluate '
-        "the global model only, and not clients' own; accepted are methods with one model for all"
-      )
+    """What makes the server step, what evaluates, and what clients keep."""
     work = work_graph.WorkGraph(process)
     folder = run_folder.RunFolder(settings).path / _GRAPHS
     secure = secure_rounds.SecureRounds(process, self.engine.say) if settings.by_protocol else None
     graphs = graph_store.load(folder) or {
       'work': work.graph,
-      'evaluate': work_graph.evaluation_graph(process.parts.model),
+      **_evaluations(process),
       **({} if secure is None else {'combine': secure.graph}),
     }
     facts = {
@@ -242,7 +269,7 @@ class Sites:
     self._run = run
     states = StatesAtSites(run, lambda: graph_store.save(folder, graphs))
     rounds = AtSites(process, plans, work, run, states, secure)
-    return rounds, EvaluationAtSites(run, self.engine.sites, data), states
+    return rounds, EvaluationAtSites(run, self.engine.sites, data, process), states
 
   def _page(self, settings: Settings) -> None:
     """Shows how the run stands, to whoever has an account on this machine and the address."""
@@ -289,6 +316,16 @@ class Sites:
     """Ends the connection to them."""
     self._closes.close()
     self.engine.close()
+
+
+def _evaluations(process: split.SplitProcess) -> dict[str, client_graph.ClientGraph]:
+  """What evaluates, by purpose: the global model, and what each client would use."""
+  method, graphs = process.method, {}
+  if method.personal:
+    graphs['evaluate_own'] = work_graph.own_evaluation_graph(process)
+  if not method.personal or method.global_model:
+    graphs['evaluate'] = work_graph.evaluation_graph(process.parts.model)
+  return graphs
 
 
 def _request(

@@ -20,8 +20,9 @@ import tensorflow as tf
 from fl_research.federation import messages
 from fl_research.runtime import flat_function
 
-SERVER, DATA, STATE = 'server', 'data', 'state'
-"""Where an input of the graph comes from: the message, the client's data, what it keeps."""
+SERVER, DATA, STATE, TESTED = 'server', 'data', 'state', 'tested'
+"""Where an input of the graph comes from: the message, the client's data, what it keeps; and, where
+a client is tested with what it would use, the examples that it is tested on."""
 
 HELD = ('results', 'factors')
 """And of the graph that comes after: what the one before has made, and a factor for each client."""
@@ -32,7 +33,7 @@ class Input:
   """One input.
 
   Attributes:
-    origin: `SERVER`, `DATA`, `STATE`, or one of `HELD`.
+    origin: `SERVER`, `DATA`, `STATE`, `TESTED`, or one of `HELD`.
     names: the paths of the leaves of a value at a client, in the order of the type; of what the
       server sends just a name for each.
     specs: their types.
@@ -59,7 +60,7 @@ class ClientGraph:
   """A graph on its way.
 
   Attributes:
-    purpose: what it is for, `work` or `evaluate`.
+    purpose: what it is for: `work`, `combine`, `evaluate`, `evaluate_own`.
     function: the function, for a process that has TensorFlow.
     inputs: of the function, besides the place and the number of the clients that `work` begins
       with.
@@ -79,6 +80,11 @@ class ClientGraph:
   sums: tuple[int, ...] = ()
   measures: tuple[int, ...] = ()
   largest: tuple[int, ...] = ()
+
+  @property
+  def tests_clients(self) -> bool:
+    """Whether it evaluates what each client would use, and not one model for all."""
+    return any(each.origin == TESTED for each in self.inputs)
 
   @property
   def hash(self) -> str:

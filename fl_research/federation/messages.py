@@ -58,7 +58,7 @@ FORMS: Mapping[str, Form] = {
   ),
   'combine': Form({'run': str, 'graph': str, 'round': int, 'session': dict}, ('server',)),
   'session': Form({'run': str, 'round': int, 'step': int}, ('payload',)),
-  'evaluate': Form({'run': str, 'graph': str, 'round': int}, ('server',)),
+  'evaluate': Form({'run': str, 'graph': str, 'round': int, 'applied': dict}, ('server',)),
   'commit': Form({'run': str, 'round': int, 'applied': dict}),
   'advance': Form({'run': str, 'round': int, 'oldest': int}),
   'withdraw': Form({'run': str, 'is_over': bool}),

@@ -209,12 +209,22 @@ class RunAtSites:
       own = [int(client) for client in clients if client in site.positions]
       self._applied[name][str(round_num)] = own
 
-  def evaluate(self, round_num: int, weights: Sequence[np.ndarray]) -> dict[str, Message]:
-    """The sums of every site's tested clients."""
-    fields = {'run': self.name, 'graph': self._graphs['evaluate'].hash, 'round': round_num}
-    request = Message('evaluate', fields, {'server': weights})
+  def evaluate(
+    self, round_num: int, server: Sequence[np.ndarray], purpose: str = 'evaluate'
+  ) -> dict[str, Message]:
+    """The sums of every site's tested clients.
+
+    Args:
+      round_num: the round.
+      server: what the graph takes of the server: the model's weights, or its state.
+      purpose: of the graph.
+    """
+    fields = {'run': self.name, 'graph': self._graphs[purpose].hash, 'round': round_num}
     tested = [name for name, site in self._engine.sites.items() if site.test_sizes.sum()]
-    requests = {name: request for name in tested}
+    requests = {
+      name: Message('evaluate', {**fields, 'applied': self._applied[name]}, {'server': server})
+      for name in tested
+    }
     return self._engine.ask(requests, 'evaluated', recover=self._recover, all_of_them=False)
 
   def commit(self, round_num: int) -> str:

@@ -73,6 +73,15 @@ class _Source(client_data.Source):
     self.bytes_of_example = client_data.Source(clients).bytes_of_example
     self._positions = positions
 
+  def position(self, own: int) -> int:
+    """The position in the population of the site's client of this number."""
+    return int(self._positions[own])
+
+  def outside_rounds(self, position: int, **facts: Any) -> client_data.ClientData:
+    """A client's D for what it does outside all rounds, one epoch of its examples."""
+    examples = self.clients.examples(position)
+    return client_data.client_data(examples, epochs=1.0, client=position, round_num=0, **facts)
+
   def has(self, positions: np.ndarray) -> bool:
     """Whether all of these are this site's."""
     return positions.dtype == np.int64 and bool(np.isin(positions, self._positions).all())
@@ -412,24 +421,58 @@ class Site:
     tests = self._data.tests
     rows = int(tests.sizes.sum())
     self._guard.admit(message['run'], proposal.EVALUATION_SUMS, message['round'], len(tests), rows)
+    if run.states is not None:
+      run.states.apply(message['applied'])
     graph, function = run.graphs[message['graph']]
     given = client_graph.server_tensors(graph.inputs, message.arrays['server'])
     weights = [tensor for number in sorted(given) for tensor in given[number]]
     spec = self._data.spec
-    pooled = tests.pooled()
-    columns = _columns(function, weights, graph, pooled)
-    table = metrics.per_client(spec.problem, columns, pooled['y'], tests.sizes)
-    ends = np.concatenate([[0], np.cumsum(tests.sizes)])
+    pooled, sizes = tests.pooled(), np.asarray(tests.sizes, np.int64)
+    if graph.tests_clients:
+      columns, sizes = self._own_columns(run, graph, function, weights)
+      trains = np.repeat(sizes > 0, tests.sizes)
+      pooled = {name: values[trains] for name, values in pooled.items()}
+    else:
+      columns = _columns(function, weights, graph, pooled)
+    table = metrics.per_client(spec.problem, columns, pooled['y'], sizes)
+    client = np.repeat(np.arange(len(sizes)), sizes)
     names = metrics.sum_names(spec.problem, spec.num_classes)
-    sums = [np.add.reduceat(np.append(columns[name], 0.0), ends[:-1]) for name in names]
+    sums = [np.bincount(client, columns[name], len(sizes)) for name in names]
     values = [table[name] for name in metrics.names(spec.problem, spec.num_classes)]
     arrays = {
-      'sizes': [np.asarray(tests.sizes, np.int64)],
+      'sizes': [sizes],
       'sums': [np.stack(sums, axis=1)],
       'metrics': [np.stack(values, axis=1)],
       'further': [metrics.further_sums(spec.problem, columns, pooled['y'])],
     }
     return Message('evaluated', {'round': message['round']}, arrays)
+
+  def _own_columns(
+    self,
+    run: _Run,
+    graph: client_graph.ClientGraph,
+    function: Callable[..., Any],
+    server: Sequence[tf.Tensor],
+  ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Numbers per example of what tested clients would use, and of how many of each.
+
+    Of those that do not train, and so have no model of their own, there are none.
+    """
+    tests, parts, sizes = self._data.tests, [], np.zeros(len(self._data.tests), np.int64)
+    place_of = {own: place for place, own in enumerate(self._data.train.ids)}
+    names = [each.names for each in graph.inputs if each.origin == DATA]
+    for number, own in enumerate(tests.ids):
+      if own not in place_of:
+        continue
+      position = run.source.position(place_of[own])
+      state = run.states.get([position])[0] if run.states is not None else []
+      data = run.source.outside_rounds(position, **run.facts)
+      known = [*server, *state, *(_at(data, path) for path in names[0])]
+      examples = tests.examples(number)
+      parts.append(_columns(function, known, graph, examples))
+      sizes[number] = len(examples['y'])
+    joined = lambda name: np.concatenate([np.zeros(0), *(part[name] for part in parts)])
+    return {name: joined(name) for name in graph.columns}, sizes
 
   def _commit(self, message: Message) -> Message:
     run = self._run_of(message)
@@ -470,6 +513,13 @@ _OF_SURVEYS = {'statistics': proposal.COLUMN_STATISTICS, 'describe': proposal.CO
 """What leaves with answers, in a round and before any run; clients' reports go with some."""
 
 
+def _at(value: Any, path: str) -> np.ndarray:
+  """What is at a path, `/examples/x`, of nested mappings."""
+  for name in path.split('/')[1:]:
+    value = value[name]
+  return np.asarray(value)
+
+
 def _needs_run() -> Message:
   return Message('needs', {'what': 'run'})
 
@@ -483,15 +533,16 @@ def _call(function: Callable[..., Any], count: int, tensors: Sequence[tf.Tensor]
 
 def _columns(
   function: Callable[..., Any],
-  weights: Sequence[tf.Tensor],
+  given: Sequence[Any],
   graph: client_graph.ClientGraph,
   examples: Examples,
 ) -> dict[str, np.ndarray]:
   """Numbers per example, float64 [n] by name."""
+  known = [tf.constant(each) for each in given]
   parts = [np.zeros([0, len(graph.columns)], np.float32)]
   for first in range(0, len(examples['y']), _EXAMPLES_PER_STEP):
     rows = slice(first, first + _EXAMPLES_PER_STEP)
     own = [tf.constant(examples['x'][rows]), tf.constant(examples['y'][rows])]
-    parts.append(np.asarray(function(*weights, *own)[0]))
+    parts.append(np.asarray(function(*known, *own)[0]))
   values = np.concatenate(parts).astype(np.float64)
   return {name: values[:, number] for number, name in enumerate(graph.columns)}

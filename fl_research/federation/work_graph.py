@@ -12,9 +12,10 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.federation.client_graph import ClientGraph, DATA, Input, SERVER, STATE
+from fl_research.federation.client_graph import ClientGraph, DATA, Input, SERVER, STATE, TESTED
 from fl_research.models import model as model_lib
-from fl_research.round import split
+from fl_research.round import client as client_lib
+from fl_research.round import server_half, split, types
 from fl_research.runtime import (
   chunks,
   client_loop,
@@ -159,3 +160,52 @@ def evaluation_graph(model: model_lib.Model) -> ClientGraph:
     Input(DATA, ('x', 'y'), tuple(rows)),
   )
   return ClientGraph('evaluate', function.exported(), inputs, (0,), tuple(names))
+
+
+def own_evaluation_graph(process: split.SplitProcess) -> ClientGraph:
+  """What each client would use (`Method.predictor`), evaluated on its own test examples.
+
+  (server's part of S, T, D of one epoch, x, y) -> numbers per example, float32 [n, k]
+  """
+  model, optimizer = process.parts.model, process.parts.client_optimizer
+  kinds = {SERVER: _server_type(process), STATE: process.client_state_type}
+  kinds[DATA] = types.client_data_type(model)
+  specs = {
+    origin: [graph_functions.leaf_spec(leaf) for leaf in graph_functions.leaf_types(kind)]
+    for origin, kind in kinds.items()
+  }
+  x, y = model.input_spec
+  specs[TESTED] = [tf.TensorSpec([None, *spec.shape[1:]], spec.dtype) for spec in (x, y)]
+  names: list[str] = []
+
+  def evaluate(*tensors):
+    rest = iter(tensors)
+    own = {origin: list(itertools.islice(rest, len(of))) for origin, of in specs.items()}
+    values = {
+      origin: tff.types.type_to_py_container(expressions.pack(kind, iter(own[origin])), kind)
+      for origin, kind in kinds.items()
+    }
+    client = client_lib.Client(model, optimizer, values[DATA], values[STATE]['method'])
+    predictor = process.method.predictor(server_half.server_of(values[SERVER]), client)
+    inputs, labels = own[TESTED]
+    columns = model.example_metrics(predictor(inputs), labels)
+    names[:] = list(columns)
+    return [tf.stack(list(columns.values()), axis=1)]
+
+  function = flat_function.FlatFunction(evaluate, [spec for of in specs.values() for spec in of])
+  paths = {DATA: chunks.type_names(kinds[DATA]), TESTED: ['x', 'y']}
+  inputs = tuple(
+    Input(origin, tuple(paths.get(origin, itertools.repeat('', len(of)))), tuple(of))
+    for origin, of in specs.items()
+  )
+  return ClientGraph('evaluate_own', function.exported(), inputs, (0,), tuple(names))
+
+
+def server_leaves(process: split.SplitProcess, state: Any) -> list[np.ndarray]:
+  """What that graph is given of a state of the server."""
+  leaves = python_values.flatten(state['server'], _server_type(process))
+  return [np.asarray(leaf) for leaf in leaves]
+
+
+def _server_type(process: split.SplitProcess) -> tff.Type:
+  return process.start.type_signature.result.member['server']

@@ -16,6 +16,8 @@ _NOT_THERE = {
   'server_examples': 'the engine has no examples',
   'attack': 'it is for simulated clients',
   'evaluate_train': 'training examples are at the sites',
+  'max_evaluation_clients': 'sites choose which of their clients they test',
+  'max_evaluation_models': 'no machine has a test set for all models',
   'evaluate_auc': 'those of more than two classes are evaluated in simulations only',
   'fine_tune_epochs': 'fine-tuning is evaluated in simulations only',
   'class_weighting': 'how often a class occurs is known at the sites',

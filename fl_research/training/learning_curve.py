@@ -32,7 +32,7 @@ def save(metrics_csv: pathlib.Path, picture: pathlib.Path, score: str) -> None:
   table = pd.read_csv(metrics_csv)
   names = list(dict.fromkeys(('loss', score)))
   if 'personal/loss' in table:
-    table = table.drop(columns=[f'eval/{name}' for name in names])
+    table = table.drop(columns=[f'eval/{name}' for name in names], errors='ignore')
   width = 5 * len(names)
   figure, panels = plt.subplots(1, len(names), figsize=(width, 3.6), squeeze=False)
   for panel, name in zip(panels[0], names):

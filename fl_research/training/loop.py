@@ -24,7 +24,6 @@ from fl_research.training import checkpoints, model_evaluation, stability
 from fl_research.training import client_states as client_states_lib
 from fl_research.training import columns as columns_lib
 from fl_research.training import driver as driver_lib
-from fl_research.training import evaluation as evaluation_lib
 from fl_research.training.model_evaluation import Rows
 from fl_research.training.observer import Observer
 from fl_research.training.run_data import RunData
@@ -128,7 +127,7 @@ class Loop:
     self._driver = driver
     self._evaluation = evaluation
     self._loss = f'{evaluation.headline}/loss'
-    self._personal = evaluation_lib.personal_evaluator(process, data.train, settings)
+    self._personal = evaluation.own_models(process, settings)
     tables = columns_lib.contributors(
       process,
       data,

@@ -22,6 +22,8 @@ import pandas as pd
 
 from fl_research import metrics
 from fl_research.datasets.federated_data import Clients, Examples
+from fl_research.round.process import FederatedProcess
+from fl_research.settings import Settings
 from fl_research.training import evaluation as evaluation_lib
 from fl_research.training import fine_tuning as fine_tuning_lib
 from fl_research.training import personal_evaluation
@@ -167,6 +169,10 @@ class ModelEvaluation:
       row.update(self._fine_tune(self._fine_tuning, weights, rows))
     return row, rows
 
+  def own_models(self, process: FederatedProcess, settings: Settings) -> Optional[Any]:
+    """What gives, `at` a state, `personal` for `evaluate`; None where all clients use one model."""
+    return evaluation_lib.personal_evaluator(process, self._data.train, settings)
+
   def _fine_tune(
     self, fine_tuning: fine_tuning_lib.FineTuning, weights: Sequence[Any], rows: Rows
   ) -> dict[str, Any]:
@@ -292,6 +298,9 @@ class NoEvaluation(ModelEvaluation):
 
   def columns(self) -> list[str]:
     return []
+
+  def own_models(self, process, settings):
+    return None
 
   def evaluate(self, weights, personal=None):
     return {}, []

@@ -11,7 +11,9 @@ For methods whose clients have models of their own (`Method.personal`), columns 
   set and on the examples of `eval_clients/`, for methods in which it is of use by itself.
 
 Clients tested on their own are those that train and have test examples, at most
-`--max_evaluation_clients` of them; where there are none, only `eval/` and `global/` are there.
+`--max_evaluation_clients` of them; where there are none, only `eval/` and `global/` are there. In a
+federation no machine has a central test set: `eval/` is not there, and `global/<metric>` is on the
+clients' examples.
 """
 
 from collections.abc import Mapping

@@ -19,10 +19,13 @@ from fl_research.training import experiment
 from tests.federation import runs
 
 _CLIENTS = runs.FLAGS['num_clients']
+_FLAGS = {'fedbn': {'mlp_normalization': 'layer'}}
+"""What some methods cannot do without."""
 
 
 def _models(name, folder, monkeypatch):
   flags = {'algorithm': name, 'clients_per_round': _CLIENTS, 'total_rounds': 2, 'model': 'mlp'}
+  flags.update(_FLAGS.get(name, {}))
   settings = runs.settings(folder, experiment_name='simulated', **flags)
   yield experiment.run(settings, lambda: '')
   settings, _, _ = runs.of_sites(settings, monkeypatch, folder)

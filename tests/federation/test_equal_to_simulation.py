@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from fl_research import settings as settings_lib
+from fl_research.datasets.federated_data import ContiguousClients
 from fl_research.federation import engine_data, site_data
 from fl_research.federation.site import Site
 from fl_research.training import experiment
@@ -113,3 +114,64 @@ def test_withheld_metrics_change_nothing_else(tmp_path, monkeypatch, capfd):
   at_b = trains & by_client.client_id.str.startswith('b/')
   assert of_site_a[at_b].value.isna().all() and trains.sum() > at_b.sum() > 0
   pd.testing.assert_frame_equal(by_client[~at_b], of_site_a[~at_b])
+
+
+def test_a_client_without_test_examples_counts_nowhere(tmp_path, monkeypatch):
+  settings = runs.settings(
+    tmp_path, experiment_name='some', total_rounds=1, clients_csv=True, algorithm='fedavg'
+  )
+  deployed, _, sites = runs.of_sites(settings, monkeypatch, tmp_path)
+  data = sites['a']._data
+  data.load({})
+  tests = data.tests
+  ends = np.array([0, tests.sizes[0], tests.sizes[0], tests.sizes.sum()])
+  fewer = ContiguousClients(tests.pooled(), ends, tests.ids)
+  data._data = dataclasses.replace(data._data, test_clients=fewer)
+  outcome = experiment.run(deployed, lambda: '', engine_data.load(deployed))
+  row = pd.read_csv(outcome.folder.metrics).iloc[-1]
+  by_client = pd.read_csv(outcome.folder.path / 'clients.csv')
+  by_client = by_client[(by_client['round'] == 1) & (by_client.phase == 'eval')]
+  for metric in ('loss', 'accuracy'):
+    own = by_client[by_client.metric == metric]
+    assert own.num_examples.tolist()[:3] == [ends[1], 0, ends[3] - ends[1]]
+    known = own.dropna()
+    assert len(known) == 5
+    mean = np.average(known.value, weights=known.num_examples)
+    assert row[f'eval/{metric}'] == pytest.approx(mean, rel=1e-12)
+
+
+# One whose predictor looks at what the client keeps, one whose predictor trains on its examples.
+@pytest.mark.parametrize('algorithm', ['ditto', 'perfedavg'])
+def test_models_of_clients_own_are_evaluated_where_they_are(algorithm, tmp_path, monkeypatch):
+  settings = runs.settings(tmp_path, experiment_name='simulated', algorithm=algorithm)
+  settings = dataclasses.replace(settings, total_rounds=2, clients_csv=True)
+  simulated = experiment.run(settings, lambda: '')
+  deployed, _, _ = runs.of_sites(settings, monkeypatch, tmp_path)
+  deployed = dataclasses.replace(deployed, experiment_name='deployed')
+  at_sites = experiment.run(deployed, lambda: '', engine_data.load(deployed))
+  tables = [pd.read_csv(o.folder.metrics).drop(columns='seconds') for o in (simulated, at_sites)]
+  # There is no test set of everybody's.
+  first = tables[0].drop(columns=['eval/loss', 'eval/accuracy'])
+  assert {'personal/loss', 'global/loss', 'eval_clients/loss_mean'} <= set(first)
+  pd.testing.assert_frame_equal(first, tables[1], rtol=1e-6)
+  rows = [pd.read_csv(o.folder.path / 'clients.csv') for o in (simulated, at_sites)]
+  numbers = [table.groupby(['round', 'phase', 'metric']).value.apply(list) for table in rows]
+  for own, other in zip(*numbers, strict=True):
+    np.testing.assert_allclose(own, other, rtol=1e-6)
+
+
+def test_clients_that_do_not_train_have_no_model_of_their_own(tmp_path, monkeypatch):
+  settings = runs.settings(tmp_path, experiment_name='some', algorithm='ditto', total_rounds=1)
+  deployed, _, sites = runs.of_sites(settings, monkeypatch, tmp_path)
+  for name, kept in (('a', ('x', 1, 'y')), ('b', ('x', 'y', 'z'))):
+    data = sites[name]._data
+    data.load({})
+    ids = [data.tests.ids[each] if isinstance(each, int) else each for each in kept]
+    ends = np.concatenate([[0], np.cumsum(data.tests.sizes)])
+    renamed = ContiguousClients(data.tests.pooled(), ends, ids)
+    data._data = dataclasses.replace(data._data, test_clients=renamed)
+  outcome = experiment.run(deployed, lambda: '', engine_data.load(deployed))
+  row = pd.read_csv(outcome.folder.metrics).iloc[-1]
+  # Of one client alone, and so the mean over clients is its own loss.
+  assert row['eval_clients/loss_mean'] == pytest.approx(row['personal/loss'])
+  assert np.isfinite(row['global/loss'])
