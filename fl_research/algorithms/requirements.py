@@ -31,9 +31,6 @@ def sums_only(why: str) -> registry.Requirement:
 
 _SIMULATED = tuple(name for name in runtime.NAMES if name != 'federation')
 
-OWN_MODELS = registry.Requirement(
-  'runtime', _SIMULATED, 'gives clients models of their own, which sites do not evaluate'
-)
 EXAMPLES_OF_THE_SERVER = registry.Requirement(
   'runtime', _SIMULATED, "looks at examples of the server's, and an engine of sites has none"
 )

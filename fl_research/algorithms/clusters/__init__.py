@@ -17,10 +17,7 @@ METHODS = {
         'models or gradients',
       ),
     },
-    requires=(
-      requirements.OWN_MODELS,
-      requirements.sums_only('divides sums by how many chose a model'),
-    ),
+    requires=(requirements.sums_only('divides sums by how many chose a model'),),
     defaults=requirements.UNIFORM,
     not_structured='sends updates of several models',
     not_private='also sends which model a client has chosen, which noise would not cover',
@@ -39,7 +36,6 @@ METHODS = {
     },
     requires=(
       registry.TRAINS_FROM_ONE_MODEL,
-      requirements.OWN_MODELS,
       *(
         registry.Requirement(setting, (accepted,), 'compares updates as clients have trained them')
         for setting, accepted in (
@@ -55,7 +51,7 @@ METHODS = {
     'fl_research.algorithms.clusters.fed_em',
     'several models; a client mixes them by shares of its own (Marfoq et al. 2021)',
     {'components': Hyperparameter(2, 'M, number of models', **domains.COUNT)},
-    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+    requires=(registry.ONE_STATE_PER_CLIENT,),
     not_structured='trains several models',
   ),
 }

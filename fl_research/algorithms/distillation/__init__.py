@@ -20,7 +20,7 @@ METHODS = {
       'alpha': Hyperparameter(0.5, "alpha, what labels count for a client's own", **domains.SHARE),
       'beta': Hyperparameter(0.5, 'beta, what labels count for the shared one', **domains.SHARE),
     },
-    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+    requires=(registry.ONE_STATE_PER_CLIENT,),
     defaults=requirements.UNIFORM,
     not_structured='trains two models by one optimiser',
   ),
@@ -55,7 +55,7 @@ METHODS = {
     },
     requires=(
       registry.ONE_STATE_PER_CLIENT,
-      requirements.OWN_MODELS,
+      requirements.EXAMPLES_OF_THE_SERVER,
       *requirements.no_server_step('has answers at the server, and no model to step with'),
     ),
     defaults=requirements.UNIFORM,

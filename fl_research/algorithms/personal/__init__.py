@@ -26,7 +26,6 @@ METHODS = {
     'fl_research.algorithms.personal.local',
     'each client alone, no federation; what --local_only runs',
     requires=(
-      requirements.OWN_MODELS,
       registry.ONE_STATE_PER_CLIENT,
       registry.Requirement('aggregator', ('mean',), 'has nothing to combine'),
       registry.Requirement('compressor', ('',), 'sends nothing'),
@@ -40,7 +39,7 @@ METHODS = {
     'fl_research.algorithms.personal.fed_per',
     'clients keep layers of their own (Arivazhagan et al. 2019)',
     _PRIVATE_LAYERS,
-    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+    requires=(registry.ONE_STATE_PER_CLIENT,),
   ),
   'fedrep': registry.Entry(
     'fl_research.algorithms.personal.fed_rep',
@@ -49,20 +48,20 @@ METHODS = {
       **_PRIVATE_LAYERS,
       'head_epochs': Hyperparameter(10, 'passes that train the head', **domains.COUNT),
     },
-    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+    requires=(registry.ONE_STATE_PER_CLIENT,),
     defaults=requirements.UNIFORM,
   ),
   'lgfedavg': registry.Entry(
     'fl_research.algorithms.personal.lg_fed_avg',
     'clients keep the layers that read their examples (Liang et al. 2020)',
     {'private_layers': Hyperparameter('all_but_last', f'layers that clients keep: {_NAMES}')},
-    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+    requires=(registry.ONE_STATE_PER_CLIENT,),
   ),
   'fedbn': registry.Entry(
     'fl_research.algorithms.personal.fed_bn',
     'clients keep the layers that normalise (Li et al. 2021)',
     {'private_layers': Hyperparameter('normalization', f'layers that clients keep: {_NAMES}')},
-    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+    requires=(registry.ONE_STATE_PER_CLIENT,),
     defaults=requirements.UNIFORM,
   ),
   'fedrecon': registry.Entry(
@@ -78,7 +77,6 @@ METHODS = {
         1.0, 'what gradients count in them, with SGD a factor of the rate', **domains.POSITIVE
       ),
     },
-    requires=(requirements.OWN_MODELS,),
   ),
   'fedbabu': registry.Entry(
     'fl_research.algorithms.personal.fed_babu',
@@ -96,7 +94,7 @@ METHODS = {
         0, 'passes that train the personal model; 0: as the global one', **domains.COUNT_OR_0
       ),
     },
-    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+    requires=(registry.ONE_STATE_PER_CLIENT,),
   ),
   'knnper': registry.Entry(
     'fl_research.algorithms.personal.knn_per',
@@ -106,7 +104,6 @@ METHODS = {
       'weight': Hyperparameter(0.5, 'lambda, what they count beside the model', **domains.SHARE),
       'scale': Hyperparameter(1.0, 'sigma, over which nearness decays', **domains.POSITIVE),
     },
-    requires=(requirements.OWN_MODELS,),
   ),
   'fedpac': registry.Entry(
     'fl_research.algorithms.personal.fed_pac',
@@ -119,7 +116,6 @@ METHODS = {
     },
     requires=(
       registry.ONE_STATE_PER_CLIENT,
-      requirements.OWN_MODELS,
       *(each for each in _TELLS_CLIENTS_APART if each.setting != 'client_weighting'),
     ),
     not_private='keeps the head of every client apart from the others',
@@ -135,7 +131,6 @@ METHODS = {
     },
     requires=(
       registry.ONE_STATE_PER_CLIENT,
-      requirements.OWN_MODELS,
       requirements.sums_only('divides sums of features by numbers of examples'),
       registry.Requirement(
         'client_weighting', ('uniform',), 'counts every example as much as any other'
@@ -154,7 +149,7 @@ METHODS = {
       'mixture_learning_rate': Hyperparameter(1.0, 'eta, the rate of the shares', **domains.FROM_0),
       'first_passes': Hyperparameter(10, 'passes that learn them at first', **domains.COUNT),
     },
-    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+    requires=(registry.ONE_STATE_PER_CLIENT,),
   ),
   'fedrod': registry.Entry(
     'fl_research.algorithms.personal.fed_rod',
@@ -162,7 +157,7 @@ METHODS = {
     {
       'gamma': Hyperparameter(1.0, "gamma, how much the model's loss is balanced", **domains.FROM_0)
     },
-    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+    requires=(registry.ONE_STATE_PER_CLIENT,),
     not_structured='trains a head that it does not send in the same steps as what it sends',
   ),
   'fedamp': registry.Entry(
@@ -187,7 +182,6 @@ METHODS = {
     },
     requires=(
       registry.ONE_STATE_PER_CLIENT,
-      requirements.OWN_MODELS,
       *_TELLS_CLIENTS_APART,
       *requirements.no_server_step('has no global model to step with'),
     ),
@@ -211,7 +205,6 @@ METHODS = {
     },
     requires=(
       registry.ONE_STATE_PER_CLIENT,
-      requirements.OWN_MODELS,
       *_TELLS_CLIENTS_APART,
       *requirements.no_server_step('has no global model to step with'),
     ),
@@ -225,7 +218,7 @@ METHODS = {
       'alpha': Hyperparameter(0.5, "alpha, the own model's share at first", **domains.SHARE),
       'adaptive': Hyperparameter(False, "whether each client's share follows its loss"),
     },
-    requires=(registry.ONE_STATE_PER_CLIENT, _PLAIN_STEPS, requirements.OWN_MODELS),
+    requires=(registry.ONE_STATE_PER_CLIENT, _PLAIN_STEPS),
   ),
   'l2gd': registry.Entry(
     'fl_research.algorithms.personal.l2gd',
@@ -238,7 +231,6 @@ METHODS = {
     requires=(
       registry.ONE_STATE_PER_CLIENT,
       registry.TRAINS_FROM_ONE_MODEL,
-      requirements.OWN_MODELS,
       *requirements.no_server_step('goes on from the mean of the models as it is'),
     ),
     defaults=requirements.UNIFORM,
@@ -256,7 +248,7 @@ METHODS = {
       ),
       'personal_learning_rate': Hyperparameter(0.1, 'rate of these steps', **domains.FROM_0),
     },
-    requires=(registry.ONE_STATE_PER_CLIENT, requirements.OWN_MODELS),
+    requires=(registry.ONE_STATE_PER_CLIENT,),
     defaults=requirements.UNIFORM,
   ),
   'perfedavg': registry.Entry(
@@ -269,6 +261,5 @@ METHODS = {
       ),
     },
     defaults=requirements.UNIFORM,
-    requires=(requirements.OWN_MODELS,),
   ),
 }
