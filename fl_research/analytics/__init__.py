@@ -20,6 +20,12 @@ _ITERATIVE = {'total_rounds': 10}
 _ONE_SHOT = {'total_rounds': 1}
 
 _CLUSTERS = {'clusters': Hyperparameter(10, 'K: so many centres', **domains.COUNT)}
+_RANGE = {
+  'low': Hyperparameter(0.0, 'where the first bin begins'),
+  'high': Hyperparameter(
+    0.0, 'where the last bin ends; both 0: the smallest and the largest number of the clients'
+  ),
+}
 
 ANALYSES: Mapping[str, registry.Entry] = {
   'kmeans': registry.Entry(
@@ -61,6 +67,29 @@ ANALYSES: Mapping[str, registry.Entry] = {
     requires=(_ONE_ROUND,),
     defaults=_ONE_SHOT,
     not_private='sums squares of any size',
+  ),
+  'histogram': registry.Entry(
+    'fl_research.analytics.histogram',
+    "counts of clients' numbers in bins, with differential privacy or without",
+    {'bins': Hyperparameter(20, 'K: so many bins of equal width', **domains.COUNT), **_RANGE},
+    requires=(_ONE_ROUND,),
+    defaults={**_ONE_SHOT, 'column': 'num_examples'},
+  ),
+  'quantiles': registry.Entry(
+    'fl_research.analytics.quantiles',
+    "quantiles of clients' numbers by a tree of counts, with differential privacy or without",
+    {
+      'of': Hyperparameter('0.1,0.25,0.5,0.75,0.9', 'which quantiles'),
+      'bins': Hyperparameter(
+        256,
+        'K: so many bins of equal width',
+        lambda value: 2 <= value <= 2048 and value & (value - 1) == 0,
+        'a power of 2 from 2 to 2048',
+      ),
+      **_RANGE,
+    },
+    requires=(_ONE_ROUND,),
+    defaults={**_ONE_SHOT, 'column': 'num_examples'},
   ),
 }
 """Every analysis, by the name that users type."""

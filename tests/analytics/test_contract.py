@@ -17,6 +17,8 @@ SETTINGS = {
   'kmeans': {'kmeans_clusters': 3},
   'kfed': {'kfed_clusters': 4},
   'pca': {'pca_components': 2},
+  'histogram': {'histogram_bins': 4},
+  'quantiles': {'quantiles_bins': 8, 'column': 'label'},
 }
 """Flags with which an analysis does something on four small clients."""
 
