@@ -91,5 +91,26 @@ ANALYSES: Mapping[str, registry.Entry] = {
     requires=(_ONE_ROUND,),
     defaults={**_ONE_SHOT, 'column': 'num_examples'},
   ),
+  'distinct': registry.Entry(
+    'fl_research.analytics.distinct',
+    'how many different words there are: linear counting, or HyperLogLog',
+    {
+      'sketch': Hyperparameter(
+        'linear',
+        'linear (buckets that some word falls into), or hyperloglog (32 registers)',
+        lambda value: value in ('linear', 'hyperloglog'),
+        'linear or hyperloglog',
+      ),
+      'buckets': Hyperparameter(
+        4096,
+        'linear: m, so many buckets',
+        lambda value: 1 <= value <= 1 << 22,
+        'an integer from 1 to 4194304',
+      ),
+    },
+    requires=(_ONE_ROUND,),
+    defaults={**_ONE_SHOT, 'column': 'label'},
+    not_private='looks for buckets that are empty, which noise would fill',
+  ),
 }
 """Every analysis, by the name that users type."""

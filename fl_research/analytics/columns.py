@@ -1,17 +1,21 @@
 """What of clients' data is counted: their number of examples, labels, or a column of a table."""
 
 from collections.abc import Sequence
+import re
 
 import numpy as np
 
 from fl_research.analytics.analysis import Setup
+from fl_research.datasets import shakespeare
 from fl_research.datasets.federated_data import Problem
 from fl_research.importing.surveyed_table import SurveyedTable
 from fl_research.registry import suggestion, UsageError
 from fl_research.settings import Settings
 from fl_research.training import run_data
 
-NUM_EXAMPLES, LABEL = 'num_examples', 'label'
+NUM_EXAMPLES, LABEL, WORDS = 'num_examples', 'label', 'words'
+_SPOKEN = ('shakespeare', 'tff_shakespeare')
+_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)*")
 _CHOICES = (Problem.CLASSIFICATION, Problem.BINARY)
 
 
@@ -27,7 +31,7 @@ def numbers(setup: Setup) -> list[np.ndarray]:
   if column == LABEL:
     labels = (train.examples(k)['y'] for k in range(len(train)))
     return [np.asarray(y, np.float64).reshape(-1) for y in labels]
-  cells = _cells(setup)
+  _, cells = _cells(setup)
   try:
     return [_finite(np.asarray(own, np.float64)) for own in cells]
   except ValueError as error:
@@ -35,28 +39,58 @@ def numbers(setup: Setup) -> list[np.ndarray]:
 
 
 def texts(setup: Setup) -> list[np.ndarray]:
-  """The texts, or names, of each training client, by position: arrays of `str`.
+  """The words, or names, of each training client, by position: arrays of `str`.
+
+  What a cell of a table holds is one name, but for texts (the column's role), of which every word
+  is one. Words are in small letters.
 
   Raises:
     UsageError: there are none in `--column`.
   """
+  train = setup.data.train
+  if setup.column == LABEL:
+    return [_names(setup, train.examples(k)['y']) for k in range(len(train))]
+  if setup.column == WORDS and setup.settings.task in _SPOKEN:
+    return [_spoken(train.examples(k)['y']) for k in range(len(train))]
+  table, cells = _cells(setup)
+  split = _words if table.roles[setup.column].role == 'text' else lambda cell: [cell]
+  return [np.array([word for cell in own for word in split(str(cell))], str) for own in cells]
+
+
+def encoded(words: np.ndarray) -> np.ndarray:
+  """Words as TensorFlow has them, in UTF-8: object [n]."""
+  return np.array([word.encode() for word in words.tolist()], object)
+
+
+def _names(setup: Setup, labels: np.ndarray) -> np.ndarray:
+  """The names of labels: of classes, or of tags, of which each example has several."""
   data = setup.data
-  if setup.column != LABEL:
-    return [np.array([str(cell) for cell in own], str) for own in _cells(setup)]
-  if data.problem not in _CHOICES:
+  if data.problem not in (*_CHOICES, Problem.MULTILABEL):
     raise UsageError(
-      f'--column={LABEL}: the labels are no classes; accepted is a column of --data_file'
+      f'--column={LABEL}: the labels are no classes; accepted is a column of --data_file, or '
+      f'{WORDS} of the tasks {" and ".join(_SPOKEN)}'
     )
-  names = np.array(data.class_names or range(data.num_classes), str)
-  return [names[data.train.examples(k)['y']] for k in range(len(data.train))]
+  names = np.array(data.class_names or range(max(data.num_classes, 2)), str)
+  return names[np.nonzero(labels)[1] if data.problem is Problem.MULTILABEL else labels]
+
+
+def _spoken(labels: np.ndarray) -> np.ndarray:
+  """The words of a role of Shakespeare's: its labels are all of its characters in order."""
+  tokens = labels.reshape(-1)
+  letters = np.array(['', *shakespeare.VOCABULARY, ' ', '', ' '])
+  return np.array(_words(''.join(letters[tokens])), str)
+
+
+def _words(text: str) -> list[str]:
+  return _WORD.findall(text.lower())
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
   return values[np.isfinite(values)]
 
 
-def _cells(setup: Setup) -> Sequence[Sequence]:
-  """What each training client has in a column of the user's table, missing values left out.
+def _cells(setup: Setup) -> tuple[SurveyedTable, Sequence[Sequence]]:
+  """The user's table, and what each training client has in a column, missing values left out.
 
   All its rows count, those that a run of training would keep for its test too.
   """
@@ -71,7 +105,7 @@ def _cells(setup: Setup) -> Sequence[Sequence]:
       place = position.get(table.counts.ids[owner])
       if place is not None:
         own[place].append(cell)
-  return own
+  return table, own
 
 
 def _table(settings: Settings, column: str) -> SurveyedTable:
