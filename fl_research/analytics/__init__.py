@@ -112,5 +112,23 @@ ANALYSES: Mapping[str, registry.Entry] = {
     defaults={**_ONE_SHOT, 'column': 'label'},
     not_private='looks for buckets that are empty, which noise would fill',
   ),
+  'heavy_hitters': registry.Entry(
+    'fl_research.analytics.heavy_hitters',
+    "the most frequent words, from TFF's sketch (IBLT)",
+    {
+      'capacity': Hyperparameter(
+        1000, 'so many different words can be told apart', **domains.COUNT
+      ),
+      'max_bytes': Hyperparameter(20, 'words are cut to so many bytes of UTF-8', **domains.COUNT),
+      'max_words': Hyperparameter(
+        0, 'so many words of a client count, its first ones; 0: all', **domains.COUNT_OR_0
+      ),
+      'min_clients': Hyperparameter(1, 'leave out words of fewer clients', **domains.COUNT),
+      'top': Hyperparameter(10, 'the recall is of so many words', **domains.COUNT),
+    },
+    requires=(_ONE_ROUND,),
+    defaults={**_ONE_SHOT, 'column': 'label'},
+    not_private='gives exact counts; --analysis=triehh has an epsilon',
+  ),
 }
 """Every analysis, by the name that users type."""

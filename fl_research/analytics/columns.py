@@ -1,6 +1,8 @@
 """What of clients' data is counted: their number of examples, labels, or a column of a table."""
 
+import collections
 from collections.abc import Sequence
+import math
 import re
 
 import numpy as np
@@ -60,6 +62,17 @@ def texts(setup: Setup) -> list[np.ndarray]:
 def encoded(words: np.ndarray) -> np.ndarray:
   """Words as TensorFlow has them, in UTF-8: object [n]."""
   return np.array([word.encode() for word in words.tolist()], object)
+
+
+def most_frequent(words: Sequence[bytes]) -> list[bytes]:
+  """The different words, the most frequent first, equally frequent ones in alphabetical order."""
+  counts = collections.Counter(words)
+  return sorted(counts, key=lambda word: (-counts[word], word))
+
+
+def recall(truth: Sequence[bytes], found: Sequence[bytes]) -> float:
+  """The share of the truth that was found; NaN where there is none."""
+  return len(set(truth) & set(found)) / len(truth) if truth else math.nan
 
 
 def _names(setup: Setup, labels: np.ndarray) -> np.ndarray:
