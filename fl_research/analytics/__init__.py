@@ -130,5 +130,26 @@ ANALYSES: Mapping[str, registry.Entry] = {
     defaults={**_ONE_SHOT, 'column': 'label'},
     not_private='gives exact counts; --analysis=triehh has an epsilon',
   ),
+  'triehh': registry.Entry(
+    'fl_research.analytics.triehh',
+    'TrieHH (Zhu et al. 2020): frequent words with an epsilon and no noise, letter by letter',
+    {
+      'epsilon': Hyperparameter(4.0, 'epsilon of all rounds together', **domains.POSITIVE),
+      'delta': Hyperparameter(0.0, 'delta; 0: clients^-1.1', **domains.BELOW_1),
+      'length': Hyperparameter(
+        10,
+        'L: a letter more than the longest word has',
+        lambda value: 2 <= value <= 100,
+        'an integer from 2 to 100',
+      ),
+      'top': Hyperparameter(10, 'the recall is of so many words', **domains.COUNT),
+    },
+    requires=(
+      Requirement('clients_per_round', (None,), 'asks as many as --triehh_epsilon allows'),
+      Requirement('cohort_sampling', ('uniform',), 'has its epsilon for uniform cohorts alone'),
+    ),
+    defaults={'total_rounds': 10, 'column': 'label'},
+    not_private='has an epsilon of its own, --triehh_epsilon',
+  ),
 }
 """Every analysis, by the name that users type."""

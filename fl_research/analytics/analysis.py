@@ -71,7 +71,12 @@ class Analysis(abc.ABC, Generic[State]):
 
   Attributes:
     numbers_up, numbers_down: how many numbers of 32 bits a client sends and is sent in a round.
+    cohort_size: how many clients take part in a round; None where the settings say so.
+    table_columns: the columns of a table that may have no rows; empty where it always has some.
   """
+
+  cohort_size: Optional[int] = None
+  table_columns: tuple[str, ...] = ()
 
   numbers_up: int
   numbers_down: int
@@ -93,6 +98,10 @@ class Analysis(abc.ABC, Generic[State]):
   @abc.abstractmethod
   def measures(self, state: State) -> Row:
     """The columns of metrics.csv, the same in every round."""
+
+  def facts(self) -> Mapping[str, Any]:
+    """What the manifest says besides."""
+    return {}
 
   @abc.abstractmethod
   def table(self, state: State) -> Sequence[Row]:

@@ -64,6 +64,8 @@ class HeavyHitters(Analysis[State]):
     top: of how many of the most frequent words the recall is.
   """
 
+  table_columns = ('word', 'count', 'clients')
+
   def __init__(
     self, setup: Setup, capacity: int, max_bytes: int, max_words: int, min_clients: int, top: int
   ):

@@ -70,8 +70,8 @@ def run(
   context = assembly.set_runtime(settings, jit='off')
   setup = set_up(settings, data or run_data.load(settings))
   analysis = build(settings, setup)
-  facts = {'sources': setup.data.sources, 'passport': setup.data.passport}
-  resolved = {'clients_per_round': setup.data.cohort_size}
+  facts = {'sources': setup.data.sources, 'passport': setup.data.passport, **analysis.facts()}
+  resolved = {'clients_per_round': analysis.cohort_size or setup.data.cohort_size}
   if setup.guarantee is not None:
     facts['privacy'] = privacy_facts(setup.guarantee, settings)
     resolved.update(setup.guarantee.resolved())
@@ -167,7 +167,7 @@ class Rounds:
     )
     self._sampler = cohorts.CohortSampler(
       settings.cohort_sampling,
-      data.cohort_size,
+      analysis.cohort_size or data.cohort_size,
       data.train.sizes,
       settings.seed,
       fresh=settings.is_fresh,
@@ -234,7 +234,7 @@ class Rounds:
     """Writes what has been found so far."""
     rows = self._analysis.table(self._state)
     name = f'{self._settings.analysis}.csv'
-    text = tables.to_csv(list(rows[0]), rows) if rows else ''
+    text = tables.to_csv(self._analysis.table_columns or list(rows[0]), rows)
     atomic_files.write_atomically(self._folder.path / name, text.encode())
 
 
