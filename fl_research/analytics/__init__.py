@@ -83,8 +83,8 @@ ANALYSES: Mapping[str, registry.Entry] = {
       'bins': Hyperparameter(
         256,
         'K: so many bins of equal width',
-        lambda value: 2 <= value <= 2048 and value & (value - 1) == 0,
-        'a power of 2 from 2 to 2048',
+        lambda value: 2 <= value <= 1024 and value & (value - 1) == 0,
+        'a power of 2 from 2 to 1024',
       ),
       **_RANGE,
     },
