@@ -32,7 +32,17 @@ _OTHER_WORDS = {
 }
 """Help for shared flags that mean something else here."""
 
-_FIRST = ('task', 'data_file', 'clients_per_round', 'total_rounds', 'seed', 'experiment_name')
+_FIRST = (
+  'task',
+  'data_file',
+  'client_column',
+  'label_column',
+  'column',
+  'clients_per_round',
+  'total_rounds',
+  'seed',
+  'experiment_name',
+)
 _MORE = (
   '  --help=all: every flag',
   '  --help=NAME: what an analysis or a flag is, its flags, its paper: --help=kmeans',
@@ -110,8 +120,9 @@ def _shared_fields() -> dict[str, dataclasses.Field]:
 
 
 def _shared_help() -> dict[str, list[str]]:
-  """Lines of help by shared flag."""
-  return {
+  """Lines of help by flag, of those that are no single analysis' own."""
+  own = {field.name: command_line.setting_help(field) for field in analysis_settings.own_fields()}
+  return own | {
     name: command_line.flag_help(name, _OTHER_WORDS[name])
     if name in _OTHER_WORDS
     else command_line.setting_help(field)
@@ -143,7 +154,8 @@ def _all_flags() -> dict[str, list[str]]:
   """Lines of help for all flags, by group."""
   groups = {f'Flags of --analysis={name}': _own_help(name) for name in analytics.ANALYSES}
   shared = _shared_help()
-  for name, field in _shared_fields().items():
+  fields = {field.name: field for field in analysis_settings.own_fields()} | _shared_fields()
+  for name, field in fields.items():
     groups.setdefault(field.metadata['group'], []).extend(shared[name])
   for name, hyperparameter in analysis_settings.shared_flags().items():
     groups['Data'] += command_line.described(name, hyperparameter)

@@ -100,13 +100,13 @@ class SecureSums(Sums):
     )
 
   def count(self):
-    return tff.aggregators.SecureSumFactory(1, 0)
+    return _QuietSum(tff.aggregators.SecureSumFactory(1, 0))
 
   def unit_sum(self):
-    return tff.aggregators.SecureSumFactory(1.0, -1.0)
+    return _QuietSum(tff.aggregators.SecureSumFactory(1.0, -1.0))
 
   def whole_sum(self, bound):
-    return tff.aggregators.SecureSumFactory(bound, -bound)
+    return _QuietSum(tff.aggregators.SecureSumFactory(bound, -bound))
 
   def float_sum(self):
     return _QuietSum(tff.aggregators.SecureSumFactory(self.bound, -self.bound))

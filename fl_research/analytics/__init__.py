@@ -20,6 +20,12 @@ _ITERATIVE = {'total_rounds': 10}
 _ONE_SHOT = {'total_rounds': 1}
 
 _CLUSTERS = {'clusters': Hyperparameter(10, 'K: so many centres', **domains.COUNT)}
+_RANGE = {
+  'low': Hyperparameter(0.0, 'where the first bin begins'),
+  'high': Hyperparameter(
+    0.0, 'where the last bin ends; both 0: the smallest and the largest number of the clients'
+  ),
+}
 
 ANALYSES: Mapping[str, registry.Entry] = {
   'kmeans': registry.Entry(
@@ -61,6 +67,89 @@ ANALYSES: Mapping[str, registry.Entry] = {
     requires=(_ONE_ROUND,),
     defaults=_ONE_SHOT,
     not_private='sums squares of any size',
+  ),
+  'histogram': registry.Entry(
+    'fl_research.analytics.histogram',
+    "counts of clients' numbers in bins, with differential privacy or without",
+    {'bins': Hyperparameter(20, 'K: so many bins of equal width', **domains.COUNT), **_RANGE},
+    requires=(_ONE_ROUND,),
+    defaults={**_ONE_SHOT, 'column': 'num_examples'},
+  ),
+  'quantiles': registry.Entry(
+    'fl_research.analytics.quantiles',
+    "quantiles of clients' numbers by a tree of counts, with differential privacy or without",
+    {
+      'of': Hyperparameter('0.1,0.25,0.5,0.75,0.9', 'which quantiles'),
+      'bins': Hyperparameter(
+        256,
+        'K: so many bins of equal width',
+        lambda value: 2 <= value <= 1024 and value & (value - 1) == 0,
+        'a power of 2 from 2 to 1024',
+      ),
+      **_RANGE,
+    },
+    requires=(_ONE_ROUND,),
+    defaults={**_ONE_SHOT, 'column': 'num_examples'},
+  ),
+  'distinct': registry.Entry(
+    'fl_research.analytics.distinct',
+    'how many different words there are: linear counting, or HyperLogLog',
+    {
+      'sketch': Hyperparameter(
+        'linear',
+        'linear (buckets that some word falls into), or hyperloglog (32 registers)',
+        lambda value: value in ('linear', 'hyperloglog'),
+        'linear or hyperloglog',
+      ),
+      'buckets': Hyperparameter(
+        4096,
+        'linear: m, so many buckets',
+        lambda value: 1 <= value <= 1 << 22,
+        'an integer from 1 to 4194304',
+      ),
+    },
+    requires=(_ONE_ROUND,),
+    defaults={**_ONE_SHOT, 'column': 'label'},
+    not_private='looks for buckets that are empty, which noise would fill',
+  ),
+  'heavy_hitters': registry.Entry(
+    'fl_research.analytics.heavy_hitters',
+    "the most frequent words, from TFF's sketch (IBLT)",
+    {
+      'capacity': Hyperparameter(
+        1000, 'so many different words can be told apart', **domains.COUNT
+      ),
+      'max_bytes': Hyperparameter(20, 'words are cut to so many bytes of UTF-8', **domains.COUNT),
+      'max_words': Hyperparameter(
+        0, 'so many words of a client count, its first ones; 0: all', **domains.COUNT_OR_0
+      ),
+      'min_clients': Hyperparameter(1, 'leave out words of fewer clients', **domains.COUNT),
+      'top': Hyperparameter(10, 'the recall is of so many words', **domains.COUNT),
+    },
+    requires=(_ONE_ROUND,),
+    defaults={**_ONE_SHOT, 'column': 'label'},
+    not_private='gives exact counts; --analysis=triehh has an epsilon',
+  ),
+  'triehh': registry.Entry(
+    'fl_research.analytics.triehh',
+    'TrieHH (Zhu et al. 2020): frequent words with an epsilon and no noise, letter by letter',
+    {
+      'epsilon': Hyperparameter(4.0, 'epsilon of all rounds together', **domains.POSITIVE),
+      'delta': Hyperparameter(0.0, 'delta; 0: clients^-1.1', **domains.BELOW_1),
+      'length': Hyperparameter(
+        10,
+        'L: a letter more than the longest word has',
+        lambda value: 2 <= value <= 100,
+        'an integer from 2 to 100',
+      ),
+      'top': Hyperparameter(10, 'the recall is of so many words', **domains.COUNT),
+    },
+    requires=(
+      Requirement('clients_per_round', (None,), 'asks as many as --triehh_epsilon allows'),
+      Requirement('cohort_sampling', ('uniform',), 'has its epsilon for uniform cohorts alone'),
+    ),
+    defaults={'total_rounds': 10, 'column': 'label'},
+    not_private='has an epsilon of its own, --triehh_epsilon',
   ),
 }
 """Every analysis, by the name that users type."""

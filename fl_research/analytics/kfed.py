@@ -112,7 +112,7 @@ def lloyd(data: tf.Tensor, centres: tf.Tensor, steps: int) -> tuple[tf.Tensor, t
     del changed
     c = means(data, tf.one_hot(before, clusters), c)
     now = assigned(c)
-    return step + 1, c, now, tf.reduce_any(now != before)
+    return step + 1, c, now, tf.reduce_any(tf.not_equal(now, before))
 
   state = (0, centres, assigned(centres), True)
   goes_on = lambda step, c, before, changed: changed & (step < steps)

@@ -58,7 +58,7 @@ class KMeans(Analysis[Any]):
       clusters,
       (self._dimension,),
       random_seed=(first, second),
-      sum_aggregator=setup.sums.float_sum(),
+      sum_aggregator=setup.sum_factory(),
     )
     self._judge = points.Judge(setup.data)
     self._start = self._drawn_examples() if start == 'examples' else None

@@ -76,7 +76,7 @@ class PCA(Analysis[State]):
         f'--pca_components={components}: points have {self._dimension} dimensions, and no more '
         'components'
       )
-    self._sums = _summing(self._dimension, setup.sums)
+    self._sums = _summing(self._dimension, setup)
     numbers = 1 + self._dimension + self._dimension**2
     self.numbers_up = numbers if setup.sums.are_secure else 2 * numbers  # float64
     self.numbers_down = 0
@@ -124,25 +124,20 @@ def _residual(examples, found: Components):
   return total / len(examples['x'])
 
 
-def _summing(dimension: int, sums):
+def _summing(dimension: int, setup: Setup):
   """The computation from clients' points, float32 [n_k, d], to the sums at the server."""
-  dtype = tf.float32 if sums.are_secure else tf.float64
   points_type = tff.TensorType(np.float32, (None, dimension))
 
   @tff.tensorflow.computation(points_type)
   def work(own):
-    x = tf.cast(own, dtype)
+    x = tf.cast(own, setup.dtype)
     return collections.OrderedDict(
-      size=tf.cast(tf.shape(x)[0], dtype),
+      size=tf.cast(tf.shape(x)[0], setup.dtype),
       sums=tf.reduce_sum(x, axis=0),
       products=tf.linalg.matmul(x, x, transpose_a=True),
     )
 
-  @tff.federated_computation(tff.FederatedType(points_type, tff.CLIENTS))
-  def summed(clients):
-    return summing.sum_at_server(sums.float_sum(), tff.federated_map(work, clients))
-
-  return summed
+  return summing.summing(setup, points_type, work)
 
 
 def build(setup: Setup, components: int) -> PCA:

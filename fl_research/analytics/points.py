@@ -42,13 +42,11 @@ def nearest(points: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.nda
     points: [n, d].
     centres: [K, d].
   """
-  centres = centres.astype(np.float64)
+  centres = centres.astype(points.dtype)
   # |x - c|² = |x|² - 2 x·c + |c|², of which all but |x|² decides which is nearest.
-  points = points.astype(np.float64)
-  scores = (centres**2).sum(axis=1) - 2.0 * points @ centres.T
-  chosen = scores.argmin(axis=1)
-  distances = ((points - centres[chosen]) ** 2).sum(axis=1)
-  return chosen, distances
+  chosen = ((centres**2).sum(axis=1) - 2 * points @ centres.T).argmin(axis=1)
+  apart = points - centres[chosen]
+  return chosen, np.einsum('nd,nd->n', apart, apart, dtype=np.float64)
 
 
 def purity(clusters: np.ndarray, labels: np.ndarray) -> float:

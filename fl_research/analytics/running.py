@@ -28,6 +28,7 @@ from fl_research.training import (
   tables,
   terminal,
 )
+from fl_research.training.guarantee import Guarantee
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,8 +70,13 @@ def run(
   context = assembly.set_runtime(settings, jit='off')
   setup = set_up(settings, data or run_data.load(settings))
   analysis = build(settings, setup)
-  facts = {'sources': setup.data.sources, 'passport': setup.data.passport}
-  folder.start(facts, {'clients_per_round': setup.data.cohort_size})
+  facts = {'sources': setup.data.sources, 'passport': setup.data.passport, **analysis.facts()}
+  resolved = {'clients_per_round': analysis.cohort_size or setup.data.cohort_size}
+  if setup.guarantee is not None:
+    facts['privacy'] = privacy_facts(setup.guarantee, settings)
+    resolved.update(setup.guarantee.resolved())
+    terminal.note(privacy_words(setup.guarantee, settings))
+  folder.start(facts, resolved)
   with contextlib.closing(folder):
     rounds = Rounds(settings, setup, analysis, folder, getattr(context, 'summer', None))
     reason = rounds.run(interrupted)
@@ -92,7 +98,35 @@ def set_up(settings: AnalysisSettings, data: run_data.RunData) -> Setup:
     everybody = data.train.num_filled
     settings = dataclasses.replace(settings, clients_per_round=everybody)
     data = dataclasses.replace(data, cohort_size=everybody, combined=everybody)
-  return Setup(settings, data, assembly.build_sums(settings, data))
+  sums, guarantee = assembly.build_sums(settings, data), assembly.build_guarantee(settings, data)
+  return Setup(settings, data, sums, settings.column, guarantee)
+
+
+def privacy_facts(guarantee: Guarantee, settings: AnalysisSettings) -> dict[str, Any]:
+  """What the manifest says of a guarantee: that of training, of other things."""
+  return {**guarantee.facts(), 'covers': _covered(settings), 'does_not_cover': _NOT_COVERED}
+
+
+def privacy_words(guarantee: Guarantee, settings: AnalysisSettings) -> str:
+  """What a person should know who starts a private analysis, in one line."""
+  epsilon, delta = guarantee.epsilon(settings.total_rounds), guarantee.accountant.delta
+  line = (
+    f'differential privacy: epsilon = {epsilon:.3g} (delta = {delta:.2g}) covers '
+    f'{_covered(settings)}; the noise is float32 or float64 from --seed, which gives it back, so '
+    'for simulation only.'
+  )
+  return ' '.join([line, *guarantee.cautions()])
+
+
+def _covered(settings: AnalysisSettings) -> str:
+  return f'{settings.analysis}.csv, and the columns {settings.analysis}/... of metrics.csv'
+
+
+_NOT_COVERED = (
+  'who and how many took part: cohort_size, bytes, seconds',
+  'what the manifest says of the data',
+  'flags chosen by looking at the same clients, and several analyses of them',
+)
 
 
 def build(settings: AnalysisSettings, setup: Setup) -> Analysis:
@@ -133,7 +167,7 @@ class Rounds:
     )
     self._sampler = cohorts.CohortSampler(
       settings.cohort_sampling,
-      data.cohort_size,
+      analysis.cohort_size or data.cohort_size,
       data.train.sizes,
       settings.seed,
       fresh=settings.is_fresh,
@@ -175,7 +209,14 @@ class Rounds:
 
   def _finish_round(self, number: int, cohort: Any, begin: float) -> None:
     self.round_num = number
-    row = {'round': number, **self._analysis.measures(self._state), **self._wire(len(cohort))}
+    guarantee = self._setup.guarantee
+    spent = guarantee.columns() if guarantee is not None else {}
+    row = {
+      'round': number,
+      **self._analysis.measures(self._state),
+      **{name: value(number) for name, value in spent.items()},
+      **self._wire(len(cohort)),
+    }
     self._table.append([{**row, 'seconds': time.monotonic() - begin}])
 
   def _wire(self, clients: int) -> dict[str, int]:
@@ -193,7 +234,7 @@ class Rounds:
     """Writes what has been found so far."""
     rows = self._analysis.table(self._state)
     name = f'{self._settings.analysis}.csv'
-    text = tables.to_csv(list(rows[0]), rows) if rows else ''
+    text = tables.to_csv(self._analysis.table_columns or list(rows[0]), rows)
     atomic_files.write_atomically(self._folder.path / name, text.encode())
 
 

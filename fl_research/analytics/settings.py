@@ -42,7 +42,6 @@ SHARED = (
   'secure_sum_bound',
   'dp_noise_multiplier',
   'target_epsilon',
-  'dp_noise',
   'dp_clip_norm',
   'dp_delta',
   'dp_accountant',
@@ -55,7 +54,7 @@ SHARED = (
 )
 """The settings of training that analyses read; the others stay at their defaults."""
 
-_PARTITION = 'partition'
+_PARTITION, _COLUMN = 'partition', 'column'
 
 _ASKED_OF_ALL = (
   Requirement(
@@ -71,6 +70,11 @@ _ASKED_OF_ALL = (
 class Analysis:
   """Settings that only analyses have."""
 
+  column: str = _setting(
+    '',
+    'what of the data is counted: num_examples (how many each client has), label, or a column of '
+    "your own table; the analysis' usual one when empty",
+  )
   analysis: str = _setting('', 'what to find out of the data', choices=lambda: analytics.ANALYSES)
 
 
@@ -146,8 +150,10 @@ def from_flags(given: Mapping[str, Any]) -> AnalysisSettings:
   entry = registry.lookup('analysis', name, analytics.ANALYSES)
   of_training = {*SHARED, *shared_flags()}
   shared = {flag: value for flag, value in given.items() if flag in of_training}
-  usual = settings_lib.from_flags({**entry.defaults, **shared})
+  training = {flag: value for flag, value in entry.defaults.items() if flag in of_training}
+  usual = settings_lib.from_flags({**training, **shared})
   values = {field.name: getattr(usual, field.name) for field in dataclasses.fields(usual)}
+  given = {**entry.defaults, **given}
   own = {field.name: given[field.name] for field in own_fields() if field.name in given}
   parameters = {flag: given[flag] for flag in own_flags() if flag in given}
   return AnalysisSettings(**{**values, **own}, parameters=parameters)
@@ -163,10 +169,17 @@ def validate(settings: AnalysisSettings) -> None:
   entry = analytics.ANALYSES[settings.analysis]
   for requirement in (*_ASKED_OF_ALL, *entry.requires):
     requirement.check('analysis', settings.analysis, getattr(settings, requirement.setting))
+  if settings.column and _COLUMN not in entry.defaults:
+    readers = [name for name, each in analytics.ANALYSES.items() if _COLUMN in each.defaults]
+    raise UsageError(
+      f'--column={settings.column}: only read with --analysis={" or ".join(readers)}'
+    )
   if entry.not_private and settings.is_private:
     asked = 'dp_noise_multiplier' if settings.target_epsilon is None else 'target_epsilon'
     raise UsageError(
       f'--{asked}={getattr(settings, asked)}: not with --analysis={settings.analysis}, which '
       f'{entry.not_private}'
     )
+  if settings.is_private and settings.dp_clip_norm is None:
+    raise UsageError('--dp_clip_norm: must be given with differential privacy, a number above 0')
   validation.validate(settings)

@@ -277,9 +277,10 @@ def read_ended(path: pathlib.Path) -> dict[str, Any]:
     hint = f' (did you mean {path.parent / near}?)' if near else ''
     raise UsageError(f'--run={path}: there is no run, as there is no {MANIFEST}{hint}')
   if 'rounds' not in manifest or not (path / 'model.npz').is_file():
-    raise UsageError(
-      f'--run={path}: has no final model, as it has not ended; give its command again to go on'
-    )
+    why = 'it has not ended; give its command again to go on'
+    if manifest.get('finished'):
+      why = 'it trained none, or somebody has removed it'
+    raise UsageError(f'--run={path}: has no final model, as {why}')
   return manifest
 
 

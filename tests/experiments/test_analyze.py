@@ -6,7 +6,7 @@ import re
 import pandas as pd
 import pytest
 
-from experiments import analyze, command_line, help_pages
+from experiments import analyze, command_line, evaluate, help_pages
 from fl_research import analytics
 from fl_research.analytics import settings as analysis_settings
 
@@ -73,6 +73,14 @@ def test_a_run_and_its_files(tmp_path, capsys):
   assert '--clients_per_round=5: the run in ' in capsys.readouterr().err
 
 
+def test_it_has_no_model_to_evaluate(tmp_path, capsys):
+  flags = ('--analysis=histogram', '--task=digits', '--num_clients=9')
+  assert start(tmp_path / 'run', *flags) == 0
+  capsys.readouterr()
+  assert command_line.run(evaluate.main, ['evaluate.py', f'--run={tmp_path / "run"}']) == 2
+  assert 'has no final model, as it trained none' in capsys.readouterr().err
+
+
 def helped(capsys, argument):
   assert command_line.run(analyze.main, ['analyze.py', argument]) == 0
   out = capsys.readouterr().out
@@ -88,9 +96,15 @@ def test_help_is_short_and_teaches(capsys):
 
 def test_help_of_everything_and_of_each(capsys):
   out = helped(capsys, f'--help={help_pages.ALL}')
-  flags = [*analysis_settings.SHARED, *analysis_settings.own_flags(), 'partition_alpha']
+  flags = [
+    'analysis',
+    'column',
+    *analysis_settings.SHARED,
+    *analysis_settings.own_flags(),
+    'partition_alpha',
+  ]
   assert all(f'\n  --{name}' in out for name in flags)
-  for name in [*analytics.ANALYSES, 'kmeans_clusters', 'total_rounds']:
+  for name in [*analytics.ANALYSES, 'kmeans_clusters', 'total_rounds', 'column']:
     assert len(helped(capsys, f'--help={name}').splitlines()) > 2
   assert 'Sculley 2010' in helped(capsys, '--help=kmeans')
   assert command_line.run(analyze.main, ['analyze.py', '--help=kmean']) == 2
