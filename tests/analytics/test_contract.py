@@ -104,3 +104,19 @@ def test_its_line_in_the_registry(name):
     hyperparameter.check(f'{name}_{key}', hyperparameter.default)
     assert f'{name}_{key}' in analysis_settings.own_flags()
   assert 'Differences from the paper:\n1. ' in entry.load().__doc__
+
+
+def test_what_clients_send_and_are_sent():
+  """In numbers of 32 bits; points have 3 dimensions."""
+  sent = {
+    'kmeans': (3 * (3 + 1), 3 * 3),
+    'kfed': (2 * (3 + 1), 0),
+    'pca': (2 * (1 + 3 + 9), 0),  # float64
+    'histogram': (4 + 2, 4),
+    'quantiles': (8 + 4 + 2 + 1, 4),
+    'distinct': (64, 0),
+    'triehh': (9 * 256, 9 * 3 + 1),
+  }
+  for name, numbers in sent.items():
+    analysis = clients.build(setup_of(name))
+    assert (analysis.numbers_up, analysis.numbers_down) == numbers, name

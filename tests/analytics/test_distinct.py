@@ -89,6 +89,7 @@ def test_hyperloglog_is_tffs(secure, people):
     tables.setup(people, **WORDS, distinct_sketch='hyperloglog', secure_aggregation=secure)
   )
   assert line['exact'] == 4 and 22 <= line['estimate'] <= 30  # Never less, of 32 registers.
+  assert line['standard_error'] == pytest.approx(1.04 / math.sqrt(32) * line['estimate'])
 
 
 def test_words_of_roles():

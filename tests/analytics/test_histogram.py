@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fl_research.analytics import running
+from fl_research.analytics import histogram, running
 from fl_research.registry import UsageError
 from tests import contexts
 from tests.analytics import clients, tables
@@ -35,7 +35,9 @@ def test_is_that_of_the_pooled_numbers(flags, people):
   ages = pd.read_csv(people)['age'].dropna().to_numpy()
   counts, edges = np.histogram(ages[ages < 60], 5, (20, 60))
   np.testing.assert_allclose([line['count'] for line in table], counts, atol=1e-4)
-  np.testing.assert_allclose([line['low'] for line in table], edges[:-1])
+  np.testing.assert_allclose(
+    [(line['low'], line['high']) for line in table], np.stack([edges[:-1], edges[1:]], axis=1)
+  )
   np.testing.assert_allclose([line['share'] for line in table], counts / counts.sum(), atol=1e-6)
   assert row['histogram/below'] == pytest.approx(np.sum(ages < 20), abs=1e-4)
   assert row['histogram/above'] == pytest.approx(np.sum(ages >= 60), abs=1e-4)
@@ -76,6 +78,13 @@ def test_noise_is_that_of_the_accountant():
   np.testing.assert_array_equal(found(setup)[0].counts, state.counts)
   other = clients.setup(clients.population(sizes), **flags, seed=1)
   assert not np.array_equal(found(other)[0].counts, state.counts)
+
+
+def test_a_negative_count_of_noise_is_no_share():
+  analysis = clients.build(clients.setup(analysis='histogram', histogram_bins=3))
+  state = histogram.State(np.array([0.0, 3.0]), np.array([9.0, -1.0, 1.0, 3.0, 9.0]))
+  assert [line['share'] for line in analysis.table(state)] == [0.0, 0.25, 0.75]
+  assert [line['bin'] for line in analysis.table(state)] == [0, 1, 2]
 
 
 def test_without_noise_privacy_clips_alone():

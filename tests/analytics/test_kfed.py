@@ -56,6 +56,36 @@ def test_a_client_ends_where_lloyd_does():
   np.testing.assert_array_equal(sizes, np.bincount(theirs.labels_, minlength=4))
 
 
+def test_a_client_begins_at_points_drawn_by_their_distance():
+  data = clients.examples(40, seed=6)['x']
+  generator = np.random.default_rng(0)
+  for _ in range(20):
+    chances = generator.random(4, np.float32)
+    rows = kfed.plus_plus(tf.constant(data), tf.constant(chances)).numpy().tolist()
+    assert rows == k_means._plus_plus(data.astype(np.float64), chances)
+
+
+def test_a_client_stops_after_so_many_steps():
+  data = clients.examples(60, seed=7)['x']
+  start = data[:4]
+  owners, _ = k_means.nearest(data, start)
+  once = np.stack([data[owners == k].mean(axis=0) for k in range(4)])
+  centres, _ = kfed.lloyd(tf.constant(data), tf.constant(start), 1)
+  np.testing.assert_allclose(centres, once, atol=1e-5)
+  twice, _ = kfed.lloyd(tf.constant(data), tf.constant(start), 2)
+  assert not np.allclose(twice, once)
+
+
+def test_the_server_agrees_with_the_paper_on_many_centres():
+  generator = np.random.default_rng(0)
+  for _ in range(20):
+    local = generator.normal(size=(15, 4))
+    centres, sizes = k_means.k_fed([local[:2], local[2:]], 6)
+    found = kfed.clustered(local.astype(np.float32), first=2, clusters=6)
+    np.testing.assert_allclose(found.centres, centres, atol=1e-5)
+    np.testing.assert_array_equal(found.sizes, sizes)
+
+
 def test_the_server_takes_the_farthest_until_it_has_k():
   """A first client of one cluster: the others' are found, however many clients have them."""
   local = np.array([[0.0, 0], [0, 1], [0.5, 0], [10, 0], [10, 1], [0, 10]], np.float32)
@@ -66,5 +96,7 @@ def test_the_server_takes_the_farthest_until_it_has_k():
 
 
 def test_refuses_what_does_not_fit():
+  analysis = clients.build(clients.setup(analysis='kfed', kfed_clusters=8))
+  assert (analysis.numbers_up, analysis.numbers_down) == (2 * (3 + 1), 0)
   with pytest.raises(UsageError, match='--kfed_clusters=9: the clients send 8 centres in all'):
     clients.build(clients.setup(analysis='kfed', kfed_clusters=9))

@@ -39,3 +39,4 @@ def test_agrees_with_the_pooled_points(flags):
 def test_refuses_what_does_not_fit():
   with pytest.raises(UsageError, match='--pca_components=4: points have 3 dimensions'):
     clients.build(clients.setup(analysis='pca', pca_components=4))
+  clients.build(clients.setup(analysis='pca', pca_components=3))

@@ -38,6 +38,8 @@ def test_agrees_with_the_paper(secure):
   analysis = clients.build(setup)
   # 1 / delta = 600^1.1 = 1137; theta = 7 is the first with 4/5 7! above it.
   assert analysis._theta == 7 and analysis.cohort_size == int(600 * (1 - math.exp(-1.5)) / 7)
+  # Of 66 voters at most 9 times 7 agree.
+  assert (analysis.numbers_up, analysis.numbers_down) == (9 * 256, 9 * 8 + 1)
   sampler = cohorts.CohortSampler('uniform', analysis.cohort_size, setup.data.train.sizes, seed=0)
   rounds = [sampler.cohort(number) for number in range(1, 9)]
   with contexts.fused(chunks=3):
@@ -45,7 +47,8 @@ def test_agrees_with_the_paper(secure):
     for number, cohort in enumerate(rounds, start=1):
       state = analysis.step(state, number, cohort)
   expected = trie_hh.grow([word.decode() for word in analysis._words], rounds, 7)
-  assert {row['word']: row['votes'] for row in analysis.table(state)} == expected
+  rows = [(row['word'], row['votes']) for row in analysis.table(state)]
+  assert rows == sorted(expected.items(), key=lambda pair: (-pair[1], pair[0]))
   assert {'tea', 'team'} <= set(expected) and 'no' not in expected
   recall = len(set(expected) & {'tea', 'team', 'coffee', 'no', 'é'}) / 5
   assert analysis.measures(state)['triehh/recall'] == recall
@@ -57,6 +60,8 @@ def test_one_word_each_of_its_own_and_short_enough():
   assert {word[1] for word in drawn} == {word[2] for word in drawn} == {b''}
   assert 25 <= sum(word[0] == b'tea' for word in drawn) <= 55
   assert triehh.spelt(triehh.letters('é'.encode(), 4)).decode() == 'é'
+  exactly = [np.array(['seven77'], str), np.array(['eight888'], str)]
+  assert triehh._one_word_each(exactly, 0, 8) == [b'seven77', b'']
   assert triehh.letters(b'', 3).tolist() == [-1, -1, -1]
 
 
