@@ -48,6 +48,12 @@ def test_all_updates_are_given_in_the_order_of_clients():
   np.testing.assert_array_equal(state['server']['method'], [1, 0, 1, 1, 1, 1, 1])
 
 
+def test_those_who_count_one_are_given_too():
+  rounds = seven_clients.cohorts(1)
+  found = harness.run(harness.build(_OwnMean(), client_weighting='uniform'), rounds)
+  harness.assert_same(found, harness.run(harness.plain('uniform'), rounds), 1e-6)
+
+
 def test_nobody_is_no_step():
   process, [cohort] = harness.build(_OwnMean()), seven_clients.cohorts(1)
   history = harness.run(process, [[seven_clients.broken(cohort[0])]])
