@@ -103,6 +103,8 @@ def test_fedproto_sends_no_model_and_without_pull_trains_alone():
   process, _, _, _ = _prototypes()
   numbers = problem.CLASSES * (8 + 1) + 1  # And the weight.
   assert process.bytes_up_per_client == 4 * numbers
+  # By this nobody is answered by a global model, which was never trained.
+  assert process.method.shares(_model().weight_names) == (False,) * 4
   alone = _build(fed_proto.build(regularization=0.0), client_weighting='uniform')
   _, kept = harness.run_with_clients(alone, _rounds())
   _, models = oracle.fed_proto(START, _rounds(), harness.RATE, 0.0, problem.CLASSES)
