@@ -25,7 +25,7 @@ PROJECT = pathlib.Path(__file__).parents[2]
 # folder with the files that `files` makes.
 FLAGS = {
   # Names.
-  '--task=minst': '--task=minst: unknown (did you mean mnist?); accepted are celeba',
+  '--task=minst': '--task=minst: unknown (did you mean mnist?); accepted are adult',
   '--task=digits --model=sofmax': '--model=sofmax: unknown (did you mean softmax?); accepted are 2',
   '--task=digits --algorithm=fedavgg': '--algorithm=fedavgg: unknown (did you mean fedavg?)',
   '--task=digits --algorithm=': '--algorithm=: unknown; accepted are',
