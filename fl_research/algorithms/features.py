@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from fl_research.models import model as model_lib
 from fl_research.registry import UsageError
+from fl_research.round.objective import LossOfExamples
 from fl_research.round.structures import Weights
 
 
@@ -32,3 +33,19 @@ def dimension(model: model_lib.Model, algorithm: str) -> int:
 def of(model: model_lib.Model, weights: Weights, x: tf.Tensor) -> tf.Tensor:
   """Features of examples, float32 [n, d], with nothing dropped."""
   return model.features_on_batch((tuple(weights), ()), x, training=False)[0]
+
+
+def drawn_to(points: tf.Tensor, known: tf.Tensor, strength: float) -> LossOfExamples:
+  """λ |z - C_y|² / d of each example, z being its features and y its class.
+
+  Args:
+    points: C, one for each class, float32 [classes, d].
+    known: 1 for classes that have one, and 0 for those that draw nothing, float32 [classes].
+    strength: λ.
+  """
+
+  def distance(own, batch):
+    far = tf.reduce_mean(tf.square(own - tf.gather(points, batch.y)), axis=1)
+    return strength * tf.gather(known, batch.y) * far
+
+  return distance

@@ -101,7 +101,8 @@ class FedPAC(private_layers.PrivateLayers):
     body, head = message['body'], message['heads']
     start = self.joined(body, head)
     told = self._statistics(client, start)
-    objective = Loss(client.model, of_features=self._away(message))
+    drawn = features.drawn_to(message['centroids'], message['known'], self._regularization)
+    objective = Loss(client.model, of_features=drawn)
     heads = client.train(start, trainable=self.private, passes=self._head_epochs)
     shared = tuple(not private for private in self.private)
     trained = client.train(heads.weights, objective=objective, trainable=shared)
@@ -144,13 +145,6 @@ class FedPAC(private_layers.PrivateLayers):
   def predictor(self, server, client):
     head = _rows(server.own['heads'], client.data['client'])
     return self.predict(self.joined(self._part(server.weights, private=False), head))
-
-  def _away(self, message: Any):
-    def distance(own, batch):
-      far = tf.reduce_mean(tf.square(own - tf.gather(message['centroids'], batch.y)), axis=1)
-      return self._regularization * tf.gather(message['known'], batch.y) * far
-
-    return distance
 
   def _by_class(self, client: Client, weights: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Sums [C, d] and numbers [C] of the features of each class; the sum of their squares."""

@@ -78,11 +78,8 @@ class FedProto(Method):
     return server.own
 
   def work(self, client, message):
-    def distance(own, batch):
-      far = tf.reduce_mean(tf.square(own - tf.gather(message['prototypes'], batch.y)), axis=1)
-      return self._regularization * tf.gather(message['known'], batch.y) * far
-
-    objective = Loss(client.model, of_features=distance)
+    drawn = features.drawn_to(message['prototypes'], message['known'], self._regularization)
+    objective = Loss(client.model, of_features=drawn)
     trained = client.train(client.state['model'], objective=objective)
     x, labels, mask = minibatches.examples(client.data)
     classes = tf.one_hot(labels, self.shape[0]) * mask[:, tf.newaxis]
