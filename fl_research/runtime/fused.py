@@ -53,9 +53,15 @@ _compiled_before: collections.OrderedDict[tuple[bytes, int, bool], Any] = collec
 By content, number of chunks, and whether secure sums are kept."""
 
 
+_contexts: weakref.WeakSet = weakref.WeakSet()
+"""All that there are."""
+
+
 def forget() -> None:
-  """Has all that is built from now on be compiled anew."""
+  """Has all that is built from now on be compiled anew, and drops what nobody has any more."""
   _compiled_before.clear()
+  for context in _contexts:
+    context.forget()
 
 
 def _keep_newest(known: collections.OrderedDict, key: Any) -> None:
@@ -102,6 +108,11 @@ class FusedContext(tff.framework.SyncContext):
     self._by_identity: dict[int, tuple[weakref.ref, Any]] = {}
     self._by_content: collections.OrderedDict[bytes, Any] = collections.OrderedDict()
     self._fallbacks: list[str] = []
+    _contexts.add(self)
+
+  def forget(self) -> None:
+    """Drops what is compiled for computations that the program has dropped."""
+    self._by_content.clear()
 
   def invoke(self, comp, arg):
     """Runs `comp` on `arg` and returns what TFF's own runtime would.
