@@ -39,6 +39,7 @@ from fl_research.runtime import (
   expressions,
   invocation,
   native,
+  python_values,
   secure_sums,
 )
 
@@ -124,9 +125,8 @@ class FusedContext(tff.framework.SyncContext):
     runnable = self.compiled(comp)
     if runnable is None:
       return self._native.invoke(comp, arg)
-    result_type = comp.type_signature.result
     result = runnable.run(arg, self.workers, self.summer)
-    return tff.types.type_to_py_container(result, result_type)
+    return python_values.in_containers(result, comp.type_signature.result)
 
   def compiled(self, comp):
     """What runs a computation; None where that is TFF's own runtime."""
