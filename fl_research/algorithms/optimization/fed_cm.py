@@ -57,7 +57,7 @@ class FedCM(Method):
   def work(self, client, message):
     weights, common = message
     pull = tuple((1.0 - self._alpha) * c for c in common)
-    objective = self.objective(client).times(self._alpha).plus(lambda _: pull)
+    objective = self.objective(client).times(self._alpha).plus_constant(pull)
     trained = client.train(weights, objective=objective)
     rate = client.optimizer_settings(weights)['learning_rate']
     way = rate * tf.cast(trained.num_steps, tf.float32)

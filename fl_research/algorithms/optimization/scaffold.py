@@ -81,7 +81,7 @@ class Scaffold(Method):
     weights, common = message
     own = tuple(client.state)
     correction = subtract(common, own)
-    objective = self.objective(client).plus(lambda _: correction)
+    objective = self.objective(client).plus_constant(correction)
     trained = client.train(weights, objective=objective)
     delta = subtract(trained.weights, weights)
     if self._option == 'I':
