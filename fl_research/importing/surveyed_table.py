@@ -59,7 +59,7 @@ class SurveyedTable:
   def _survey(self, seed: int, is_part: bool) -> None:
     """The first pass: what columns hold, and whose the rows are."""
     choice = self._choice
-    self._columns = {name: survey.Column(name) for name in self._tables.names}
+    self._columns = {name: survey.Column(name, self._tables.decimal) for name in self._tables.names}
     rows_of = row_owners.RowOwners(self._tables.pieces, choice.client, choice.split)
     for rows in self._tables.rows(self._tables.names):
       survey.by_name(self._columns, rows.table, rows.path, rows.first)
@@ -80,9 +80,9 @@ class SurveyedTable:
     kind = 'text' if column.kind == 'mixed' else column.kind
     if role.role == 'number':
       roles.check_finite(column)
-      return [encoders.Number(name, kind)]
+      return [encoders.Number(name, kind, role.form)]
     if role.role == 'date':
-      return [encoders.Date(name, kind, role.date_format)]
+      return [encoders.Date(name, kind, role.form)]
     if role.role == 'identifier' or (role.role == 'client' and self._client_is_input()):
       return [encoders.Identifier(name, kind)]
     if role.role == 'category' and role.separator is not None:

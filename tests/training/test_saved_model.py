@@ -19,6 +19,7 @@ _TABLE = pd.DataFrame(
   {
     'dose': [1.5, np.nan, -3.0, 2.25],
     'written': ['2', '', '7.5', '1e2'],
+    'cost': [1234.5, np.nan, -2.0, 0.0],
     'ward': ['east', ' far   west ', '', 'elsewhere'],
     'bed': [1.0, 7.0, np.nan, 12.0],
     'signs': ['fever| cough', '', 'cough', 'rash|fever'],
@@ -27,6 +28,9 @@ _TABLE = pd.DataFrame(
     'visit': ['2026-03-01', '1999-12-31 18:30:15', '', '2024-02-29T06:00'],
     'born': ['31.12.1999', '1.3.2000', '', '05.07.1961'],
     'seen': ['01-Jan-1970', '29-Feb-2024', '', '15-Nov-2025'],
+    'typed': ['01/31/2020 12:05 AM', '12/01/1999 12:30 PM', '', '07/04/2021 03:15 pm'],
+    'short': ['31.12.99', '01.03.00', '', '05.07.61'],
+    'long': ['January 31, 2020', 'May 1, 1999', '', 'September 30, 2021'],
     'stamp': [1.7e9, 0.0, np.nan, -86_400.0],
     'left': [20240229.0, 19991231.0, np.nan, 20260301.0],
   }
@@ -40,6 +44,14 @@ def _category(name, kind, **fitted):
 _COLUMNS = [
   {'name': 'dose', 'role': 'number', 'kind': 'number', 'mean': 0.5, 'deviation': 2.0},
   {'name': 'written', 'role': 'number', 'kind': 'text', 'mean': 3.0, 'deviation': 5.0},
+  {
+    'name': 'cost',
+    'role': 'number',
+    'kind': 'text',
+    'form': '$#,###.#',
+    'mean': 3.0,
+    'deviation': 5.0,
+  },
   {
     'name': 'ward',
     'role': 'category',
@@ -63,6 +75,9 @@ _COLUMNS = [
       ('visit', 'text', 'ISO8601'),
       ('born', 'text', '%d.%m.%Y'),
       ('seen', 'text', '%d-%b-%Y'),
+      ('typed', 'text', '%m/%d/%Y %I:%M %p'),
+      ('short', 'text', '%d.%m.%y'),
+      ('long', 'text', '%B %d, %Y'),
       ('stamp', 'number', 'epoch seconds'),
       ('left', 'number', 'YYYYMMDD'),
     )
