@@ -26,6 +26,9 @@ def _farm(site, rows, seed=0) -> pd.DataFrame:
   )
 
 
+_TOLD = 'column rain alone tells yield: if it is known afterwards only, say --columns=rain:ignore'
+
+
 @pytest.fixture
 def farms(tmp_path):
   for site, rows in SITES.items():
@@ -49,7 +52,8 @@ def test_a_file_a_client(farms):
   assert source.found.clients == 'a file each' and source.found.form.startswith('3 files, CSV')
   assert set(source.files) == {f'{site}.csv' for site in SITES}
   assert source.found.notes == [
-    "column soil: 'peat' is at client hill only: it gives its client away"
+    _TOLD,
+    "column soil: 'peat' is at client hill only: it gives its client away",
   ]
   data = memory.read(source)
   checks.assert_form(data, [3 + 1 + 3], np.float32, [], np.float32)
@@ -215,6 +219,7 @@ def test_what_tells_clients_apart_is_a_note(tmp_path):
   source = _open(tmp_path, label_column='yield')
   assert _roles(source)['site'] == 'ignored'
   assert source.found.notes == [
+    _TOLD,
     'column rain: client hill has no value of it to train on',
     "column soil: 'Clay' and 'clay' are two values; are they one?",
     'column height: one value a file: it gives its client away',
@@ -237,6 +242,7 @@ def test_what_is_said(farms, capsys):
     'label yield: a number',
     'date: sown (dates written ISO8601)',
     'left out: plot_id (a record id: 100 % of its rows have one of their own)',
+    _TOLD,
     "column soil: 'peat' is at client hill only: it gives its client away",
   ]
 
