@@ -4,8 +4,9 @@ Only the first million rows are looked at, which bounds time and memory.
 
 A column tells a class where each of its values goes with one class only, at least five rows having
 a value on average, or where its numbers lie in intervals, one a class, that do not meet. It tells a
-number where it is a linear function of it (r² > 0.9999). A column of ids tells nothing: that the
-rows of an id have one label is as it should be. Few rows tell nothing either.
+number where it is a linear function of it (r² > 0.9999). An id tells a class where all of its rows
+have that one, three rows having two ids on average or less: who learns the ids need not learn more.
+Few rows tell nothing.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,8 @@ from fl_research.importing.labels import Label
 MOST_ROWS = 1_000_000
 """How many rows are looked at."""
 
-_FEWEST_ROWS, _FEWEST_OF_A_CLASS, _ROWS_A_VALUE = 20, 5, 5
+_FEWEST_ROWS, _FEWEST_OF_A_CLASS = 20, 5
+_ROWS_A_VALUE, _ROWS_AN_ID = 5, 1.5
 _STRAIGHT = 0.9999
 _COMMON, _FEW_ROWS = 0.01, 5
 # Where there are less different rows than this share, tables have few values, and rows come again.
@@ -68,7 +70,7 @@ class Watch:
     for name in names:
       yield (
         f'column {name} alone tells {", ".join(self._label.columns)}: if it is known afterwards '
-        f'only, say --columns={name}:ignore'
+        f'only, or names what comes again, say --columns={name}:ignore'
       )
     if self._hashes:
       again = _again(*map(np.concatenate, (self._hashes, self._owners, self._test)))
@@ -109,7 +111,8 @@ class _ByValue(_Tells):
     return all(self._class.setdefault(name, own) == own for name, own in named)
 
   def is_sure(self, rows):
-    return 1 < len(self._class) <= rows / _ROWS_A_VALUE
+    is_id = isinstance(self.column, encoders.Identifier)
+    return 1 < len(self._class) <= rows / (_ROWS_AN_ID if is_id else _ROWS_A_VALUE)
 
 
 class _ByInterval(_Tells):
@@ -170,7 +173,7 @@ def _watches(column: Encoder, label: Label) -> Iterator[_Tells]:
   if isinstance(label, labels.Classes):
     if numeric:
       yield _ByInterval(column)
-    if isinstance(column, (encoders.Number, encoders.Category)):
+    if not isinstance(column, (encoders.Date, encoders.Names)):
       yield _ByValue(column)
   elif isinstance(label, labels.Numbers) and len(label.columns) == 1 and numeric:
     yield _ByLine(column)

@@ -353,7 +353,7 @@ def agree(columns: Mapping[str, survey.Column], parts: Mapping[str, Optional[str
     if column.stray is not None:
       raise UsageError(
         f'{column.stray.path}: column {name}: row {column.stray.row} holds {column.stray.value!r} '
-        f'among numbers; correct it, or say --missing={column.stray.value} where there is none'
+        f'among numbers; correct it, or say --missing={column.stray.value!r} where there is none'
         f'{"" if parts.get(name) == "label" else or_category}'
       )
     if column.kind == 'mixed':

@@ -1,9 +1,10 @@
-"""Numbers as people write them: 1,234.50  $30  45 %  7 kg  1.234,5  2:05:30  3h 20m.
+"""Numbers as people write them: 1,234.50  $30  45 %  7 kg  1.234,5  > 89  2:05:30  3h 20m.
 
 A *form* says how all numbers of a column are written, `#` standing for digits: `#,###.# kg` has
-commas between thousands, a decimal point and a unit. `#:##` are times of two or three parts, each
-60 of the next, in units of the last (`2:05:30` is 7,530, `12:30` is 750); `#h #m` are durations,
-in seconds.
+commas between thousands, a decimal point and a unit. One that begins with `<` is that of numbers of
+which some have a bound's sign before them (`> 89`, `<0.5`), and are read without it. `#:##` are
+times of two or three parts, each 60 of the next, in units of the last (`2:05:30` is 7,530, `12:30`
+is 750); `#h #m` are durations, in seconds.
 """
 
 from collections.abc import Iterable, Sequence
@@ -20,8 +21,9 @@ _CURRENCY = '[$€£¥]'
 _BEFORE = rf'(?:{_CURRENCY}|[A-Z]{{3}}(?=[ \u00a0\d]))'
 _LETTERS = r'°?[^\W\d_]{1,10}'
 _AFTER = rf'(?:[%‰°]|{_CURRENCY}|{_LETTERS}(?:/{_LETTERS})?)'
+_THAN = '[<>≤≥]=?'
 _FORM = re.compile(
-  r'(?P<before>[^#]*)#(?:(?P<thousands>[^#])###)?(?P<decimal>[.,])#(?P<after>[^#]*)'
+  r'(?P<than><?)(?P<before>[^#]*)#(?:(?P<thousands>[^#])###)?(?P<decimal>[.,])#(?P<after>[^#]*)'
 )
 _TIME = re.compile(r'(?:(\d{1,3}):)?(\d{1,4}):([0-5]\d(?:\.\d+)?)')
 _SECONDS = {'d': 86_400.0, 'h': 3600.0, 'm': 60.0, 's': 1.0}
@@ -76,7 +78,7 @@ def _pattern(decimal: str) -> re.Pattern:
   marks = re.escape(_MARKS.replace(decimal, ''))
   whole = rf'[1-9]\d{{0,2}}(?P<mark>[{marks}])\d{{3}}(?:(?P=mark)\d{{3}})*|\d+'
   return re.compile(
-    rf'(?P<sign>[-+−]?)(?P<before>{_BEFORE})?\s?(?P<inner>[-+−]?)'
+    rf'(?P<than>{_THAN})?\s?(?P<sign>[-+−]?)(?P<before>{_BEFORE})?\s?(?P<inner>[-+−]?)'
     rf'(?P<whole>{whole})(?P<part>{re.escape(decimal)}\d+)?\s?(?P<after>{_AFTER})?'
   )
 
@@ -94,7 +96,12 @@ def _found(texts: Sequence[str], decimal: str) -> str:
   if len(beside) != 1 or len(marks) > 1:
     return ''
   (before, after), mark = beside.pop(), ''.join(marks)
-  return f'{before}#{mark and mark + "###"}{decimal}#{" " if after else ""}{after}'
+  bounds = sum(match['than'] is not None for match in found)
+  if 2 * bounds > len(found):
+    return ''  # names of ranges
+  return (
+    f'{"<" * bool(bounds)}{before}#{mark and mark + "###"}{decimal}#{" " if after else ""}{after}'
+  )
 
 
 def _number(value: object, form: str) -> float:
@@ -122,6 +129,8 @@ def _plain(text: str, form: str) -> float:
   found = _pattern(parts['decimal']).fullmatch(text)
   beside = found and (found['before'] or '', found['after'] or '')
   if not found or beside != (parts['before'], parts['after'].strip()):
+    return np.nan
+  if found['than'] and not parts['than']:
     return np.nan
   if found['mark'] not in (None, parts['thousands']):
     return np.nan

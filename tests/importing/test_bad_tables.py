@@ -81,7 +81,7 @@ ONE_FILE = {
   'an infinite label': (_cell('sick', 4, '-inf'), ['sick', 'row 4', 'beyond float32']),
   'a text among numbers': (
     _cell('age', 9, 'old'),
-    ['column age', "row 9 holds 'old' among", '--missing=old'],
+    ['column age', "row 9 holds 'old' among", "--missing='old'"],
   ),
   'one label': (_csv(sick=1), ['the same label']),
   'classes in two spellings': (_csv(sick=['yes', 'no', 'Yes'] * 4), ["'Yes' and 'yes'"]),

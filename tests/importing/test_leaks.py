@@ -50,17 +50,19 @@ SILENT = {
   'all but one row': _BUT_ONE,
   'a score that overlaps': _SICK + _RNG.normal(size=N),
   'a word for few rows each': [f'w{k // 2}' for k in np.argsort(np.argsort(_SICK, kind='stable'))],
-  'ids': None,
 }
 
 
 @pytest.mark.parametrize('case', SILENT)
 def test_a_column_that_does_not(case, tmp_path):
-  cells = SILENT[case]
-  name = 'code'
-  if cells is None:
-    name, cells = 'drug_id', 100 + np.arange(N) % 30 * 2 + _SICK
-  assert not _notes(tmp_path, **{name: cells})
+  assert not _notes(tmp_path, code=SILENT[case])
+
+
+def test_patients_whose_rows_have_one_label(tmp_path):
+  patient = 100 + np.arange(N) % 30 * 2 + _SICK
+  (note,) = _notes(tmp_path, patient_id=patient)
+  assert 'column patient_id alone tells sick' in note and 'names what comes again' in note
+  assert not _notes(tmp_path, drug_id=100 + np.arange(N) % 30)
 
 
 def test_a_label_that_is_another_column_in_other_units(tmp_path):

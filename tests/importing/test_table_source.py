@@ -26,7 +26,10 @@ def _farm(site, rows, seed=0) -> pd.DataFrame:
   )
 
 
-_TOLD = 'column rain alone tells yield: if it is known afterwards only, say --columns=rain:ignore'
+_TOLD = (
+  'column rain alone tells yield: if it is known afterwards only, or names what comes again, say '
+  '--columns=rain:ignore'
+)
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ FORMS = {
   '#.# %': (['45%', '4.5 %'], [45, 4.5]),
   '#.# km/h': (['50 km/h', '30.5 km/h'], [50, 30.5]),
   '#.# °C': (['37.5 °C', '-4 °C'], [37.5, -4]),
+  '<#.#': (['> 89', '42', '<0.5', '7'], [89, 42, 0.5, 7]),
+  '<#.# mg': (['<5 mg', '12 mg', '30 mg'], [5, 12, 30]),
   '#:##': (['2:05:30', '12:30', '0:00:01.5'], [7530, 750, 1.5]),
   '#h #m': (['3h 20m', '45 min', '1 hour, 5 minutes', '2d'], [12000, 2700, 3900, 172800]),
 }
@@ -43,6 +45,8 @@ def test_found_and_read(form):
     ['10-19', '20-29'],
     ['1.2.3', '10.5.7'],
     ['12:75', '1:30'],
+    ['<=50K', '>50K'],
+    ['<18', '>65', '18'],
     ['A12', 'B13'],
     ['555-1234', '555-1235'],
     [],
@@ -66,8 +70,8 @@ def test_units():
 
 
 def test_cells_of_another_form_are_no_numbers():
-  cells = pd.Series(['7 lb', '7', '1,2 kg', '7 kg', 7, None], dtype=object)
+  cells = pd.Series(['7 lb', '7', '1,2 kg', '<7 kg', '7 kg', 7, None], dtype=object)
   np.testing.assert_array_equal(
-    written.numbers(cells, '#.# kg'), [np.nan, np.nan, np.nan, 7, 7, np.nan]
+    written.numbers(cells, '#.# kg'), [np.nan, np.nan, np.nan, np.nan, 7, 7, np.nan]
   )
   np.testing.assert_array_equal(written.numbers(pd.Series([1, 2]), '#.# kg'), [1, 2])
