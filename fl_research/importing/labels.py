@@ -256,7 +256,11 @@ class Numbers(Label):
     return encoders.checked(name, cells, found, f'number ({form})' if form else 'number')
 
   def encode(self, table: pd.DataFrame) -> np.ndarray:
-    return self.numbers(table).astype(np.float32).reshape(len(table), *self.y_shape)
+    found = self.numbers(table)
+    if np.isnan(found).any():
+      row = int(np.argmax(np.isnan(found).any(axis=1)))
+      raise UsageError(f'row {row + 1} has no label ({", ".join(self.columns)}); leave it out')
+    return found.astype(np.float32).reshape(len(table), *self.y_shape)
 
   def answers(self, y: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(
@@ -373,7 +377,7 @@ def _check_spelling(flag: str, names: Sequence[str]) -> None:
 
 def _check(column: survey.Column, said: Mapping[str, str], is_part: bool) -> None:
   flag = f'--label_column={column.name}'
-  if column.first_missing is not None and not _is_list(column, said):
+  if column.first_missing and 2 * column.missing > column.rows and not _is_list(column, said):
     raise UsageError(
       f'{flag}: {column.missing} of {column.rows} rows have no label, first in row '
       f'{column.first_missing.row} of {column.first_missing.path}; fill them in, or leave these '

@@ -116,6 +116,11 @@ class TableSource(surveyed_table.SurveyedTable, Source):
     root = self._where if os.path.isdir(self._where) else os.path.dirname(self._where)
     return {os.path.relpath(p, root or '.'): files.sha256_of(p) for p in self._tables.paths}
 
+  def _unlabelled(self) -> Iterator[str]:
+    if self.unlabelled:
+      names = ', '.join(self._choice.labels)
+      yield f'{self.unlabelled} rows have no label ({names}), and are left out'
+
   def _found(self) -> Found:
     choice, ids = self._choice, self.counts.ids
     clients = f'column {choice.client}' if choice.client else 'a file each'
@@ -127,6 +132,7 @@ class TableSource(surveyed_table.SurveyedTable, Source):
       classes=self._label.names,
       columns=table_found.columns(self._columns, self.roles, used, self._label),
       notes=[
+        *self._unlabelled(),
         *self._watch.notes(),
         *table_found.notes(self._layout.left_out, ids, choice, self._classes, used),
         *table_found.of_clients(self._columns, self._filled, self.counts, used),

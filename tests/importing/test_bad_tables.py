@@ -73,8 +73,10 @@ ONE_FILE = {
   'no gzip': (_csv(), ['patients.csv.gz', 'damaged, truncated']),
   'a column twice': (_csv().replace(b'ward', b'age'), ['several columns are named age']),
   '100,000 columns': (_wide(100_000), ['100000 columns, more than 10000', '.npz']),
-  'a label missing': (_cell('sick', 5, None), ['sick', '1 of 12 rows', 'first in row 5', 'leave']),
-  'a label NaN': (_cell('sick', 5, 'NaN'), ['sick', '1 of 12 rows', 'first in row 5']),
+  'most labels missing': (
+    _csv(sick=[0, 1] * 2 + [None] * 8),
+    ['sick', '8 of 12 rows', 'first in row 5', 'leave'],
+  ),
   'a client missing': (_cell('hospital', 7, None), ['hospital', 'no client, first in row 7']),
   'an infinity': (_cell('age', 3, np.inf), ['column age', 'row 3', 'beyond float32']),
   'a number too large': (_cell('age', 3, 1e39), ['column age', 'row 3', 'beyond float32']),

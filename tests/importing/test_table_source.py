@@ -294,3 +294,30 @@ def test_texts_that_stand_for_missing_values(farms):
   table.to_csv(farms / 'coast.csv', index=False)
   plain = memory.read(_open(farms, label_column='yield'))
   np.testing.assert_array_equal(memory.read(source).test['x'], plain.test['x'])
+
+
+def test_rows_without_a_label_are_left_out(tmp_path):
+  rows = 40
+  table = pd.DataFrame(
+    {
+      'site': ['a', 'b'] * (rows // 2),
+      'x': np.arange(rows),
+      'sick': [0, 1, 1, 0] * (rows // 4),
+      'days': np.arange(rows) * 2.0,
+    }
+  )
+  full = table.drop(index=[3, 8, 9]).reset_index(drop=True)
+  for label in ('sick', 'days'):
+    for name, own in (
+      ('holes', table.assign(**{label: table[label].drop([3, 8, 9])})),
+      ('full', full),
+    ):
+      own.to_csv(tmp_path / f'{name}.csv', index=False)
+    given = {'client_column': 'site', 'label_column': label, 'columns': 'x:number'}
+    holes, expected = (_open(tmp_path / f'{name}.csv', **given) for name in ('holes', 'full'))
+    assert f'3 rows have no label ({label}), and are left out' in holes.found.notes
+    assert holes.counts.train.tolist() == expected.counts.train.tolist()
+    left, right = memory.read(holes), memory.read(expected)
+    for key in 'xy':
+      np.testing.assert_allclose(left.test[key], right.test[key], rtol=1e-6)
+      np.testing.assert_allclose(left.train.pooled()[key], right.train.pooled()[key], rtol=1e-6)
