@@ -6,8 +6,9 @@ The columns are those of `fl_research.importing.preprocessing`, by name: a numbe
 is one, is float64, NaN where missing (of numbers that were written with thousands or units the
 number alone, of times the seconds); all others are text, '' where missing. A run on arrays takes
 x [n, …] instead. `predicted` is the class' name, or the number in its own unit; of tags there are
-only `probabilities`. It is made of TensorFlow's operations alone and needs nothing of ours; TFLite
-needs its select operations for it.
+only `probabilities`; of text, whose x are numbers of tokens, it is the number of the next one, at
+each place. It is made of TensorFlow's operations alone and needs nothing of ours; TFLite needs its
+select operations for it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -71,6 +72,8 @@ def _inputs(
   if stored.preprocessing.get('form') != 'table':
     divisor = stored.preprocessing.get('divided_by', 1)
     whole = tf.TensorSpec([None, *spec.input_shape], spec.x_dtype, name='x')
+    if divisor == 1:
+      return {'x': whole}, lambda columns: columns['x'], []
     return {'x': whole}, lambda columns: columns['x'] / tf.constant(divisor, spec.x_dtype), []
   how = Preprocessing.from_data(stored.preprocessing)
   signature = {c.name: tf.TensorSpec([None], _type_of(c), name=c.name) for c in how.columns}
@@ -221,6 +224,9 @@ def _answers(
   spec: ModelSpec, class_names: Sequence[str], outputs: tf.Tensor
 ) -> dict[str, tf.Tensor]:
   """The outputs as probabilities and names, or as they are."""
+  if spec.problem is Problem.NEXT_TOKEN:
+    shares = tf.nn.softmax(tf.reshape(outputs, [-1, *spec.label_shape, spec.num_classes]))
+    return {'predicted': tf.argmax(shares, axis=-1), 'probabilities': shares}
   if spec.problem is Problem.MULTILABEL:
     return {'probabilities': tf.sigmoid(outputs)}
   if spec.problem is Problem.CLASSIFICATION:

@@ -1,5 +1,6 @@
 """Exported models answer as ours do, without our package."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -7,6 +8,8 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.special
+import tensorflow as tf
 
 from fl_research import models
 from fl_research.datasets.federated_data import Problem
@@ -140,3 +143,23 @@ def test_lists_without_a_separator_are_refused(tmp_path):
   model = models.build('softmax', stored.spec, seed=3)
   with pytest.raises(UsageError, match='column signs: holds lists that no separator divides'):
     saved_model.save(tmp_path / 'model', model, model.initial_weights[0], stored)
+
+
+def test_text_takes_tokens_and_gives_the_next_at_each_place(tmp_path):
+  whole = np.dtype(np.int32)
+  spec = ModelSpec((4,), whole, (4,), whole, Problem.NEXT_TOKEN, 7)
+  stored = stored_data.StoredData(spec, (), {'kind': 'text', 'tokens': 'characters'})
+  model = models.build(
+    'char_lstm',
+    dataclasses.replace(spec, hyperparameters={'units': 3, 'layers': 1, 'embedding': 2}),
+    seed=3,
+  )
+  weights = tuple(model.initial_weights[0])
+  assert saved_model.save(tmp_path / 'model', model, weights, stored) == {'x': 'int32'}
+  answer = tf.saved_model.load(str(tmp_path / 'model')).signatures['serving_default']
+  x = np.array([[5, 1, 2, 0], [5, 3, 3, 1], [1, 2, 3, 4]], np.int32)
+  found = answer(x=tf.constant(x))
+  outputs = model.predict_on_batch((weights, ()), x, False).numpy().reshape(3, 4, 7)
+  expected = scipy.special.softmax(outputs, axis=2)
+  np.testing.assert_allclose(found['probabilities'], expected, atol=1e-6)
+  np.testing.assert_array_equal(found['predicted'], outputs.argmax(axis=2))
