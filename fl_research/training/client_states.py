@@ -191,7 +191,7 @@ class ClientStates:
 
   def _put(self, client: int, leaves: Sequence[np.ndarray]) -> None:
     # A copy: as long as a part of the stack is held, all of the stack is in memory.
-    state = b''.join(leaf.reshape(-1).view(np.uint8) for leaf in map(np.ascontiguousarray, leaves))
+    state = b''.join(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data for leaf in leaves)
     self._unwritten.add(client)
     self._hold(client, state)
 
