@@ -191,7 +191,8 @@ class ClientStates:
 
   def _put(self, client: int, leaves: Sequence[np.ndarray]) -> None:
     # A copy: as long as a part of the stack is held, all of the stack is in memory.
-    state = b''.join(leaf.reshape(-1).view(np.uint8) for leaf in map(np.ascontiguousarray, leaves))
+    flat = (np.ascontiguousarray(leaf).reshape(-1).view(np.uint8) for leaf in leaves)
+    state = b''.join(leaf.data for leaf in flat)
     self._unwritten.add(client)
     self._hold(client, state)
 
