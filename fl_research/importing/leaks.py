@@ -17,7 +17,7 @@ from typing import Optional
 import numpy as np
 import pandas as pd
 
-from fl_research.importing import encoders, labels, values
+from fl_research.importing import encoders, labels, roles, values
 from fl_research.importing.encoders import Encoder
 from fl_research.importing.labels import Label
 
@@ -102,12 +102,20 @@ class _ByValue(_Tells):
 
   def __init__(self, column: Encoder):
     super().__init__(column)
-    self._class: dict[str, int] = {}
+    self._class: dict[object, int] = {}
 
   def still_tells(self, table, y):
-    codes, names = values.names(table[self.column.name], self.column.kind)
-    pairs = np.unique(np.stack([codes, y]), axis=1).T.tolist()
-    named = [(names[code] if code >= 0 else '', own) for code, own in pairs]
+    cells = table[self.column.name]
+    if isinstance(self.column, encoders.Number):
+      codes, found = pd.factorize(self.column.numbers(cells))
+      if len(found) > roles.MAX_CATEGORIES:
+        return False  # a quantity, which `_ByInterval` looks at
+    else:
+      codes, found = values.names(cells, self.column.kind)
+    classes = int(y.max(initial=0)) + 1
+    pairs = np.unique((codes + 1) * classes + y).tolist()
+    names = [None, *found]
+    named = [(names[pair // classes], pair % classes) for pair in pairs]
     return all(self._class.setdefault(name, own) == own for name, own in named)
 
   def is_sure(self, rows):
@@ -181,21 +189,21 @@ def _watches(column: Encoder, label: Label) -> Iterator[_Tells]:
 
 def _hashes(table: pd.DataFrame, columns: Sequence[Encoder], y: np.ndarray) -> np.ndarray:
   """uint64 [n]: alike for rows with the same inputs and labels, however they are written."""
-  found = np.zeros(len(table), np.uint64)
   parts = [_of_column(column, table[column.name]) for column in columns]
-  parts += list(y.reshape(len(y), -1).astype(np.float64).T)
+  parts += [pd.util.hash_array(own) for own in y.reshape(len(y), -1).astype(np.float64).T]
+  found = np.zeros(len(table), np.uint64)
   for part in parts:
-    found = found * _FACTOR + pd.util.hash_array(part)
+    found = found * _FACTOR + part
   return found
 
 
 def _of_column(column: Encoder, cells: pd.Series) -> np.ndarray:
   if isinstance(column, (encoders.Number, encoders.Date)):
-    return column.numbers(cells)
+    return pd.util.hash_array(column.numbers(cells))
   if isinstance(column, encoders.Names):
-    return np.array([str(cell) for cell in cells], object)
+    return pd.util.hash_array(np.array([str(cell) for cell in cells], object))
   codes, names = values.names(cells, column.kind)
-  return np.array([*names, ''], object)[codes]
+  return pd.util.hash_array(np.array([*names, ''], object))[codes]
 
 
 def _again(hashes: np.ndarray, owners: np.ndarray, test: np.ndarray) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from fl_research import registry
 from fl_research.importing import survey, values, written
+from fl_research.importing.source import PLAIN
 from fl_research.registry import UsageError
 
 ROLES = (
@@ -35,9 +36,6 @@ and ignored: left out. weight: refused, as training does not weigh examples.
 
 MAX_CATEGORIES = 100
 """Most different values that get a position each."""
-
-PLAIN = 'numbers'
-"""Why a column of plain numbers has its role."""
 
 _COUNTS = 'counts the rows'
 SAID = '--columns says so'

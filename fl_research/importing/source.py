@@ -16,6 +16,9 @@ import numpy as np
 
 from fl_research.datasets.federated_data import Examples, InputColumn, LabelScale, Problem
 
+PLAIN = 'numbers'
+"""The reason of columns of plain numbers."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ColumnFound:

@@ -3,8 +3,7 @@
 import contextlib
 import sys
 
-from fl_research.importing.roles import PLAIN
-from fl_research.importing.source import Source
+from fl_research.importing.source import PLAIN, Source
 
 _SAID = ('number', 'date', 'identifier', 'text', 'ignored')
 
