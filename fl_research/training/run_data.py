@@ -1,7 +1,7 @@
 """The data of one run: who trains on what, who is evaluated on what."""
 
 import collections
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 import dataclasses
 import socket
 from typing import Any, Optional
@@ -26,8 +26,6 @@ from fl_research.datasets import (
   files,
   partition,
   passport,
-  relabelled,
-  rotated,
   splits,
 )
 from fl_research.datasets.federated_data import (
@@ -45,7 +43,7 @@ from fl_research.registry import UsageError
 from fl_research.settings import own_files as own_files_lib
 from fl_research.settings import Settings
 from fl_research.soundness import chains
-from fl_research.training import terminal
+from fl_research.training import client_groups, terminal
 
 _DEFAULT_NUM_CLIENTS = 100
 _PHASES = ('train', 'eval', 'held_out', 'train_set')
@@ -157,8 +155,7 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
   }
   _check_auc(data, settings)
   _check_target(data, settings)
-  clients = _rename_labels(_test_on_own(_deal_out(data, settings), settings), settings)
-  clients = _rotate(clients, settings)
+  clients = client_groups.of(_test_on_own(_deal_out(data, settings), settings), settings)
   train, held_out = _hold_out(clients.train, settings)
   passport_of_split = _passport(train, data)
   if settings.centralized:
@@ -302,57 +299,6 @@ def _test_on_own(data: FederatedData, settings: Settings) -> FederatedData:
     )
   return dataclasses.replace(
     data, train=train, test=test_clients.pooled(), test_clients=test_clients
-  )
-
-
-def _rename_labels(data: FederatedData, settings: Settings) -> FederatedData:
-  """Lets groups of clients name the labels differently, where the settings say so."""
-  count = settings.label_namings
-  if count == 1:
-    return data
-  if data.problem not in _LABELLED:
-    raise UsageError(f'--label_namings={count}: {settings.task} has no class labels')
-  num_labels = 2 if data.problem is Problem.BINARY else data.num_classes
-  names = relabelled.namings(count, num_labels, settings.seed)
-  change = lambda clients, group: relabelled.Relabelled(clients, group, names)
-  return _by_group(data, settings, 'label_namings', 'name them', change)
-
-
-def _rotate(data: FederatedData, settings: Settings) -> FederatedData:
-  """Turns the pictures of groups of clients, where the settings say so."""
-  count = settings.rotations
-  if count == 1:
-    return data
-  shape = data.train.examples(0)['x'].shape[1:]
-  if len(shape) != 3 or shape[0] != shape[1]:
-    raise UsageError(f'--rotations={count}: {settings.task} has no square pictures')
-  change = lambda clients, group: rotated.Rotated(clients, group * (4 // count))
-  return _by_group(data, settings, 'rotations', 'hold them', change)
-
-
-def _by_group(
-  data: FederatedData,
-  settings: Settings,
-  flag: str,
-  how: str,
-  change: Callable[[Clients, np.ndarray], Clients],
-) -> FederatedData:
-  """The data with clients changed by their groups: `change(clients, group of each)`."""
-  count = getattr(settings, flag)
-  position = {client_id: k for k, client_id in enumerate(data.train.ids)}
-  if data.test_clients is None or not set(data.test_clients.ids) <= set(position):
-    raise UsageError(
-      f'--{flag}={count}: the test examples of {settings.task} are not those of the clients '
-      f'that train, so nobody knows how they {how}; set --own_test_fraction or --partition'
-    )
-  group_of = np.arange(len(data.train)) % count
-  tested = group_of[[position[client_id] for client_id in data.test_clients.ids]]
-  test_clients = change(data.test_clients, tested)
-  return dataclasses.replace(
-    data,
-    train=change(data.train, group_of),
-    test=test_clients.pooled(),
-    test_clients=test_clients,
   )
 
 
