@@ -1,7 +1,9 @@
 """Groups of clients that have the same examples each in a way of its own: the flags that say so."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
+import math
+from typing import Optional
 
 import numpy as np
 
@@ -24,6 +26,19 @@ def of(data: FederatedData, settings: Settings) -> FederatedData:
   data = _render(data, settings, f'rotations={settings.rotations}', turns)
   names = rendered.parse(settings.renderings)
   return _render(data, settings, f'renderings={settings.renderings}', names)
+
+
+def group_of(ids: Sequence[str], settings: Settings) -> Optional[Mapping[str, int]]:
+  """The group of each training client, by its id, numbers from 0 on; None without groups.
+
+  Clients are of one group that have everything in the same way.
+  """
+  names = rendered.parse(settings.renderings)
+  counts = [settings.label_namings, settings.rotations, len(names) if len(set(names)) > 1 else 1]
+  if max(counts) == 1:
+    return None
+  together = math.lcm(*counts)
+  return {client_id: k % together for k, client_id in enumerate(ids)}
 
 
 def _rename_labels(data: FederatedData, settings: Settings) -> FederatedData:

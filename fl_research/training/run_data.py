@@ -76,6 +76,8 @@ class RunData:
       them.
     class_names: names of the classes or tags; empty without names.
     preprocessing: what was done to the values of the user's own files.
+    group_of: of clients that have the same examples in groups, each in a way of its own, the group
+      by id; None without groups.
     origin: the settings that all of it can be loaded from once more; None where it cannot.
     sites: those that have the examples, a `driver.Elsewhere`; None where these are here.
   """
@@ -99,6 +101,7 @@ class RunData:
   tests_clients: bool = False
   class_names: tuple[str, ...] = ()
   preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  group_of: Optional[Mapping[str, int]] = None
   origin: Optional[Settings] = None
   sites: Optional[Any] = None
 
@@ -195,6 +198,7 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
     tests_clients=bool(settings.own_test_fraction) or _keeps_clients(data, settings),
     class_names=tuple(data.class_names),
     preprocessing=data.preprocessing,
+    group_of=client_groups.group_of(clients.train.ids, settings),
   )
 
 

@@ -40,7 +40,7 @@ from fl_research.round.method import Method, Reply
 from fl_research.round.structures import subtract, Weights
 
 
-class IFCA(several_models.SeveralModels):
+class IFCA(several_models.OneOfSeveral):
   """Ghosh et al. 2020, algorithm 1 (see the module's docstring).
 
   Args:
@@ -55,7 +55,7 @@ class IFCA(several_models.SeveralModels):
     self._averaging = averaging
 
   def work(self, client, message):
-    choice = self._choice(client, message)
+    choice = self._least_loss(client, message)
     model = model_of(message, choice)
     if self._averaging == 'models':
       trained = client.train(model)
@@ -80,10 +80,10 @@ class IFCA(several_models.SeveralModels):
       direction = tuple(tf.math.divide_no_nan(u, over(u)) for u in direction)
     return self.step(server, direction)
 
-  def predictor(self, server, client):
-    return self.predict(model_of(server.weights, self._choice(client, server.weights)))
+  def choice(self, server, client):
+    return self._least_loss(client, server.weights)
 
-  def _choice(self, client: Client, weights: Weights) -> tf.Tensor:
+  def _least_loss(self, client: Client, weights: Weights) -> tf.Tensor:
     """j, int64 []."""
     losses = [client.mean_loss(model_of(weights, number)) for number in range(self.count)]
     return tf.argmin(tf.stack(losses))
