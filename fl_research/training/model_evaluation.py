@@ -69,7 +69,7 @@ class OwnModels:
 
   def at(self, state: Any, client_states: Optional[ClientStates]) -> 'OwnModelsAt':
     """The same as they stand."""
-    choices = self._choices and self._choices.at(state, client_states)
+    choices = None if self._choices is None else self._choices.at(state, client_states)
     return OwnModelsAt(self._columns.at(state, client_states), choices)
 
 
