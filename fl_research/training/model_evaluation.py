@@ -126,6 +126,12 @@ class ModelEvaluation:
     """Names of the columns that `evaluate` fills."""
     return [f'{group}/{name}' for group, names in self._names.items() for name in names]
 
+  @property
+  def _knows_groups(self) -> bool:
+    """Whether the clients that are tested on their own are of groups that they may find."""
+    personal = self._personal
+    return personal is not None and personal.group_of is not None and self.headline != 'eval'
+
   def _groups(self) -> Iterator[str]:
     """What stands before the `/` of columns that are filled together, in the order of the file."""
     if self.headline != 'eval':
@@ -137,7 +143,7 @@ class ModelEvaluation:
       yield personal_evaluation.GLOBAL
       if self._test_clients is not None:
         yield f'{personal_evaluation.GLOBAL}_clients'
-    if self._personal is not None and self._personal.group_of is not None:
+    if self._knows_groups:
       yield group_agreement.GROUP
     if self._held_out is not None:
       yield 'held_out'
@@ -209,7 +215,7 @@ class ModelEvaluation:
     columns = evaluation_lib.personal_evaluator(process, self._data.train, settings)
     if columns is None:
       return None
-    if self._personal is None or self._personal.group_of is None:
+    if not self._knows_groups:
       return OwnModels(columns)
     choice = group_agreement.choice_of(process.method)
     train = self._data.train
@@ -219,11 +225,11 @@ class ModelEvaluation:
 
   def _agreement(self, choices: evaluation_lib.PersonalColumns) -> dict[str, Any]:
     """Of the clients that are tested, whether they use their groups' models."""
-    plan = self._personal
-    assert plan is not None and plan.tested is not None and plan.group_of is not None
-    groups = [plan.group_of[client_id] for client_id in plan.positions]
+    plan, clients = self._personal, self._test_clients
+    assert plan is not None and plan.group_of is not None and clients is not None
+    groups = [plan.group_of[client_id] for client_id in clients.ids]
     one = evaluation_lib.ExampleSet({n: a[:1] for n, a in self._data.test.items()})
-    numbers = (choices(position, one) for position in plan.positions.values())
+    numbers = (choices(plan.positions[client_id], one) for client_id in clients.ids)
     chosen = [int(column[0]) for number in numbers for column in number.values()]
     return self._row(group_agreement.GROUP, group_agreement.values(chosen, groups))
 

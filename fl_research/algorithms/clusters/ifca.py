@@ -13,7 +13,9 @@ over its examples, and of the two options of the algorithm
 C_j being the clients of the round that chose j, and M the number of all of them. A model that
 nobody chose stays as it is. What a client uses is the model of least loss over its own training
 examples, so that clients keep nothing, and new ones choose as others do. `metrics.csv` says which
-share of the round's clients chose which model; θ_1 is saved as `model`, the others as `model_2`, ….
+share of the round's clients chose which model, and `groups/…`, where clients are of groups that the
+data know (`--rotations`, `--renderings`, `--label_namings`), whether they found out who belongs to
+whom; θ_1 is saved as `model`, the others as `model_2`, ….
 
 With one model it is FedAvg, or FedSGD; both means are uniform by default. How the models start,
 `several_models` says. With `models` and `--client_weighting=num_examples` it is the HypCluster of
