@@ -39,7 +39,7 @@ import tensorflow as tf
 from fl_research.round.method import Method, Reply
 from fl_research.round.structures import subtract
 
-OWN, GLOBAL = STARTS = ('own', 'global')
+OWN, GLOBAL = 'own', 'global'
 
 
 class FedPD(Method):
@@ -48,7 +48,7 @@ class FedPD(Method):
   Args:
     eta: η > 0.
     solves: R ≥ 1.
-    start: where a solve begins, `OWN` or `GLOBAL`.
+    start: where a solve begins: 'own' or 'global'.
 
   Raises:
     UsageError: not all clients take part in a round.

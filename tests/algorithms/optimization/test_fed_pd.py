@@ -1,5 +1,7 @@
 """FedPD against its oracle, FedDyn and FedProx."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -20,12 +22,13 @@ def _runtime():
     yield
 
 
-def _build(solves, start=fed_pd.OWN, **parts):
+@functools.cache
+def _build(solves, start):
   method = fed_pd.build(eta=ETA, solves=solves, start=start)
-  return harness.build(method, client_weighting='uniform', **parts)
+  return harness.build(method, client_weighting='uniform')
 
 
-@pytest.mark.parametrize('solves, start', [(1, fed_pd.OWN), (3, fed_pd.OWN), (2, fed_pd.GLOBAL)])
+@pytest.mark.parametrize(('solves', 'start'), [(3, fed_pd.OWN), (1, fed_pd.GLOBAL)])
 def test_equals_oracle(solves, start):
   rounds = harness.cohorts(epochs=2)
   history, kept = harness.run_with_clients(_build(solves, start), rounds)
@@ -42,25 +45,23 @@ def test_one_solve_from_the_global_model_is_fed_dyn():
   dyn = harness.build(fed_dyn.build(alpha=1 / ETA), client_weighting='uniform')
   ours = harness.run(_build(1, fed_pd.GLOBAL), rounds)
   harness.assert_same(ours, harness.run(dyn, rounds), 1e-5)
-  apart = harness.run(_build(1), rounds)
-  assert max(np.abs(a - b).max() for a, b in zip(ours[1], apart[1])) > 1e-3
 
 
-@pytest.mark.parametrize('start', fed_pd.STARTS)
-def test_the_first_round_goes_twice_as_far_as_fed_prox(start):
+def test_the_first_round_goes_twice_as_far_as_fed_prox():
   rounds = harness.cohorts(epochs=2)[:1]
   prox = harness.build(fed_prox.build(mu=1 / ETA), client_weighting='uniform')
   theirs = harness.run(prox, rounds)[0]
   doubled = [w + 2.0 * (a - w) for w, a in zip(START, theirs)]
-  harness.assert_same(harness.run(_build(1, start), rounds), [doubled], 1e-5)
+  harness.assert_same(harness.run(_build(1, fed_pd.GLOBAL), rounds), [doubled], 1e-5)
 
 
 def test_only_models_are_sent():
-  process, plain = _build(2), harness.plain('uniform')
+  process, plain = _build(3, fed_pd.OWN), harness.plain('uniform')
   assert process.bytes_up_per_client == plain.bytes_up_per_client
   assert process.bytes_down_per_client == plain.bytes_down_per_client
 
 
 def test_a_part_of_the_clients_is_refused():
+  method = fed_pd.build(eta=ETA, solves=1, start=fed_pd.OWN)
   with pytest.raises(registry.UsageError, match=r'--clients_per_round=2: .*accepted is 3, their'):
-    _build(1, cohort_size=2)
+    harness.build(method, cohort_size=2)
