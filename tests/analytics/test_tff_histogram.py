@@ -50,6 +50,13 @@ def test_is_that_of_the_pooled_numbers(people, arity, notes):
   assert analysis.facts() == {'reproducible': True} and not notes
 
 
+def test_secure_sums_are_the_same(people, notes):
+  flags = {'tff_histogram_max_records': 60, 'secure_aggregation': 'clear'}
+  _, state, counts = found(people, **flags)
+  np.testing.assert_allclose(counts, np.sum(counts_by_person(people), axis=0), atol=1e-6)
+  assert state.tree.sum() == 5 * state.tree[0]  # Every level holds all of them.
+
+
 def test_a_clients_records_are_limited(people, notes):
   analysis, state, _ = found(people, tff_histogram_max_records=5)
   people_have = [min(counts.sum(), 5) for counts in counts_by_person(people)]
