@@ -6,10 +6,11 @@ A newer TFF may move or drop them; this is then the one place to change.
 import functools
 
 from tensorflow_federated.proto.v0 import computation_pb2
+from tensorflow_federated.python.core.impl.execution_contexts import compiler_pipeline
 from tensorflow_federated.python.core.impl.types import type_serialization
 from tensorflow_federated.python.core.impl.utils import tensorflow_utils
 
-__all__ = ['dataset_from_elements', 'read_deep_messages', 'read_types_once']
+__all__ = ['dataset_from_elements', 'forget_compiled', 'read_deep_messages', 'read_types_once']
 
 _MOST_TYPES = 4096
 
@@ -22,6 +23,11 @@ def dataset_from_elements(elements, element_type):
     element_type: `tff.Type` of one element.
   """
   return tensorflow_utils.make_data_set_from_elements(None, elements, element_type)
+
+
+def forget_compiled() -> None:
+  """Drops the last 128 computations that TFF has compiled, and whatever they hold."""
+  compiler_pipeline.CompilerPipeline.compile.cache_clear()
 
 
 def read_deep_messages() -> None:

@@ -19,7 +19,8 @@ def forget() -> None:
   """Frees what nothing can call any more."""
   if 'tests.contexts' in sys.modules:
     sys.modules['tests.contexts'].forget()
-  if 'fl_research.runtime.fused' in sys.modules:
-    sys.modules['fl_research.runtime.fused'].forget()
+  for name in ('fused', 'native'):
+    if f'fl_research.runtime.{name}' in sys.modules:
+      sys.modules[f'fl_research.runtime.{name}'].forget()
   gc.collect()
   memory.trim()

@@ -65,6 +65,8 @@ def _named_leaves(value, path: str = '') -> list[tuple[str, object]]:
     return [(path, value)]
   if isinstance(value, dict):
     return [x for key, part in value.items() for x in _named_leaves(part, f'{path}/{key}')]
+  if type(value) in (tuple, list):
+    return [x for i, part in enumerate(value) for x in _named_leaves(part, f'{path}/{i}')]
   if attrs.has(type(value)) or isinstance(value, (tuple, list)):
     elements = tff.structure.iter_elements(tff.structure.from_container(value))
     members = enumerate(elements)

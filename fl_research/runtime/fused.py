@@ -39,6 +39,7 @@ from fl_research.runtime import (
   expressions,
   invocation,
   native,
+  python_values,
   secure_sums,
 )
 
@@ -53,9 +54,15 @@ _compiled_before: collections.OrderedDict[tuple[bytes, int, bool], Any] = collec
 By content, number of chunks, and whether secure sums are kept."""
 
 
+_contexts: weakref.WeakSet = weakref.WeakSet()
+"""All that there are."""
+
+
 def forget() -> None:
-  """Has all that is built from now on be compiled anew."""
+  """Has all that is built from now on be compiled anew, and drops what nobody has any more."""
   _compiled_before.clear()
+  for context in _contexts:
+    context.forget()
 
 
 def _keep_newest(known: collections.OrderedDict, key: Any) -> None:
@@ -102,6 +109,11 @@ class FusedContext(tff.framework.SyncContext):
     self._by_identity: dict[int, tuple[weakref.ref, Any]] = {}
     self._by_content: collections.OrderedDict[bytes, Any] = collections.OrderedDict()
     self._fallbacks: list[str] = []
+    _contexts.add(self)
+
+  def forget(self) -> None:
+    """Drops what is compiled for computations that the program has dropped."""
+    self._by_content.clear()
 
   def invoke(self, comp, arg):
     """Runs `comp` on `arg` and returns what TFF's own runtime would.
@@ -113,9 +125,8 @@ class FusedContext(tff.framework.SyncContext):
     runnable = self.compiled(comp)
     if runnable is None:
       return self._native.invoke(comp, arg)
-    result_type = comp.type_signature.result
     result = runnable.run(arg, self.workers, self.summer)
-    return tff.types.type_to_py_container(result, result_type)
+    return python_values.in_containers(result, comp.type_signature.result)
 
   def compiled(self, comp):
     """What runs a computation; None where that is TFF's own runtime."""

@@ -294,7 +294,7 @@ class Call:
     self.tensors.update(zip((secure.key for secure in sums), leaves))
 
   def result(self):
-    """The result as Structs of NumPy values, lists of them for values at the clients."""
+    """The result as Structs of NumPy values; of values at the clients, the leaves of each."""
     return self._assemble(self._program.result)
 
   def _assemble(self, block):
@@ -328,7 +328,7 @@ class Call:
     shape = server_steps.shape_of(self._program, key)
     if key in self.tensors:
       return _to_python(iter(self.tensors[key]), shape.type)
-    return [expressions.pack(shape.type, iter(row)) for row in self._rows(key)]
+    return self._rows(key)
 
   def _rows(self, key: programs.Key) -> list[tuple]:
     """The leaves of each client's value, in the cohort's order."""

@@ -17,6 +17,7 @@ import grpc
 import portpicker
 import tensorflow_federated as tff
 
+from fl_research import tff_private
 from fl_research.runtime import clear_sums, described, errors
 
 START_SECONDS = 60.0
@@ -95,6 +96,11 @@ def shutdown() -> None:
 
 
 atexit.register(shutdown)
+
+
+def forget() -> None:
+  """Has all that is called from now on be compiled anew."""
+  tff_private.forget_compiled()
 
 
 def _compile(computation):

@@ -1,6 +1,8 @@
 """Python values in and out: the leaves of an argument, the containers of a result."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+import operator
+from typing import Any
 
 import attrs
 import numpy as np
@@ -8,7 +10,7 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import tff_private
-from fl_research.runtime import graph_functions, layouts
+from fl_research.runtime import expressions, graph_functions, layouts
 
 
 def members(value, struct_type) -> list:
@@ -153,6 +155,52 @@ def from_tensor(tensor: tf.Tensor, leaf_type):
   if isinstance(leaf_type, tff.SequenceType):
     return to_dataset(tensor, leaf_type)
   return np.asarray(tensor) if tensor.shape.rank else tensor.numpy()
+
+
+def in_containers(value, type_signature):
+  """A result in the containers that its type names, as TFF's own runtime returns it.
+
+  Args:
+    value: Structs of NumPy values; of values at the clients, the leaves of each.
+    type_signature: a `tff.Type`.
+  """
+  return tff.types.type_to_py_container(_of_clients(value, type_signature), type_signature)
+
+
+def _of_clients(value, type_signature):
+  """The value, with those at the clients in their containers."""
+  if isinstance(type_signature, tff.FederatedType) and not type_signature.all_equal:
+    return [*map(container_of(type_signature.member), value)]
+  if isinstance(type_signature, tff.StructType):
+    members = zip(tff.structure.iter_elements(type_signature), value, strict=True)
+    return tff.structure.Struct([(name, _of_clients(own, kind)) for (name, kind), own in members])
+  return value
+
+
+def container_of(type_signature) -> Callable[[Sequence], Any]:
+  """What makes of leaves a value of a type, in the containers that TFF gives its members.
+
+  TFF is asked once, for a value whose leaves are their own places: it takes 0.1 ms a value, which
+  is much where every client has one.
+  """
+  places = range(len(graph_functions.leaf_types(type_signature)))
+  packed = expressions.pack(type_signature, iter(places))
+  return _like(tff.types.type_to_py_container(packed, type_signature))
+
+
+def _like(template) -> Callable[[Sequence], Any]:
+  """What puts leaves where in a template their places are."""
+  if isinstance(template, int):
+    return operator.itemgetter(template)
+  container = type(template)
+  if isinstance(template, dict):
+    parts = [(name, _like(part)) for name, part in template.items()]
+    return lambda leaves: container([(name, part(leaves)) for name, part in parts])
+  if type(template) in (list, tuple):
+    members = [_like(part) for part in template]
+    return lambda leaves: container([part(leaves) for part in members])
+  order = tf.nest.flatten(template)  # Classes with fields, for instance.
+  return lambda leaves: tf.nest.pack_sequence_as(template, [leaves[place] for place in order])
 
 
 def to_dataset(variant: tf.Tensor, leaf_type: tff.SequenceType) -> tf.data.Dataset:
