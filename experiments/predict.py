@@ -15,10 +15,16 @@ the answers. Classes and tags come with their probabilities, numbers in their ow
   python -m experiments.predict --run=results/hospitals --data_file=new.csv --out=answers.csv
   python -m experiments.predict --run=results/mine --data_file=new.csv --client=north --out=a.csv
 
-A file is a table with the columns that the run was trained on, in any order (labels need not be
-there), or, where the run was trained on pictures in folders, a picture or a folder of them, or,
-where it was arrays, a .npz file with an array x. What made numbers of
-the training files' values is done to the new ones as well: the run's preprocessing.json says it.
+What a file holds depends on what the run was trained on (labels need not be there):
+
+  tables    a table with the same columns, in any order; of time series likewise
+  pictures  a picture or a folder of them
+  text      a .txt file or a folder of them, a table with the texts, LEAF's JSON, TFF's HDF5 or
+            SQLite; what follows each text is answered, the three likeliest tokens
+  arrays    a .npz file with an array x, LEAF's JSON, TFF's HDF5 or SQLite
+
+What made numbers of the training files' values is done to the new ones as well: the run's
+preprocessing.json says it.
 
 The default of a flag stands in brackets. --flagfile=FILE reads flags from a file, one per line.
 """

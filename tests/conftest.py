@@ -38,6 +38,7 @@ DEAR = (
   'tests/aggregation/compression/test_training.py',
   'tests/aggregation/privacy/test_private_run.py',
   'tests/training/test_experiment.py',
+  'tests/training/test_kinds_of_runs.py',
   'tests/population/attacks/test_attacks.py',
   'tests/runtime/test_workers.py',
 )

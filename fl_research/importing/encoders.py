@@ -7,7 +7,7 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from fl_research.importing import values
+from fl_research.importing import values, written
 from fl_research.registry import UsageError
 
 MAX_IDENTIFIERS = 1_000_000
@@ -118,6 +118,12 @@ class Number(_Scaled):
 
   role = 'number'
 
+  def __init__(
+    self, name: str, kind: str, form: str = '', mean: float = 0.0, deviation: float = 1.0
+  ):
+    super().__init__(name, kind, mean, deviation)
+    self.form = form
+
   @property
   def width(self) -> int:
     return 1
@@ -130,14 +136,18 @@ class Number(_Scaled):
     return self._scale(self.numbers(cells))[:, None]
 
   def numbers(self, cells: pd.Series) -> np.ndarray:
-    return _checked(self.name, cells, values.numbers(cells), 'number')
+    if self.form:
+      return checked(self.name, cells, written.numbers(cells, self.form), f'number ({self.form})')
+    return checked(self.name, cells, values.numbers(cells), 'number')
 
   def to_data(self) -> dict[str, Any]:
-    return self._basis(mean=self.mean, deviation=self.deviation)
+    form = {'form': self.form} if self.form else {}
+    return self._basis(**form, mean=self.mean, deviation=self.deviation)
 
   @classmethod
   def from_data(cls, data: Mapping[str, Any]) -> 'Number':
-    return cls(data['name'], data['kind'], data['mean'], data['deviation'])
+    form = data.get('form', '')
+    return cls(data['name'], data['kind'], form, data['mean'], data['deviation'])
 
 
 class Date(_Scaled):
@@ -164,7 +174,7 @@ class Date(_Scaled):
     return np.concatenate([self._scale(days)[:, None], year.astype(np.float32)], axis=1)
 
   def numbers(self, cells: pd.Series) -> np.ndarray:
-    return _checked(self.name, cells, values.days(cells, self.form), f'date ({self.form})')
+    return checked(self.name, cells, values.days(cells, self.form), f'date ({self.form})')
 
   def to_data(self) -> dict[str, Any]:
     return self._basis(form=self.form, mean=self.mean, deviation=self.deviation)
@@ -379,8 +389,12 @@ def _add_lists(
     tally.add(np.concatenate(pieces), list(names), np.repeat(owners, lengths))
 
 
-def _checked(name: str, cells: pd.Series, numbers: np.ndarray, what: str) -> np.ndarray:
-  """Refuses cells in which something stands that could not be read, or that is infinite."""
+def checked(name: str, cells: pd.Series, numbers: np.ndarray, what: str) -> np.ndarray:
+  """Numbers of cells, NaN where missing.
+
+  Raises:
+    UsageError: something stands in a cell that could not be read, or that is infinite.
+  """
   wrong = (np.isnan(numbers) & cells.notna().to_numpy()) | np.isinf(numbers)
   if wrong.any():
     row = int(np.argmax(wrong))

@@ -3,7 +3,8 @@
 - Two distinct values, of any kind: binary; the larger (numbers) or alphabetically later (text,
   False/True) of them is 1.
 - Text, or whole numbers with at most 20 distinct values: classification, classes in sorted order.
-- Any other numbers: regression, in their own units; several columns of them likewise.
+- Any other numbers, also such as `$1,234`: regression, in their own units; several columns of them
+  likewise.
 - Lists of names in a column, or several columns of 0 and 1: multi-label, a tag for each.
 
 `--columns=stars:number` makes a regression of whole numbers, `:category` classes of any.
@@ -11,13 +12,14 @@
 
 import abc
 from collections.abc import Mapping, Sequence
+import types
 from typing import Any, Optional
 
 import numpy as np
 import pandas as pd
 
 from fl_research.datasets.federated_data import LabelScale, Problem
-from fl_research.importing import encoders, roles, survey, values
+from fl_research.importing import encoders, roles, survey, values, written
 from fl_research.registry import UsageError
 
 MAX_CLASSES = 20
@@ -190,13 +192,25 @@ class TagColumns(Label):
 
 
 class Numbers(Label):
-  """One or several numbers, in their own units."""
+  """One or several numbers, in their own units.
+
+  Args:
+    columns: where they are.
+    scale: their unit, once they are fitted.
+    forms: how those are written that are texts, by column, as `written` has it.
+  """
 
   problem = Problem.REGRESSION
 
-  def __init__(self, columns: Sequence[str], scale: Optional[LabelScale] = None):
+  def __init__(
+    self,
+    columns: Sequence[str],
+    scale: Optional[LabelScale] = None,
+    forms: Mapping[str, str] = types.MappingProxyType({}),
+  ):
     self.columns = tuple(columns)
     self.scale = scale
+    self.forms = dict(forms)
     self._scaler: Any = None
 
   @property
@@ -221,18 +235,32 @@ class Numbers(Label):
 
     self._scaler = self._scaler or StandardScaler()
     if train.any():
-      self._scaler.partial_fit(self._stacked(table[train]))
+      self._scaler.partial_fit(self.numbers(table[train]))
 
   def fitted(self) -> Label:
     mean = self._scaler.mean_.astype(np.float32).reshape(self.y_shape)
     deviation = self._scaler.scale_.astype(np.float32).reshape(self.y_shape)
-    return Numbers(self.columns, LabelScale(mean, deviation, self.columns))
+    return Numbers(self.columns, LabelScale(mean, deviation, self.columns), self.forms)
 
-  def _stacked(self, table: pd.DataFrame) -> np.ndarray:
-    return np.stack([values.numbers(table[name]) for name in self.columns], axis=1)
+  def numbers(self, table: pd.DataFrame) -> np.ndarray:
+    """The labels of some rows, float64 [n, columns].
+
+    Raises:
+      UsageError: one is no number.
+    """
+    return np.stack([self._column(name, table[name]) for name in self.columns], axis=1)
+
+  def _column(self, name: str, cells: pd.Series) -> np.ndarray:
+    form = self.forms.get(name)
+    found = written.numbers(cells, form) if form else values.numbers(cells)
+    return encoders.checked(name, cells, found, f'number ({form})' if form else 'number')
 
   def encode(self, table: pd.DataFrame) -> np.ndarray:
-    return self._stacked(table).astype(np.float32).reshape(len(table), *self.y_shape)
+    found = self.numbers(table)
+    if np.isnan(found).any():
+      row = int(np.argmax(np.isnan(found).any(axis=1)))
+      raise UsageError(f'row {row + 1} has no label ({", ".join(self.columns)}); leave it out')
+    return found.astype(np.float32).reshape(len(table), *self.y_shape)
 
   def answers(self, y: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(
@@ -244,7 +272,8 @@ class Numbers(Label):
     if scale is None:
       raise ValueError('these labels were not fitted')
     units = {'mean': scale.mean.tolist(), 'deviation': scale.deviation.tolist()}
-    return {'form': 'numbers', 'columns': list(self.columns), **units}
+    forms = {'forms': self.forms} if self.forms else {}
+    return {'form': 'numbers', 'columns': list(self.columns), **forms, **units}
 
 
 def from_data(data: Mapping[str, Any]) -> Label:
@@ -256,7 +285,8 @@ def from_data(data: Mapping[str, Any]) -> Label:
   if data['form'] == 'tags':
     return TagColumns(data['columns'])
   mean, deviation = (np.asarray(data[key], np.float32) for key in ('mean', 'deviation'))
-  return Numbers(data['columns'], LabelScale(mean, deviation, tuple(data['columns'])))
+  scale = LabelScale(mean, deviation, tuple(data['columns']))
+  return Numbers(data['columns'], scale, data.get('forms', {}))
 
 
 def choose(
@@ -280,10 +310,17 @@ def choose(
   role = said.get(column.name)
   if _is_list(column, said):
     return TagList(column.name, roles.list_separator(column) or '', ())
-  numeric = column.kind == 'number'
+  forms = _forms([column])
+  numeric = column.kind == 'number' or bool(forms)
   if numeric and (role == 'number' or (column.distinct != 2 and not _few(column) and not role)):
-    return Numbers([column.name])
+    return Numbers([column.name], forms=forms)
   return _classes(column, role)
+
+
+def _forms(columns: Sequence[survey.Column]) -> dict[str, str]:
+  """How the numbers of those columns are written that are texts."""
+  found = {c.name: roles.written_form(c) for c in columns if c.kind in ('text', 'mixed')}
+  return {name: form for name, form in found.items() if form}
 
 
 def _is_list(column: survey.Column, said: Mapping[str, str]) -> bool:
@@ -299,13 +336,14 @@ def _several(columns: Sequence[survey.Column]) -> Label:
   names = [column.name for column in columns]
   if all(column.kind == 'truth' or column.different <= {0.0, 1.0} for column in columns):
     return TagColumns(names)
-  other = next((column for column in columns if column.kind != 'number'), None)
+  forms = _forms(columns)
+  other = next((c for c in columns if c.kind != 'number' and c.name not in forms), None)
   if other is not None:
     raise UsageError(
       f'--label_column={",".join(names)}: column {other.name} is of kind {other.kind}; several '
       'labels are numbers, or tags of 0 and 1'
     )
-  return Numbers(names)
+  return Numbers(names, forms=forms)
 
 
 def _classes(column: survey.Column, said: Optional[str] = None) -> Classes:
@@ -339,7 +377,7 @@ def _check_spelling(flag: str, names: Sequence[str]) -> None:
 
 def _check(column: survey.Column, said: Mapping[str, str], is_part: bool) -> None:
   flag = f'--label_column={column.name}'
-  if column.first_missing is not None and not _is_list(column, said):
+  if column.first_missing and 2 * column.missing > column.rows and not _is_list(column, said):
     raise UsageError(
       f'{flag}: {column.missing} of {column.rows} rows have no label, first in row '
       f'{column.first_missing.row} of {column.first_missing.path}; fill them in, or leave these '

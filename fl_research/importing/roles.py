@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fl_research import registry
-from fl_research.importing import survey, values
+from fl_research.importing import survey, values, written
 from fl_research.registry import UsageError
 
 ROLES = (
@@ -35,6 +35,9 @@ and ignored: left out. weight: refused, as training does not weigh examples.
 
 MAX_CATEGORIES = 100
 """Most different values that get a position each."""
+
+PLAIN = 'numbers'
+"""Why a column of plain numbers has its role."""
 
 _COUNTS = 'counts the rows'
 SAID = '--columns says so'
@@ -61,11 +64,9 @@ _CODE_NAME = re.compile(
   r'(^|[_\-. ])(zip|zip_?code|plz|postleitzahl|post_?code|postal_?code|code)s?$|[a-z]Code$',
   re.IGNORECASE,
 )
-# A number that is written for people: 1,234.50  $30  12.5 %  7 kg
-_FOR_PEOPLE = re.compile(
-  r'(?P<before>[$€£¥]?)\s?[-+]?(\d{1,3}(?P<thousands>(?P<mark>[,.\' ])\d{3})((?P=mark)\d{3})*|\d+)'
-  r'([.,]\d+)?\s?(?P<after>([^\W\d_]{1,4}(/[^\W\d_]{1,4})?)?|[%€$£°])'
-)
+# Amounts with a unit of letters are names of doses and sizes where there are no more of them.
+_FEW_AMOUNTS = 10
+_MOST_UNITS = 5
 _LIST_SEPARATORS = ('|', ';')
 _TRIED = 200
 
@@ -77,14 +78,14 @@ class Role:
   Attributes:
     role: one of `ROLES`.
     reason: why, in a few words.
-    date_format: of a date, as `values.days` has it.
+    form: of a date, as `values.days` has it; of numbers that are texts, as `written` has it.
     separator: of a category whose cells are lists, what is between their names; empty where they
       are lists already. None for other columns.
   """
 
   role: str
   reason: str
-  date_format: str = ''
+  form: str = ''
   separator: Optional[str] = None
 
 
@@ -161,6 +162,8 @@ def said(column: survey.Column, role: str) -> Role:
       f'--columns={column.name}:weight: training does not weigh examples; say '
       f'{column.name}:ignore, or number'
     )
+  if role == 'number' and column.kind in ('text', 'mixed') and written_form(column):
+    return Role(role, SAID, written_form(column))
   if role == 'number' and column.kind not in ('number', 'truth', 'empty'):
     raise UsageError(f'--columns={column.name}:number: its cells are of kind {column.kind}')
   if role == 'date':
@@ -237,7 +240,7 @@ def _of_numbers(column: survey.Column) -> Role:
       return Role('ignored', f'a code: {_share(column)}')
     few = column.distinct is not None and column.distinct <= MAX_CATEGORIES
     return Role('category' if few else 'identifier', 'whole numbers named like a code')
-  return Role('number', 'numbers')
+  return Role('number', PLAIN)
 
 
 def _of_texts(column: survey.Column) -> Role:
@@ -245,12 +248,15 @@ def _of_texts(column: survey.Column) -> Role:
   if formats:
     also = ' (month first would fit, too)' if {'%d/%m/%Y', '%m/%d/%Y'} <= set(formats) else ''
     return Role('date', f'dates written {formats[0]}{also}', formats[0])
+  form = written_form(column)
+  if form and not _are_doses(column, form):
+    return Role('number', f'numbers written {form}', form)
   separator = list_separator(column)
   if separator is not None:
     return Role('category', f'lists of names with {separator} between them', separator=separator)
   few = column.distinct is not None and column.distinct <= MAX_CATEGORIES
   if column.uniqueness > _UNIQUE or not few:
-    _refuse_written(column)
+    _refuse_units(column)
   if column.uniqueness > _UNIQUE:
     if any(' ' in text for text in column.different):
       return Role('text', f'free text: {_share(column)}')
@@ -264,19 +270,29 @@ def _of_texts(column: survey.Column) -> Role:
   return Role('category', 'texts')
 
 
-def _refuse_written(column: survey.Column) -> None:
-  """Refuses numbers with thousands, a unit or a currency, which would pass for names."""
+def written_form(column: survey.Column) -> str:
+  """How its numbers are written that are texts, as `written` has it; empty where they are none."""
+  texts = [text for text in column.different if isinstance(text, str)]
+  form = written.find(texts, column.decimal)
+  if len(texts) == len(column.different):
+    return form if len(texts) > 1 else ''
+  # Plain numbers in other files are of no unit.
+  return '' if written.unit(form) else form
+
+
+def _are_doses(column: survey.Column, form: str) -> bool:
+  letters = any(character.isalpha() for character in written.unit(form))
+  return letters and len(column.different) <= _FEW_AMOUNTS
+
+
+def _refuse_units(column: survey.Column) -> None:
+  """Refuses numbers in several units, which would pass for names."""
   texts = [text for text in itertools.islice(column.different, _TRIED) if isinstance(text, str)]
-  found = [_FOR_PEOPLE.fullmatch(text) for text in texts]
-  if len(texts) < 3 or not all(found):
-    return
-  written = [match for match in found if match]
-  units = {(match['before'], match['after'].strip()) for match in written}
-  if len(units) == 1 and (any(map(any, units)) or any(match['thousands'] for match in written)):
-    example = min(texts)
+  units = written.units(texts)
+  if 1 < len(units) <= _MOST_UNITS:
     raise UsageError(
-      f'{column.kinds["text"].path}: column {column.name}: numbers written like {example!r} are '
-      f'taken for text; write them plainly, without thousands or units, or say '
+      f'{column.kinds["text"].path}: column {column.name}: numbers in several units '
+      f'({", ".join(unit or "none" for unit in units)}); write them in one, or say '
       f'--columns={column.name}:ignore (or category)'
     )
 
@@ -331,11 +347,14 @@ def agree(columns: Mapping[str, survey.Column], parts: Mapping[str, Optional[str
   for name, column in columns.items():
     if parts.get(name) in _OF_ANY_KIND:
       continue
+    if (column.stray is not None or column.kind == 'mixed') and written_form(column):
+      continue
     or_category = f', or say --columns={name}:category'
     if column.stray is not None:
       raise UsageError(
         f'{column.stray.path}: column {name}: row {column.stray.row} holds {column.stray.value!r} '
-        f'among numbers; correct it{"" if parts.get(name) == "label" else or_category}'
+        f'among numbers; correct it, or say --missing={column.stray.value!r} where there is none'
+        f'{"" if parts.get(name) == "label" else or_category}'
       )
     if column.kind == 'mixed':
       (one, at), (other, there) = [item for item in column.kinds.items() if item[0] != 'empty'][:2]

@@ -55,6 +55,11 @@ class RowOwners:
     if test is not None:
       self._test.append(test)
 
+  def keep(self, rows: np.ndarray) -> None:
+    """Forgets all rows but these, bool [n]."""
+    self._owners = [np.concatenate(self._owners)[rows]]
+    self._test = [np.concatenate(self._test)[rows]] if self._test else []
+
   @property
   def ids(self) -> list[str]:
     """The clients."""

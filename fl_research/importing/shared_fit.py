@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from fl_research.datasets.federated_data import DatasetOptions, LabelScale
-from fl_research.importing import encoders, labels, values
+from fl_research.importing import encoders, labels
 from fl_research.importing.encoders import Category, Date, Encoder, Names, Number
 from fl_research.importing.preprocessing import Preprocessing
 from fl_research.importing.surveyed_table import in_file, SurveyedTable
@@ -140,13 +140,14 @@ class Part:
       except UsageError as error:
         raise in_file(error, rows) from error
       if isinstance(self._label, labels.Numbers):
-        columns += [values.numbers(table[name]) for name in self._label.columns]
+        columns += list(self._label.numbers(table).T)
       yield np.stack(columns, axis=1) if columns else np.zeros([len(table), 0])
 
 
 def _label_facts(label: labels.Label) -> dict[str, Any]:
   if isinstance(label, labels.Numbers):
-    return {'form': 'numbers', 'columns': list(label.columns)}
+    forms = {'forms': label.forms} if label.forms else {}
+    return {'form': 'numbers', 'columns': list(label.columns), **forms}
   if isinstance(label, labels.TagList):
     raise UsageError(
       f'--label_column={label.columns[0]}: lists of tags, which several owners cannot agree on; '
@@ -230,7 +231,8 @@ class Agreement:
     columns = tuple(self._label['columns'])
     shape = () if len(columns) == 1 else (len(columns),)
     own = lambda found: found[len(found) - len(columns) :].astype(np.float32).reshape(shape)
-    return labels.Numbers(columns, LabelScale(own(means), own(deviations), columns))
+    scale = LabelScale(own(means), own(deviations), columns)
+    return labels.Numbers(columns, scale, self._label.get('forms', {}))
 
 
 def _deviations(count: np.ndarray, means: np.ndarray, squares: np.ndarray) -> np.ndarray:

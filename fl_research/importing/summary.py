@@ -3,9 +3,10 @@
 import contextlib
 import sys
 
+from fl_research.importing.roles import PLAIN
 from fl_research.importing.source import Source
 
-_SAID = ('date', 'identifier', 'text', 'ignored')
+_SAID = ('number', 'date', 'identifier', 'text', 'ignored')
 
 
 def say(source: Source) -> None:
@@ -24,7 +25,8 @@ def lines(source: Source) -> list[str]:
   rows = 'rows' if found.columns else 'examples'
   said = [f'{found.form}; clients: {clients}; {train} + {test} {rows}; label {found.label}']
   for role in _SAID:
-    named = [f'{c.name} ({c.reason})' for c in found.columns if c.role == role]
+    columns = [c for c in found.columns if c.role == role and c.reason != PLAIN]
+    named = [f'{c.name} ({c.reason})' for c in columns]
     word = 'left out' if role in ('text', 'ignored') else f'{role}'
     if named:
       more = f' and {len(named) - 5} more' if len(named) > 5 else ''

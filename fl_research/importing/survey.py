@@ -37,6 +37,7 @@ class Column:
 
   Attributes:
     name: what the files call it.
+    decimal: the files' decimal mark.
     rows, missing: counted.
     kinds: by kind of cells, where the first chunk of that kind begins.
     first_missing: the first cell without a value.
@@ -53,6 +54,7 @@ class Column:
   """
 
   name: str
+  decimal: str = '.'
   rows: int = 0
   missing: int = 0
   kinds: dict[str, Place] = dataclasses.field(default_factory=dict)

@@ -1,6 +1,7 @@
 """A table after its first pass: what its columns hold, what becomes of them, whose the rows are."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+import dataclasses
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class SurveyedTable:
     counts: whose the rows are.
     roles: of the columns, by name.
     label: what is predicted.
+    unlabelled: how many rows have no label, and are left out.
 
   Raises:
     UsageError: a file, a column or a value cannot be used; one line that names it.
@@ -59,17 +61,22 @@ class SurveyedTable:
   def _survey(self, seed: int, is_part: bool) -> None:
     """The first pass: what columns hold, and whose the rows are."""
     choice = self._choice
-    self._columns = {name: survey.Column(name) for name in self._tables.names}
+    self._columns = {name: survey.Column(name, self._tables.decimal) for name in self._tables.names}
     rows_of = row_owners.RowOwners(self._tables.pieces, choice.client, choice.split)
+    labelled = []
     for rows in self._tables.rows(self._tables.names):
       survey.by_name(self._columns, rows.table, rows.path, rows.first)
       rows_of.add(rows)
+      labelled.append(rows.table[list(choice.labels)].notna().all(axis=1).to_numpy())
     roles.agree(
       self._columns, {name: choice.part(name) or choice.said.get(name) for name in self._columns}
     )
     self.roles = {name: choice.role(column) for name, column in self._columns.items()}
     columns = [self._columns[name] for name in choice.labels]
     self.label = labels.choose(columns, choice.said, is_part)
+    self._labelled = np.concatenate(labelled) | isinstance(self.label, labels.TagList)
+    self.unlabelled = int((~self._labelled).sum())
+    rows_of.keep(self._labelled)
     self._owners = rows_of.owners()
     self._test = rows_of.test_rows(seed, self._where)
     self.counts = row_owners.count(rows_of.ids, self._owners, self._test)
@@ -80,9 +87,9 @@ class SurveyedTable:
     kind = 'text' if column.kind == 'mixed' else column.kind
     if role.role == 'number':
       roles.check_finite(column)
-      return [encoders.Number(name, kind)]
+      return [encoders.Number(name, kind, role.form)]
     if role.role == 'date':
-      return [encoders.Date(name, kind, role.date_format)]
+      return [encoders.Date(name, kind, role.form)]
     if role.role == 'identifier' or (role.role == 'client' and self._client_is_input()):
       return [encoders.Identifier(name, kind)]
     if role.role == 'category' and role.separator is not None:
@@ -101,10 +108,20 @@ class SurveyedTable:
     wanted = [name for name in self._tables.names if name in needed]
     texts = [name for name in wanted if self._columns[name].kind in ('text', 'mixed')]
     first = 0
-    for rows in joined(self._tables.rows(wanted, texts)):
+    for rows in joined(self._with_labels(self._tables.rows(wanted, texts))):
       last = first + len(rows.table)
       yield rows, self._owners[first:last], self._test[first:last]
       first = last
+
+  def _with_labels(self, found: Iterable[Rows]) -> Iterator[Rows]:
+    first = 0
+    for rows in found:
+      kept = self._labelled[first : first + len(rows.table)]
+      first += len(rows.table)
+      if kept.all():
+        yield rows
+      elif kept.any():
+        yield dataclasses.replace(rows, table=rows.table[kept].reset_index(drop=True))
 
 
 def in_file(error: UsageError, rows: Rows) -> UsageError:

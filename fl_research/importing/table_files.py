@@ -31,11 +31,13 @@ class TableFile(abc.ABC):
     path: where it is.
     names: its columns.
     form: how it is written, in a few words.
+    decimal: its decimal mark.
   """
 
   path: str
   names: tuple[str, ...]
   form: str
+  decimal: str = '.'
 
   @property
   def name(self) -> str:
@@ -100,6 +102,7 @@ class _Csv(TableFile):
     self.dialect = dialect.find_out(path, given)
     self._missing = [*_MISSING, *given.missing]
     self.names = self.dialect.names
+    self.decimal = self.dialect.decimal
     self.form = f'CSV ({self.dialect.words()})'
 
   def chunks(self, columns: Sequence[str], texts: Sequence[str]) -> Iterator[pd.DataFrame]:

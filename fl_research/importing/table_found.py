@@ -83,10 +83,8 @@ def of_clients(
   for encoder in encoders:
     empty = np.flatnonzero(~filled[encoder.name] & (counts.train > 0))
     if len(empty):
-      more = f' and {len(empty) - 1} more' if len(empty) > 1 else ''
-      yield (
-        f'column {encoder.name}: client {counts.ids[empty[0]]}{more} has no value of it to train on'
-      )
+      more = f' and {len(empty) - 1} more have' if len(empty) > 1 else ' has'
+      yield f'column {encoder.name}: client {counts.ids[empty[0]]}{more} no value of it to train on'
     if surveyed[encoder.name].names_files and not encoder.given_away:
       yield f'column {encoder.name}: one value a file: it gives its client away'
     alike = _alike(encoder)

@@ -50,6 +50,7 @@ class Tables:
     names: the columns, those of labels that lie apart last.
     apart: the columns of those labels.
     form: how the files are written, in a few words.
+    decimal: their decimal mark.
 
   Args:
     found: the files.
@@ -74,6 +75,7 @@ class Tables:
       raise UsageError(f'{first.path}: has a column {both[0]}, as the file of its labels has')
     self.names = (*first.names, *self.apart)
     self.form = self._words()
+    self.decimal = first.decimal
     self._kept: Optional[list[Rows]] = None
 
   @property
@@ -118,7 +120,7 @@ class Tables:
       if beside is not None and labels is not None and first != len(beside):
         raise _unequal(file, first, labels, len(beside))
       if not first:
-        raise UsageError(f'{file.path}: has no rows')
+        raise UsageError(f'{file.path}: has no rows; give it some, or take it away')
 
   def _open_labels(self, piece: Piece, given: dialect.Given) -> Optional[TableFile]:
     if piece.labels is None:

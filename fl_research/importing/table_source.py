@@ -3,7 +3,7 @@
 Three passes, each a chunk of rows at a time: what the columns hold and whose the rows are; what the
 training rows say of means, categories and ids; the examples. Small files are read once. What is
 kept for every row is its client and whether it is a test row, five bytes, and ten times as much
-while test rows are drawn.
+while test rows are drawn; of the first million rows, 13 bytes more (`leaks`).
 
 Where neither file names nor a column divide the rows, a fifth of each client's (at least one),
 drawn from the seed, is its test part; a client of one row only trains.
@@ -17,7 +17,7 @@ import numpy as np
 
 from fl_research.datasets import files
 from fl_research.datasets.federated_data import DatasetOptions
-from fl_research.importing import labels, surveyed_table, table_found
+from fl_research.importing import labels, leaks, surveyed_table, table_found
 from fl_research.importing.encoders import Tally
 from fl_research.importing.preprocessing import Preprocessing
 from fl_research.importing.source import Found, Part, Source, Spec
@@ -46,6 +46,7 @@ class TableSource(surveyed_table.SurveyedTable, Source):
     self._inputs = [encoder.name for encoder in self._encoders]
     self._label = self.label if shared is None else shared.label
     self._classes = Tally()
+    self._watch = leaks.Watch(self._encoders, self._label)
     # Found out here, or not said of anybody.
     nobody = np.full(len(self.counts.ids), shared is not None)
     self._filled = {e.name: nobody.copy() for e in self._encoders}
@@ -80,6 +81,7 @@ class TableSource(surveyed_table.SurveyedTable, Source):
           encoder.fit(cells, owners[train])
           self._filled[encoder.name][owners[train][cells.notna().to_numpy()]] = True
         self._label.fit(rows.table, train)
+        self._watch.add(rows.table, owners, test)
       except UsageError as error:
         raise in_file(error, rows) from error
       if isinstance(self._label, labels.Classes):
@@ -114,6 +116,11 @@ class TableSource(surveyed_table.SurveyedTable, Source):
     root = self._where if os.path.isdir(self._where) else os.path.dirname(self._where)
     return {os.path.relpath(p, root or '.'): files.sha256_of(p) for p in self._tables.paths}
 
+  def _unlabelled(self) -> Iterator[str]:
+    if self.unlabelled:
+      names = ', '.join(self._choice.labels)
+      yield f'{self.unlabelled} rows have no label ({names}), and are left out'
+
   def _found(self) -> Found:
     choice, ids = self._choice, self.counts.ids
     clients = f'column {choice.client}' if choice.client else 'a file each'
@@ -125,6 +132,8 @@ class TableSource(surveyed_table.SurveyedTable, Source):
       classes=self._label.names,
       columns=table_found.columns(self._columns, self.roles, used, self._label),
       notes=[
+        *self._unlabelled(),
+        *self._watch.notes(),
         *table_found.notes(self._layout.left_out, ids, choice, self._classes, used),
         *table_found.of_clients(self._columns, self._filled, self.counts, used),
       ],

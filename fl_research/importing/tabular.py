@@ -11,8 +11,6 @@ from fl_research.importing import memory
 from fl_research.importing.table_source import TableSource
 from fl_research.registry import UsageError
 
-_SAID = ('date', 'identifier', 'text', 'ignored')
-
 
 def load(options: DatasetOptions) -> Union[FederatedData, PooledData]:
   """Reads the tables `options.data_file`, by client where somebody says whose a row is.

@@ -13,6 +13,7 @@ import pathlib
 from typing import NamedTuple, Optional
 
 import numpy as np
+import pandas as pd
 
 from fl_research import registry
 from fl_research.datasets import files
@@ -52,7 +53,43 @@ def open_source(options: DatasetOptions) -> Source:
       f'--data_file={path}: is one text; text by author is a folder with a file or a folder each'
     )
   table = _Table(options)
-  return Texts(table.texts, options, table.form, f'column {options.client_column}', table)
+  whose = f'column {options.client_column}'
+  return Texts(table.texts, options, table.form, whose, table, options.text_column or '')
+
+
+def new(
+  path: str, given: dialect.Given, column: Optional[str]
+) -> Iterator[tuple[pd.DataFrame, list[str]]]:
+  """New texts with what they are put beside, some at a time.
+
+  Args:
+    path: a text, a folder of texts, or a table.
+    given: what the user says of a CSV.
+    column: of a table; None for its only one.
+
+  Raises:
+    UsageError: there are none, or a table has no such column; one line.
+  """
+  if os.path.isfile(path) and forms.suffix_of(pathlib.Path(path)) not in forms.TEXTS:
+    yield from _new_rows(path, given, column)
+    return
+  folder = _Folder(path) if os.path.isdir(path) else _Folder(os.path.dirname(path) or '.', path)
+  for name in folder.paths:
+    yield pd.DataFrame({'file': [name]}), [folder.text(name)]
+
+
+def _new_rows(
+  path: str, given: dialect.Given, column: Optional[str]
+) -> Iterator[tuple[pd.DataFrame, list[str]]]:
+  table = table_files.open_table(path, given)
+  column = table.names[0] if column is None and len(table.names) == 1 else column
+  if column not in table.names:
+    what = f'no column {column}, which the run was trained on' if column else 'several columns'
+    raise UsageError(
+      f'--data_file={path}: has {what} ({", ".join(table.names[:30])}); leave the texts alone in it'
+    )
+  for rows in table.chunks(list(table.names), [column]):
+    yield rows.reset_index(drop=True), [str(text) for text in rows[column].fillna('')]
 
 
 class Text(NamedTuple):
@@ -88,6 +125,7 @@ class Texts(Source):
     options: how they are cut.
     form, whose: as in `Found`.
     read: the files behind them.
+    column: of a table, or feature, that holds the texts; empty where files are texts.
   """
 
   def __init__(
@@ -97,6 +135,7 @@ class Texts(Source):
     form: str,
     whose: str,
     read: Files,
+    column: str = '',
   ):
     self._texts = texts
     self._read = read
@@ -115,7 +154,10 @@ class Texts(Source):
     whole = np.dtype(np.int32)
     num_tokens = self._vocabulary.num_tokens
     self.spec = Spec(shape, whole, shape, whole, Problem.NEXT_TOKEN, num_tokens)
-    self.preprocessing = self._vocabulary.preprocessing()
+    self.preprocessing = {
+      **self._vocabulary.preprocessing(),
+      **({'column': column} if column else {}),
+    }
     held = [] if self._split_given else ["each author's last texts, a fifth, are the test part"]
     self.found = Found(
       form=form,
@@ -196,20 +238,12 @@ class _Author:
 
 
 class _Folder(Files):
-  """A folder with a file per author, or a folder per author."""
+  """A folder with a file per author, or a folder per author; or one file in it."""
 
-  def __init__(self, folder: str):
+  def __init__(self, folder: str, file: str = ''):
     super().__init__()
     self._folder = folder
-    self.paths = sorted(
-      os.path.relpath(os.path.join(base, name), folder)
-      for base, _, names in os.walk(folder)
-      for name in names
-      if name.lower().endswith('.txt') and not forms.is_hidden(name)
-    )
-    self.paths = [path for path in self.paths if os.sep in path or not forms.is_paper(path)]
-    if not self.paths:
-      raise UsageError(f'--data_file={folder}: no .txt file in it')
+    self.paths = [os.path.basename(file)] if file else self._listing()
     deep = {path.count(os.sep) for path in self.paths}
     if len(deep) > 1:
       example = next(p for p in self.paths if p.count(os.sep) != self.paths[0].count(os.sep))
@@ -219,6 +253,19 @@ class _Folder(Files):
       )
     self.whose = 'a folder each' if deep.pop() else 'a file each'
 
+  def _listing(self) -> list[str]:
+    folder = self._folder
+    paths = sorted(
+      os.path.relpath(os.path.join(base, name), folder)
+      for base, _, names in os.walk(folder)
+      for name in names
+      if name.lower().endswith('.txt') and not forms.is_hidden(name)
+    )
+    paths = [path for path in paths if os.sep in path or not forms.is_paper(path)]
+    if not paths:
+      raise UsageError(f'--data_file={folder}: no .txt file in it')
+    return paths
+
   def hashed(self) -> dict[str, str]:
     lines = '\n'.join(f'{path} {self.hashes[path]}' for path in sorted(self.hashes))
     name = os.path.basename(os.path.normpath(self._folder))
@@ -227,9 +274,10 @@ class _Folder(Files):
   def texts(self) -> Iterator[Text]:
     for path in self.paths:
       author = path.split(os.sep)[0] if os.sep in path else path[: -len('.txt')]
-      yield Text(author, self._text(path))
+      yield Text(author, self.text(path))
 
-  def _text(self, path: str) -> str:
+  def text(self, path: str) -> str:
+    """The text of one file."""
     full = pathlib.Path(self._folder) / path
     try:
       if full.stat().st_size > _LARGEST_TEXT:

@@ -48,9 +48,29 @@ def open_source(options: DatasetOptions) -> Source:
   texts = [name for name, array in first.features.items() if array.dtype.kind in 'SO']
   if texts and not options.label_column:
     passes = _Snippets(readers, texts[0])
-    own = text.Texts(passes.texts, options, form, 'clients of the files', passes)
+    own = text.Texts(passes.texts, options, form, 'clients of the files', passes, texts[0])
     return held_out.complete(own, options.seed)
   return held_out.complete(_Arrays(readers, form, options), options.seed)
+
+
+def new(path: str, features: Sequence[str]) -> Iterator[tuple[str, Mapping[str, np.ndarray]]]:
+  """Clients of new files, with all features.
+
+  Args:
+    path: a file or folder.
+    features: those that all must have.
+
+  Raises:
+    UsageError: it is not of TFF's form, or lacks a feature; one line.
+  """
+  for reader in [_open(own, test) for own, test in _listing(path)]:
+    for client in reader.clients():
+      for name in features:
+        if name not in client.features:
+          raise UsageError(
+            f'{reader.path}: client {client.name} has no {name}, which the run was trained on'
+          )
+      yield client.name, client.features
 
 
 class _Client(NamedTuple):
@@ -240,9 +260,10 @@ class _Arrays(Source):
     self._position = {name: k for k, name in enumerate(sizes)}
     self.counts = Counts(list(sizes), counts[:, 0], counts[:, 1])
     notes = []
+    self.preprocessing = {'feature': self._x_name, 'label': self._y_name}
     if self._divided:
       notes.append('levels of 0 to 255 are divided by 255')
-      self.preprocessing = pixels.preprocessing(shape)
+      self.preprocessing |= pixels.preprocessing(shape)
     left = [name for name in like.features if name not in (self._x_name, self._y_name)]
     if left:
       notes.append(f'features that are not used: {", ".join(left)}')

@@ -7,7 +7,7 @@ example is filled with 0, which is not scored (as in `datasets.shakespeare`).
 """
 
 import collections
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import re
 from typing import Any
 
@@ -70,6 +70,22 @@ class Vocabulary:
     """The number of each token of a text."""
     return [self._number.get(token, self._unknown) for token in self._tokenizer.cut(text)]
 
+  def ending(self, text: str) -> tuple[np.ndarray, int]:
+    """The end of a text as x int32 [length], and the place at which what follows is predicted."""
+    length = self._tokenizer.length
+    stream = [self._begin, *self.numbers(text)][-length:]
+    return np.array([*stream, *[PAD] * (length - len(stream))], np.int32), len(stream) - 1
+
+  def line(self, text: str) -> np.ndarray:
+    """The end of a text as x int32 [length], padding coming first."""
+    length = self._tokenizer.length
+    numbers = self.numbers(text)[-length:]
+    return np.array([*[PAD] * (length - len(numbers)), *numbers], np.int32)
+
+  def names(self) -> list[str]:
+    """What stands for each number."""
+    return ['<padding>', *self.tokens, '<unknown>', '<begin>', '<end>']
+
   def preprocessing(self) -> dict[str, Any]:
     """What a run keeps, to read new texts likewise."""
     return {
@@ -93,3 +109,9 @@ def count(texts: Iterable[str], tokenizer: Tokenizer) -> 'collections.Counter[st
   for text in texts:
     counts.update(tokenizer.cut(text))
   return counts
+
+
+def from_preprocessing(how: Mapping[str, Any]) -> Vocabulary:
+  """The vocabulary whose `preprocessing` gave this."""
+  options = DatasetOptions('', tokens=how['tokens'], sequence_length=how['sequence_length'])
+  return Vocabulary(Tokenizer(options), how['vocabulary'])

@@ -119,9 +119,9 @@ MODELS: Mapping[str, Model] = {
     'factorisation machine, for tables with identifiers (Rendle 2010)',
     {
       'dimension': _count(4, 'numbers per identifier'),
-      'deviation': registry.Hyperparameter(0.3, 'how large these are at first', **domains.POSITIVE),
+      'deviation': registry.Hyperparameter(0.1, 'how large these are at first', **domains.POSITIVE),
     },
-    defaults={'server_optimizer': 'adam', 'server_learning_rate': 0.1},
+    defaults={'server_optimizer': 'adagrad', 'server_learning_rate': 0.3},
     accepts=specification.IDENTIFIERS,
   ),
   'matrix_factorization': Model(

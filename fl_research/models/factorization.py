@@ -11,9 +11,11 @@ one has vectors of its own. What is learnt about an identifier stands in layers 
 `<column>_weight` and `<column>_factors`, which an algorithm may keep private.
 
 A row of a table moves only when its id occurs, and then by a share of the mean over clients. So by
-default the server's step is Adam's, whose lengths do not depend on how often that is: on a table of
-1,200 ratings by 40 users it comes to an error of 0.50 in 100 rounds, where averages of models have
-1.14 (the mean rating has 1.08).
+default the server's step is Adagrad's with rate 0.3, whose lengths do not depend on how often that
+is, and which has no momentum to carry a row on in rounds in which its id does not occur. On a table
+of 1,200 ratings by 40 users it comes to errors of 0.47, 0.44 and 0.52 in 100 rounds (seeds 0 to 2),
+Adam with rate 0.1 and first vectors three times as long to 0.56, 0.46 and 0.54, averages of models
+to 1.14; the mean rating has 1.08, two factors fitted to the pooled ratings about 0.4.
 
 The saved Keras model predicts the same, but is not for training: it has the squares of the numbers'
 vectors as weights.

@@ -37,9 +37,9 @@ import tensorflow_federated as tff
 
 from fl_research import registry
 from fl_research.aggregation import combiner as combiner_lib
-from fl_research.aggregation import mean, stacking, summed
-from fl_research.aggregation import sums as sums_lib
+from fl_research.aggregation import stacking
 from fl_research.round import client_half, handed_back, server_half, types
+from fl_research.round import combining as combining_lib
 from fl_research.round import method as method_lib
 from fl_research.round.parts import Parts
 from fl_research.round.process import FederatedProcess, scalar_names
@@ -121,7 +121,7 @@ class Composition:
     self._method = parts.method.bind(parts.federation())
     self._server = server_half.ServerHalf(parts, self._method)
     self._exchanges = self._method.exchanges
-    self._combiners = [self._combiner(exchange) for exchange in self._exchanges]
+    self._combiners = [combining_lib.combiner_of(parts, exchange) for exchange in self._exchanges]
     self.data_type = types.client_data_type(parts.model, parts.batch_size)
     self._weights = parts.model.initial_weights[0]
     self._weights_type = tff.to_type(tuple(tff.TensorType(w.dtype, w.shape) for w in self._weights))
@@ -133,24 +133,6 @@ class Composition:
     self.trips = [self._trip(number) for number in range(len(self._exchanges))]
     self.keeps = bool(tf.nest.flatten(tff.types.type_to_tf_tensor_specs(self.client_type)))
     self._check_private()
-
-  def _combiner(self, exchange: method_lib.Exchange) -> combiner_lib.Combiner:
-    """The exchange's own combiner, or the run's."""
-    parts = self.parts
-    rule = summed.combiner_of(parts.aggregator or mean.build(parts.sums))
-    if exchange.combiner is not None:
-      if parts.sums.are_secure:
-        raise registry.UsageError(
-          '--secure_aggregation: this --algorithm combines what clients send in a way of its own, '
-          'which secure sums do not protect'
-        )
-      if rule.kind == combiner_lib.PRIVATE:
-        raise registry.UsageError(
-          '--algorithm: combines what clients send in a way of its own, to which differential '
-          'privacy adds no noise; accepted are methods that leave it to the aggregator'
-        )
-      return exchange.combiner
-    return rule if parts.compressor is None else rule.sent_by(parts.compressor)
 
   def _server_state(self, weights: method_lib.Weights) -> collections.OrderedDict:
     """The server's part of S before round 1."""
@@ -216,7 +198,7 @@ class Composition:
       [reply['message'], np.float32, np.bool_],
     )
     update_type = arrive.type_signature.result['update']
-    combining = _combining(self.parts, combiner, update_type)
+    combined_by = combining_lib.combining_of(self.parts, combiner, update_type)
 
     def finish(server, update, auxiliary, participants):
       pack = lambda update: tf.nest.pack_sequence_as(half.update, tf.nest.flatten(update))
@@ -238,9 +220,9 @@ class Composition:
         finish,
         [self.server_type, combiner.combined_type(update_type), reply['auxiliary'], np.float32],
       ),
-      combining,
+      combined_by,
       combiner.draw(update_type),
-      _mean_auxiliary(self.parts, exchange, reply['auxiliary']),
+      combining_lib.mean_auxiliary_of(self.parts, exchange, reply['auxiliary']),
       bytes_down=down + 4 if down else 0,  # The rate's factor goes along.
       bytes_up=up + 4 if up else 0,  # The weight goes along.
     )
@@ -276,7 +258,7 @@ class Composition:
     )
     if self.keeps:
       given['client_states'] = at_clients(self.client_type)
-    draw = _draw_of_all([trip.draw for trip in self.trips])
+    draw = combining_lib.draw_of_all([trip.draw for trip in self.trips])
     if draw is not None:
       given['drawn'] = tff.FederatedType(draw.type, tff.SERVER)
 
@@ -451,18 +433,6 @@ class Composition:
     return keep
 
 
-def _draw_of_all(
-  draws: Sequence[Optional[combiner_lib.Draw]],
-) -> Optional[combiner_lib.Draw]:
-  """One draw for all exchanges, each with a place of its own; None where none of them draws."""
-  if not any(draws):
-    return None
-  return combiner_lib.Draw(
-    tff.StructType([draw.type if draw else tff.StructType([]) for draw in draws]),
-    lambda: tuple(draw.sample() if draw else () for draw in draws),
-  )
-
-
 @tff.tensorflow.computation(np.bool_, np.float32)
 def _both(finite, before):
   return tf.logical_and(finite, before > 0.0)
@@ -471,38 +441,3 @@ def _both(finite, before):
 def _zip(*values: Any) -> tff.Value:
   """Values at one placement, and tuples and dictionaries of them, as one."""
   return tff.federated_zip(tuple(values))
-
-
-def _combining(
-  parts: Parts, combiner: combiner_lib.Combiner, update_type: tff.Type
-) -> combiner_lib.Combining:
-  """The combiner for a type, with attackers who collude where there are any."""
-  if not len(update_type):
-    # Where clients share nothing there is nothing to combine, which not every rule can do.
-    nothing = tff.federated_computation(lambda: tff.federated_value((), tff.SERVER))
-    same = lambda state, *_: tff.templates.MeasuredProcessOutput(state, state, state)
-    return combiner_lib.Combining(nothing, same)
-  if parts.attack is None or not parts.attack.colludes:
-    return combiner.create(update_type)
-  attack = parts.attack
-  seen = lambda updates, clients: attack.collude(updates, parts.is_attacker(clients))
-  combining = combiner.create_seen(update_type, seen)
-  if combining is None:
-    raise registry.UsageError(
-      '--attack: attackers who collude see all updates of a round before they send theirs, which '
-      'this --aggregator (or what protects it) does not allow'
-    )
-  return combining
-
-
-def _mean_auxiliary(
-  parts: Parts, exchange: method_lib.Exchange, auxiliary_type: tff.Type
-) -> Callable[[tff.Value, tff.Value], tff.Value]:
-  """(auxiliary, <weight, finite, …>) -> the mean over clients; zeros where no client is left."""
-  # A secure sum of no tensors at all cannot be had.
-  sums = parts.sums if types.num_bytes(auxiliary_type) else sums_lib.CLEAR
-  process = sums.mean().create(auxiliary_type, tff.TensorType(np.float32))
-  weight = 'weight' if exchange.auxiliary_weighting == 'update' else 'finite'
-  return lambda auxiliary, arrived: (
-    process.next(process.initialize(), auxiliary, arrived[weight]).result
-  )

@@ -81,23 +81,24 @@ def train_locally(
   optimizer_state = scale_learning_rate(
     optimizer, optimizer.initialize(specs), learning_rate_factor
   )
-  rate = None
-  if _is_plain_sgd(optimizer):
-    rate = optimizer.get_hparams(optimizer_state)[tff.learning.optimizers.LEARNING_RATE_KEY]
+  is_plain = _is_plain_sgd(optimizer)
+  if is_plain:
+    hparams = optimizer.get_hparams(optimizer_state)
+    objective = objective.times(hparams[tff.learning.optimizers.LEARNING_RATE_KEY])
   minibatches = minibatches_lib.Minibatches(data)
   available = minibatches_lib.num_steps(data)
   steps = passes * minibatches_lib.steps_per_pass(data) if passes else available
 
   def step(index, weights, optimizer_state, carry, columns):
     row = index % available if passes else index
-    at = (weights, minibatches[row], minibatches_lib.step_seed(model, data, index), carry)
-    found = objective.gradient(*at) if rate is None else objective.scaled_gradient(*at, rate)
+    seed = minibatches_lib.step_seed(model, data, index)
+    found = objective.gradient(weights, minibatches[row], seed, carry)
     before = tuple(weights[i] for i in chosen)
     gradient = tuple(found.gradient[i] for i in chosen)
-    if rate is None:
-      optimizer_state, moved = optimizer.next(optimizer_state, before, gradient)
-    else:
+    if is_plain:
       moved = subtract(before, gradient)
+    else:
+      optimizer_state, moved = optimizer.next(optimizer_state, before, gradient)
     new = dict(zip(chosen, moved))
     weights = tuple(new.get(i, w) for i, w in enumerate(weights))
     return index + 1, weights, optimizer_state, found.carry, columns + found.columns

@@ -1,15 +1,16 @@
 """What local steps descend: the loss, and whatever a method makes of it.
 
 A method that changes what clients minimise gives the loop (`local_training`) an objective; it needs
-no loop of its own. A term that depends on the weights alone is `Loss(model).plus(term)`; anything
-else (gradients at several points, examples seen through another model, an average that is carried
-from step to step) is a subclass of `Objective`.
+no loop of its own. A term that depends on the weights alone is `Loss(model).plus(term)`, one that
+no step changes `Loss(model).plus_constant(tensors)`; anything else (gradients at several points,
+examples seen through another model, an average that is carried from step to step) is a subclass of
+`Objective`.
 """
 
 import abc
 from collections.abc import Callable
 import functools
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 import tensorflow as tf
 import tensorflow_federated as tff
@@ -23,6 +24,8 @@ from fl_research.round.structures import Weights
 Term = Callable[[Weights], Weights]
 """Current weights -> what is added to the gradient before it is given to the optimiser."""
 
+Factor = Union[float, tf.Tensor]
+"""A number, perhaps one that only the graph knows: float32 []."""
 
 LossOfExamples = Callable[[tf.Tensor, Batch], tf.Tensor]
 """The model's raw outputs, the batch -> float32 [n], the loss of each example.
@@ -66,19 +69,20 @@ class Objective(abc.ABC):
       carry: what the step before has left.
     """
 
-  def scaled_gradient(
-    self, weights: Weights, batch: Batch, seed: Optional[tf.Tensor], carry: Any, factor: tf.Tensor
-  ) -> Gradient:
-    """The gradient times a number; overridden where that costs less than multiplying it."""
-    found = self.gradient(weights, batch, seed, carry)
-    return found._replace(gradient=tuple(factor * g for g in found.gradient))
-
   def plus(self, term: Term) -> 'Objective':
     """This objective with a term added to its gradient."""
     return _Sum(self, term)
 
-  def times(self, factor: float) -> 'Objective':
-    """This objective times a number."""
+  def plus_constant(self, term: Weights) -> 'Objective':
+    """This objective with a term added to its gradient that is the same at all weights."""
+    return _Shifted(self, term)
+
+  def times(self, factor: Factor) -> 'Objective':
+    """This objective times a number; overridden where that costs less than multiplying gradients.
+
+    The loop takes its objective times the rate of plain SGD before the first step: what does not
+    change from step to step is multiplied there, once.
+    """
     return _Product(self, factor)
 
 
@@ -105,49 +109,96 @@ class Loss(Objective):
   def gradient(self, weights, batch, seed, carry):
     return Gradient(*self._gradient(weights, batch, seed), carry)
 
-  def scaled_gradient(self, weights, batch, seed, carry, factor):
+  def times(self, factor):
     # The loss has a number for each example where the gradient has one for each weight: multiplied
     # there, the factor costs nothing.
-    return Gradient(*self._gradient(weights, batch, seed, factor), carry)
+    return _ScaledLoss(self._gradient, factor)
 
 
-class _Sum(Objective):
+class _ScaledLoss(Objective):
+  """The batch's mean loss times a number.
+
+  Args:
+    gradient: `loss_gradient` of a model.
+    factor: the number.
+  """
+
+  def __init__(self, gradient: Callable[..., tuple[Weights, tf.Tensor]], factor: Factor):
+    self._gradient = gradient
+    self._factor = factor
+
+  def gradient(self, weights, batch, seed, carry):
+    return Gradient(*self._gradient(weights, batch, seed, self._factor), carry)
+
+  def times(self, factor):
+    return _ScaledLoss(self._gradient, self._factor * factor)
+
+
+class _Around(Objective):
+  """An objective made of another one, whose carry it has.
+
+  Args:
+    objective: the other one.
+  """
+
+  def __init__(self, objective: Objective):
+    self._objective = objective
+
+  def initial_carry(self, weights):
+    return self._objective.initial_carry(weights)
+
+
+class _Sum(_Around):
   """An objective plus a term of the weights."""
 
   def __init__(self, objective: Objective, term: Term):
-    self._objective = objective
+    super().__init__(objective)
     self._term = term
-
-  def initial_carry(self, weights):
-    return self._objective.initial_carry(weights)
 
   def gradient(self, weights, batch, seed, carry):
     found = self._objective.gradient(weights, batch, seed, carry)
-    return self._added(found, self._term(weights))
+    return found._replace(gradient=_added(found.gradient, self._term(weights)))
 
-  def scaled_gradient(self, weights, batch, seed, carry, factor):
-    found = self._objective.scaled_gradient(weights, batch, seed, carry, factor)
-    return self._added(found, tuple(factor * tensor for tensor in self._term(weights)))
-
-  def _added(self, found: Gradient, term: Weights) -> Gradient:
-    return found._replace(gradient=tuple(g + t for g, t in zip(found.gradient, term, strict=True)))
+  def times(self, factor):
+    return _Sum(self._objective.times(factor), lambda weights: _times(factor, self._term(weights)))
 
 
-class _Product(Objective):
-  """An objective times a number."""
+class _Shifted(_Around):
+  """An objective plus a term that no step changes."""
 
-  def __init__(self, objective: Objective, factor: float):
-    self._objective = objective
-    self._factor = factor
-
-  def initial_carry(self, weights):
-    return self._objective.initial_carry(weights)
+  def __init__(self, objective: Objective, term: Weights):
+    super().__init__(objective)
+    self._term = term
 
   def gradient(self, weights, batch, seed, carry):
-    return self._objective.scaled_gradient(weights, batch, seed, carry, tf.constant(self._factor))
+    found = self._objective.gradient(weights, batch, seed, carry)
+    return found._replace(gradient=_added(found.gradient, self._term))
 
-  def scaled_gradient(self, weights, batch, seed, carry, factor):
-    return self._objective.scaled_gradient(weights, batch, seed, carry, self._factor * factor)
+  def times(self, factor):
+    return _Shifted(self._objective.times(factor), _times(factor, self._term))
+
+
+class _Product(_Around):
+  """An objective times a number."""
+
+  def __init__(self, objective: Objective, factor: Factor):
+    super().__init__(objective)
+    self._factor = factor
+
+  def gradient(self, weights, batch, seed, carry):
+    found = self._objective.gradient(weights, batch, seed, carry)
+    return found._replace(gradient=_times(self._factor, found.gradient))
+
+  def times(self, factor):
+    return _Product(self._objective, self._factor * factor)
+
+
+def _added(first: Weights, second: Weights) -> Weights:
+  return tuple(a + b for a, b in zip(first, second, strict=True))
+
+
+def _times(factor: Factor, tensors: Weights) -> Weights:
+  return tuple(factor * tensor for tensor in tensors)
 
 
 def loss_gradient(
@@ -155,7 +206,7 @@ def loss_gradient(
   weights: Weights,
   one_batch: Batch,
   seed: Optional[tf.Tensor],
-  factor: Optional[tf.Tensor] = None,
+  factor: Optional[Factor] = None,
   of_examples: Optional[LossOfExamples] = None,
   of_features: Optional[LossOfExamples] = None,
 ) -> tuple[Weights, tf.Tensor]:
@@ -185,7 +236,7 @@ def _loss_gradient(
   weights: Weights,
   one_batch: Batch,
   seed: Optional[tf.Tensor],
-  factor: Optional[tf.Tensor],
+  factor: Optional[Factor],
 ) -> tuple[Weights, tf.Tensor]:
   with tf.GradientTape() as tape:
     tape.watch(weights)

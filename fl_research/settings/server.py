@@ -16,12 +16,12 @@ class Server:
 
   server_optimizer: str = _setting(
     '',
-    "optimiser of the server's step (default sgd; adam for the factorization model)",
+    "optimiser of the server's step (default sgd; adagrad for the factorization model)",
     choices=lambda: optimizers.OPTIMIZERS,
   )
   server_learning_rate: Optional[float] = _setting(
     None,
-    'its learning rate (default 1; for some algorithms another, see docs/methods.md; 0.1 for the '
+    'its learning rate (default 1; for some algorithms another, see docs/methods.md; 0.3 for the '
     'factorization model)',
     optional=float,
     **domains.FROM_0,

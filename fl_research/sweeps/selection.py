@@ -112,6 +112,12 @@ def choose(cells: Sequence[Mapping[str, str]], values: Sequence[float], measure:
     warnings.append(
       f'{incomplete} of {len(table)} cells lack a value of a run and were passed over'
     )
+  if measure.column.startswith('train/') and len({cell.get('algorithm') for cell in swept}) > 1:
+    metric = measure.column.partition('/')[2]
+    warnings.append(
+      f'{measure.column} is of models while clients train them, which says little between '
+      f'algorithms: choose by --select="held_out/{metric} ..." with --held_out_clients_fraction=0.2'
+    )
   if table['runs'].max() == 1:
     warnings.append('one seed per cell: nothing is known of the spread; sweep seed=0,1,2 as well')
   return Choice(table, best, at_edge, tuple(warnings))

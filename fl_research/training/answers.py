@@ -5,7 +5,8 @@
 | classification, binary | `predicted`, the class, and `probability_<class>` of every class |
 | multilabel | `predicted`, tags joined by a bar, and `probability_<tag>` of every tag |
 | regression | `predicted`; of several numbers `predicted_<name>`, or by position |
-| next token, reconstruction | `predicted_<position>` |
+| next token of text | `predicted` and `probability`, and the two next likeliest, `_2` and `_3` |
+| next token of arrays, reconstruction | `predicted_<position>` |
 """
 
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from fl_research.models.specification import ModelSpec
 from fl_research.training import by_class
 
 _PREDICTED = 'predicted'
+_LIKELIEST = 3
 
 
 def to_table(spec: ModelSpec, class_names: Sequence[str], outputs: np.ndarray) -> pd.DataFrame:
@@ -39,6 +41,25 @@ def to_table(spec: ModelSpec, class_names: Sequence[str], outputs: np.ndarray) -
     return _numbered(tokens, ())
   of_numbers = spec.label_scale.names if spec.label_scale else ()
   return _numbered(outputs.reshape(len(outputs), -1), of_numbers)
+
+
+def next_tokens(names: Sequence[str], outputs: np.ndarray, places: np.ndarray) -> pd.DataFrame:
+  """What follows each text: the likeliest tokens and their probabilities, a row each.
+
+  Args:
+    names: what stands for each number of a token.
+    outputs: logits of every place, [n, …].
+    places: int [n], the last place of each text.
+  """
+  own = outputs.reshape(len(outputs), -1, len(names))[np.arange(len(outputs)), places]
+  shares = scipy.special.softmax(own, axis=1)
+  order = np.argsort(-shares, axis=1, kind='stable')[:, :_LIKELIEST]
+  found = {}
+  for rank in range(order.shape[1]):
+    after = f'_{rank + 1}' if rank else ''
+    found[f'{_PREDICTED}{after}'] = [names[number] for number in order[:, rank]]
+    found[f'probability{after}'] = shares[np.arange(len(order)), order[:, rank]]
+  return pd.DataFrame(found)
 
 
 def probabilities(problem: Problem, outputs: np.ndarray) -> np.ndarray:

@@ -12,12 +12,17 @@ checkpoint of round r is the row of its client with the largest `since` below r.
 that are still there have their states as they were then, and rows that none of them can need are
 deleted.
 
+States that were put or read of late are held as they are, up to a limit beyond which those that
+have not been asked for the longest go. One that is put goes to the table when it has to, or at the
+next checkpoint: what is put again before then is not written twice, nor is a checksum made of it.
+
 Every row has the SHA-256 of its client and state, which is compared whenever it is read. The XOR of
 those of all clients stands in the checkpoint: a file that is missing, old or of another run is
 noticed when a run resumes, without any state being read. An index by `since` holds the checksums
 beside, so that a checkpoint looks at what has changed and no more, however many clients there are.
 """
 
+import collections
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 import contextlib
 import errno
@@ -35,6 +40,8 @@ from fl_research.round import process as process_lib
 
 FILE = 'client_states.sqlite'
 _CACHE_KIB = 64 * 1024
+_HELD_BYTES, _BYTES_OF_STRUCTURE = 64 << 20, 256
+"""What states take that are held beside SQLite's cache, and what holding one takes beside it."""
 _LARGE_STATE, _LARGE_PAGE = 1 << 15, 1 << 16
 """Bytes; a state above a page is a chain of pages, every one of which is visited to delete it."""
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -56,6 +63,9 @@ class ClientStates:
     self._size = sum(leaf.nbytes for leaf in self._leaves)
     self._since = self._deleted_up_to = 0
     self._checksum = 0
+    self._most_held = max(1, _HELD_BYTES // (self._size + _BYTES_OF_STRUCTURE))
+    self._held: collections.OrderedDict[int, bytes] = collections.OrderedDict()
+    self._unwritten: set[int] = set()
     try:
       with self._errors():
         self._connection = _connect(path, self._size)
@@ -85,8 +95,14 @@ class ClientStates:
         self._put(int(client), [leaf[row] for leaf in leaves])
 
   def commit(self) -> str:
-    """Brings all states to the disk for a checkpoint; gives what `restore` will know them by."""
+    """Brings all states to the disk for a checkpoint; gives what `restore` will know them by.
+
+    Raises:
+      OSError: the file cannot be written (disk full, …).
+    """
     with self._errors():
+      for client in sorted(self._unwritten):
+        self._write(client)
       self._connection.execute('COMMIT')
       self._connection.execute('BEGIN')
     return _text(self._checksum)
@@ -133,6 +149,7 @@ class ClientStates:
     except UsageError:
       return False
     self._since, self._deleted_up_to, self._checksum = round_num, 0, checksum
+    self._hold_nothing()
     return True
 
   def adopt(self, states: Mapping[int, Sequence[np.ndarray]]) -> None:
@@ -149,6 +166,7 @@ class ClientStates:
       for path in (self._path, self._path.with_name(f'{self._path.name}-journal')):
         path.unlink(missing_ok=True)
     self._since = self._deleted_up_to = self._checksum = 0
+    self._hold_nothing()
     with self._errors():
       self._connection = _connect(self._path, self._size)
 
@@ -157,15 +175,13 @@ class ClientStates:
     self._connection.close()
 
   def _get(self, client: int) -> Any:
-    row = self._newest(client)
-    if row is None:
-      return self._initial
-    digest, state = row
-    if not isinstance(state, bytes) or _digest(client, state).hex().upper() != digest:
-      raise UsageError(
-        f'{self._path}: the state of client {client} is damaged; restore the file from a copy, or '
-        'remove its folder to begin again'
-      )
+    if client not in self._held:
+      state = self._read(client)
+      if state is None:
+        return self._initial
+      self._hold(client, state)
+    self._held.move_to_end(client)
+    state = self._held[client]
     leaves, end = [], 0
     for like in self._leaves:
       flat = np.frombuffer(state, like.dtype, like.size, end)
@@ -174,17 +190,52 @@ class ClientStates:
     return tf.nest.pack_sequence_as(self._initial, leaves)
 
   def _put(self, client: int, leaves: Sequence[np.ndarray]) -> None:
-    state = b''.join(leaf.tobytes() for leaf in leaves)
+    # A copy: as long as a part of the stack is held, all of the stack is in memory.
+    state = b''.join(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data for leaf in leaves)
+    self._unwritten.add(client)
+    self._hold(client, state)
+
+  def _hold(self, client: int, state: bytes) -> None:
+    """Holds a state, the newest, and lets go of others where there are too many."""
+    self._held[client] = state
+    self._held.move_to_end(client)
+    while len(self._held) > self._most_held:
+      oldest = next(iter(self._held))
+      if oldest in self._unwritten:
+        self._write(oldest)
+      del self._held[oldest]
+
+  def _hold_nothing(self) -> None:
+    self._held.clear()
+    self._unwritten.clear()
+
+  def _read(self, client: int) -> Optional[bytes]:
+    """A client's state in the table."""
+    row = self._newest(client, 'hex(digest), state')
+    if row is None:
+      return None
+    digest, state = row
+    if not isinstance(state, bytes) or _digest(client, state).hex().upper() != digest:
+      raise UsageError(
+        f'{self._path}: the state of client {client} is damaged; restore the file from a copy, or '
+        'remove its folder to begin again'
+      )
+    return state
+
+  def _write(self, client: int) -> None:
+    """Brings a state that is held to the table."""
+    state = self._held[client]
     digest = _digest(client, state)
-    before = self._newest(client)
-    self._checksum ^= int.from_bytes(digest) ^ (_number(before[0]) if before else 0)
+    before = self._newest(client, 'hex(digest)')
     self._connection.execute(
       'INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?)', (client, self._since, digest, state)
     )
+    self._checksum ^= int.from_bytes(digest) ^ (_number(before[0]) if before else 0)
+    self._unwritten.remove(client)
 
-  def _newest(self, client: int) -> Optional[tuple[str, Any]]:
-    """A client's checksum and state."""
-    newest = 'SELECT hex(digest), state FROM states WHERE client = ? ORDER BY since DESC LIMIT 1'
+  def _newest(self, client: int, columns: str) -> Optional[tuple[Any, ...]]:
+    """Columns of a client's newest row."""
+    newest = f'SELECT {columns} FROM states WHERE client = ? ORDER BY since DESC LIMIT 1'
     return self._connection.execute(newest, (client,)).fetchone()
 
   @contextlib.contextmanager
@@ -221,7 +272,9 @@ def _connect(path: Optional[pathlib.Path], size: int) -> sqlite3.Connection:
 
 
 def _digest(client: int, state: bytes) -> bytes:
-  return hashlib.sha256(b'%d ' % client + state).digest()
+  digest = hashlib.sha256(b'%d ' % client)
+  digest.update(state)
+  return digest.digest()
 
 
 def _number(digest: str) -> int:

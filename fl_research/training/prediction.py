@@ -14,10 +14,20 @@ from typing import Any, Optional
 import numpy as np
 import pandas as pd
 
-from fl_research.importing import dialect, images, table_files, windows
+from fl_research.importing import dialect, images, table_files, tokens, windows
 from fl_research.importing.preprocessing import Preprocessing
 from fl_research.registry import UsageError
-from fl_research.training import answers, atomic_files, new_arrays, run_folder, stored_data
+from fl_research.training import (
+  answers,
+  atomic_files,
+  new_arrays,
+  new_texts,
+  run_folder,
+  stored_data,
+)
+
+_ARRAYS = ('', 'pixels', 'pictures')
+"""Kinds of preprocessing of which new examples may be arrays."""
 
 _ROWS = 4096
 """How many examples the model is asked about at a time."""
@@ -34,11 +44,13 @@ class Part:
     x: as the model takes them.
     told: what the answers are put beside, a row each: the row's number and the file's columns.
     y: the labels; None where nobody asked for them.
+    places: of text, the place of each at which what follows is predicted; None of all else.
   """
 
   x: np.ndarray
   told: pd.DataFrame
   y: Optional[np.ndarray] = None
+  places: Optional[np.ndarray] = None
 
 
 def predict(
@@ -52,8 +64,9 @@ def predict(
 
   Args:
     run: the run's folder, absolute.
-    data_file: a table like those that the run was trained on (labels are not needed), a picture
-      or a folder of them where it was pictures, or a .npz file with `x` where it was arrays.
+    data_file: a table like those that the run was trained on (labels are not needed); a picture
+      or a folder of them where it was pictures; texts of any form where it was text; a .npz file
+      with `x`, LEAF's JSON or TFF's files where it was arrays.
     given: what the user says of a CSV.
     client: whose model is asked; the global one when empty.
     changes: settings to change, by name, where the data are read for a client's model.
@@ -71,10 +84,17 @@ def predict(
 
   def tables() -> Iterator[pd.DataFrame]:
     for part in itertools.chain([first], parts):
-      found = answers.to_table(stored.spec, stored.class_names, outputs(part.x))
+      found = _answers(stored, part, outputs(part.x))
       yield part.told.join(found, lsuffix='_in_file')
 
   return tables()
+
+
+def _answers(stored: stored_data.StoredData, part: Part, outputs: np.ndarray) -> pd.DataFrame:
+  if part.places is None:
+    return answers.to_table(stored.spec, stored.class_names, outputs)
+  names = tokens.from_preprocessing(stored.preprocessing).names()
+  return answers.next_tokens(names, outputs, part.places)
 
 
 def read(
@@ -87,11 +107,13 @@ def read(
   are_files = 'height' in stored.preprocessing and not data_file.endswith('.npz')
   if kind == 'pictures' and are_files:
     return _of_pictures(stored, data_file, labels)
-  if os.path.isdir(data_file):
+  if kind == 'text':
+    return _of_texts(stored, data_file, given, labels)
+  if os.path.isdir(data_file) and kind not in _ARRAYS:
     raise UsageError(f'--data_file={data_file}: is a folder; name one file in it')
   if kind == 'table':
     return _of_table(Preprocessing.from_data(stored.preprocessing), data_file, given, labels)
-  if kind in ('', 'pixels', 'pictures'):
+  if kind in _ARRAYS:
     return _of_arrays(stored, data_file, labels)
   if kind == 'windows' and not labels:
     found = windows.new_windows(stored.preprocessing, data_file, given)
@@ -127,25 +149,30 @@ def _of_pictures(stored: stored_data.StoredData, path: str, labels: bool) -> Ite
 
 
 def _of_arrays(stored: stored_data.StoredData, path: str, labels: bool) -> Iterator[Part]:
-  spec = stored.spec
-  try:
-    with np.load(path, allow_pickle=False) as arrays:
-      x, y = arrays['x'], arrays['y'] if labels else None
-  except (OSError, ValueError, KeyError, EOFError) as error:
-    raise UsageError(
-      f'--data_file={path}: expected is a .npz file with an array x [n, '
-      f'{", ".join(map(str, spec.input_shape))}]{" and labels y" if labels else ""} '
-      f'({type(error).__name__})'
-    ) from error
-  if y is not None and y.shape != (len(x), *spec.label_shape):
-    raise UsageError(
-      f'--data_file={path}: y is {list(y.shape)}; expected is {[len(x), *spec.label_shape]}'
+  spec, before = stored.spec, 0
+  where = f'--data_file={path}'
+  for told, x, y in new_arrays.read(path, spec, stored.preprocessing, labels):
+    if y is not None and y.shape != (len(x), *spec.label_shape):
+      raise UsageError(f'{where}: y is {list(y.shape)}; expected is {[len(x), *spec.label_shape]}')
+    for first in range(0, len(x), _ROWS):
+      some = new_arrays.to_x(x[first : first + _ROWS], spec, stored.preprocessing, where)
+      own = None if y is None else y[first : first + _ROWS].astype(spec.label_dtype)
+      row = np.arange(before + first, before + first + len(some)) + 1
+      yield Part(some, pd.DataFrame({'row': row, **told}), own)
+    before += len(x)
+
+
+def _of_texts(
+  stored: stored_data.StoredData, path: str, given: dialect.Given, labels: bool
+) -> Iterator[Part]:
+  before = 0
+  for new in new_texts.read(stored.preprocessing, path, given, labels):
+    rows = np.arange(before, before + len(new.x)) + 1
+    before += len(new.x)
+    told = (
+      new.told if 'row' in new.told else pd.concat([pd.Series(rows, name='row'), new.told], axis=1)
     )
-  for first in range(0, len(x), _ROWS):
-    where = f'--data_file={path}'
-    some = new_arrays.to_x(x[first : first + _ROWS], spec, stored.preprocessing, where)
-    own = None if y is None else y[first : first + _ROWS].astype(spec.label_dtype)
-    yield Part(some, pd.DataFrame({'row': np.arange(first, first + len(some)) + 1}), own)
+    yield Part(new.x, told, new.y, new.places)
 
 
 def outputs_of(
@@ -158,6 +185,10 @@ def outputs_of(
   """What answers: the global model, or what a client would use."""
   from fl_research.training import reevaluation
 
+  if client and stored.preprocessing.get('kind') == 'text':
+    raise UsageError(
+      f'--client={client}: of text only the global model is asked; leave --client out'
+    )
   if client:
     return reevaluation.personal_outputs(run, manifest, client, changes)
   model, weights = reevaluation.global_model(run, manifest, stored.spec)

@@ -3,10 +3,12 @@
     serving_default: {column: T[n], …} -> {predicted, probabilities} or {predicted}
 
 The columns are those of `fl_research.importing.preprocessing`, by name: a number, also a date that
-is one, is float64, NaN where missing; all others are text, '' where missing. A run on arrays takes
+is one, is float64, NaN where missing (of numbers that were written with thousands or units the
+number alone, of times the seconds); all others are text, '' where missing. A run on arrays takes
 x [n, …] instead. `predicted` is the class' name, or the number in its own unit; of tags there are
-only `probabilities`. It is made of TensorFlow's operations alone and needs nothing of ours; TFLite
-needs its select operations for it.
+only `probabilities`; of text, whose x are numbers of tokens, it is the number of the next one, at
+each place. It is made of TensorFlow's operations alone and needs nothing of ours; TFLite needs its
+select operations for it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -70,6 +72,8 @@ def _inputs(
   if stored.preprocessing.get('form') != 'table':
     divisor = stored.preprocessing.get('divided_by', 1)
     whole = tf.TensorSpec([None, *spec.input_shape], spec.x_dtype, name='x')
+    if divisor == 1:
+      return {'x': whole}, lambda columns: columns['x'], []
     return {'x': whole}, lambda columns: columns['x'] / tf.constant(divisor, spec.x_dtype), []
   how = Preprocessing.from_data(stored.preprocessing)
   signature = {c.name: tf.TensorSpec([None], _type_of(c), name=c.name) for c in how.columns}
@@ -94,7 +98,8 @@ def _type_of(column: encoders.Encoder) -> tf.DType:
       f'column {column.name}: holds lists that no separator divides, which a SavedModel cannot take'
     )
   written = getattr(column, 'form', '')
-  numeric = column.kind == 'number' or written in (*values.SECONDS_OF, values.COMPACT)
+  of_people = isinstance(column, encoders.Number) and written
+  numeric = column.kind == 'number' or of_people or written in (*values.SECONDS_OF, values.COMPACT)
   return tf.float64 if numeric else tf.string
 
 
@@ -127,11 +132,18 @@ def _days(form: str, cells: tf.Tensor) -> tf.Tensor:
     return cells * values.SECONDS_OF[form] / 86_400
   order, pattern = _pattern(form)
   text = tf.strings.regex_replace(cells, pattern, ' '.join(f'\\{n + 1}' for n in range(len(order))))
-  for number, month in enumerate(_MONTHS if 'b' in order else (), 1):
+  for number, month in enumerate(_MONTHS if 'm' not in order else (), 1):
     text = tf.strings.regex_replace(text, f'(?i){month}[a-z]*', str(number))
+  for half, hours in (('Aa', '0'), ('Pp', '12')) if 'p' in order else ():
+    text = tf.strings.regex_replace(text, f'[{half}]$', hours)
   parts = tf.strings.split(text).to_tensor('0', shape=[None, len(order)])
   part = dict(zip(order, tf.unstack(tf.strings.to_number(parts, tf.float64), axis=1)))
-  days = _since_1970(part['Y'], part['b'] if 'b' in part else part['m'], part['d'])
+  if 'y' in part:
+    part['Y'] = part['y'] + 1900 + 100 * tf.cast(part['y'] < 69, tf.float64)
+  if 'p' in part:
+    part['H'] = part['I'] % 12 + part['p']
+  month = next(part[key] for key in 'mbB' if key in part)
+  days = _since_1970(part['Y'], month, part['d'])
   days += sum(part[key] * _SECONDS[key] for key in _SECONDS if key in part) / 86_400
   return tf.where(cells == '', tf.constant(np.nan, tf.float64), days)
 
@@ -144,7 +156,8 @@ def _pattern(form: str) -> tuple[list[str], str]:
   if form == 'ISO8601':
     time = r'(?:[T ](\d{1,2}):(\d{1,2})(?::(\d{1,2}(?:\.\d+)?))?)?'
     return list('YmdHMS'), rf'^\s*(\d{{4}})-(\d{{1,2}})-(\d{{1,2}}){time}.*$'
-  group = {key: r'(\d+)' for key in 'YmdHM'} | {'S': r'(\d+(?:\.\d+)?)', 'b': '([A-Za-z]+)'}
+  group = {key: r'(\d+)' for key in 'YymdHIM'} | {'S': r'(\d+(?:\.\d+)?)', 'p': '([AaPp])[Mm]'}
+  group |= dict.fromkeys('bB', '([A-Za-z]+)')
   order = re.findall('%([a-zA-Z])', form)
   literal = re.split('%[a-zA-Z]', form)
   body = ''.join(re.escape(text) + group[key] for text, key in zip(literal, order))
@@ -211,6 +224,9 @@ def _answers(
   spec: ModelSpec, class_names: Sequence[str], outputs: tf.Tensor
 ) -> dict[str, tf.Tensor]:
   """The outputs as probabilities and names, or as they are."""
+  if spec.problem is Problem.NEXT_TOKEN:
+    shares = tf.nn.softmax(tf.reshape(outputs, [-1, *spec.label_shape, spec.num_classes]))
+    return {'predicted': tf.argmax(shares, axis=-1), 'probabilities': shares}
   if spec.problem is Problem.MULTILABEL:
     return {'probabilities': tf.sigmoid(outputs)}
   if spec.problem is Problem.CLASSIFICATION:

@@ -73,13 +73,18 @@ ONE_FILE = {
   'no gzip': (_csv(), ['patients.csv.gz', 'damaged, truncated']),
   'a column twice': (_csv().replace(b'ward', b'age'), ['several columns are named age']),
   '100,000 columns': (_wide(100_000), ['100000 columns, more than 10000', '.npz']),
-  'a label missing': (_cell('sick', 5, None), ['sick', '1 of 12 rows', 'first in row 5', 'leave']),
-  'a label NaN': (_cell('sick', 5, 'NaN'), ['sick', '1 of 12 rows', 'first in row 5']),
+  'most labels missing': (
+    _csv(sick=[0, 1] * 2 + [None] * 8),
+    ['sick', '8 of 12 rows', 'first in row 5', 'leave'],
+  ),
   'a client missing': (_cell('hospital', 7, None), ['hospital', 'no client, first in row 7']),
   'an infinity': (_cell('age', 3, np.inf), ['column age', 'row 3', 'beyond float32']),
   'a number too large': (_cell('age', 3, 1e39), ['column age', 'row 3', 'beyond float32']),
   'an infinite label': (_cell('sick', 4, '-inf'), ['sick', 'row 4', 'beyond float32']),
-  'a text among numbers': (_cell('age', 9, 'old'), ['column age', "row 9 holds 'old' among"]),
+  'a text among numbers': (
+    _cell('age', 9, 'old'),
+    ['column age', "row 9 holds 'old' among", "--missing='old'"],
+  ),
   'one label': (_csv(sick=1), ['the same label']),
   'classes in two spellings': (_csv(sick=['yes', 'no', 'Yes'] * 4), ["'Yes' and 'yes'"]),
   'a label that is an id': (_csv(sick=[f'p{k}x' for k in range(ROWS)]), ['no classes']),
@@ -88,9 +93,9 @@ ONE_FILE = {
     ['--label_column=sick', 'holds dates'],
   ),
   'lines above the names': (b'# by me\n' + _csv(), ['line 2', 'lines above the names']),
-  'thousands': (
-    _csv(age=[f'{k},000' for k in range(ROWS)]),
-    ['age', "written like '0,000'"],
+  'several units': (
+    _csv(age=[f'{k} {("kg", "lb")[k % 2]}' for k in range(ROWS)]),
+    ['age', 'several units (kg, lb)'],
   ),
   'nothing to learn from': (_csv(age=1, ward='a'), ['can be learnt from', 'ward has one value']),
   'a row each': (_csv(hospital=range(ROWS)), ['single row']),
@@ -134,7 +139,10 @@ FOLDERS = {
     {'a.csv': _csv(), 'b.csv': _csv().replace(b',', b'#')},
     ['has a column'],
   ),
-  'one of them empty': ({'a.csv': _csv(), 'b.csv': HEADER}, ['b.csv', 'has no rows']),
+  'one of them empty': (
+    {'a.csv': _csv(), 'b.csv': HEADER},
+    ['b.csv', 'has no rows', 'take it away'],
+  ),
   'one of them a picture': (
     {'a.csv': _csv(), 'b.csv': b'\x89PNG\r\n\x1a\n' + bytes(9)},
     ['b.csv', 'the byte 1a'],

@@ -64,12 +64,12 @@ def test_guesses(case):
 
 
 def test_formats_and_separators():
-  assert _role('visit', _DAYS.strftime('%d.%m.%Y')).date_format == '%d.%m.%Y'
-  assert _role('visit', _DAYS.strftime('%m/%d/%Y')).date_format == '%m/%d/%Y'
+  assert _role('visit', _DAYS.strftime('%d.%m.%Y')).form == '%d.%m.%Y'
+  assert _role('visit', _DAYS.strftime('%m/%d/%Y')).form == '%m/%d/%Y'
   assert _role('signs', ['a;b', 'b;c', 'c', 'b;a'] * 15).separator == ';'
   assert _role('ward', ['a', 'b'] * 30).separator is None
   doubtful = _role('visit', ['01/02/2026', '03/04/2026', '05/06/2026'] * 20)
-  assert doubtful.date_format == '%d/%m/%Y' and 'month first would fit, too' in doubtful.reason
+  assert doubtful.form == '%d/%m/%Y' and 'month first would fit, too' in doubtful.reason
 
 
 def test_record_ids_that_begin_anew_in_each_file():
@@ -91,7 +91,7 @@ def test_said_roles():
   assert roles.said(ages, 'category').role == 'category'
   assert roles.said(ages, 'ignored').reason == roles.SAID
   days = _surveyed('d', _DAYS.strftime('%d/%m/%Y'))
-  assert roles.said(days, 'date').date_format == '%d/%m/%Y'
+  assert roles.said(days, 'date').form == '%d/%m/%Y'
 
 
 def test_two_kinds_in_one_column():
@@ -104,14 +104,35 @@ def test_two_kinds_in_one_column():
 
 
 @pytest.mark.parametrize('form', ['{:,.2f}', '${:.0f}', '{} kg', '{:.1f}%', '{:.1f} km/h'])
-def test_numbers_written_for_people_are_no_ids(form):
-  cells = [form.format(1000.0 * (k + 1)) for k in _SHUFFLED]
-  with pytest.raises(UsageError, match=r'0\.csv: column income: numbers written like .*ignore'):
-    _role('income', cells)
+def test_numbers_written_for_people_are_numbers(form):
+  found = _role('income', [form.format(1000.0 * (k + 1)) for k in _SHUFFLED])
+  assert found.role == 'number' and '#' in found.form and found.form in found.reason
+  said = roles.said(_surveyed('dose', ['10 mg', '20 mg'] * 30), 'number')
+  assert (said.role, said.form) == ('number', '#.# mg')
 
 
-@pytest.mark.parametrize('form', ['F{:06d}', '{}:30', 'room {}', '1{}.5.7'])
-def test_other_texts_with_numbers_are(form):
+def test_numbers_in_several_units_are_refused():
+  cells = [f'{k} kg' if k % 2 else f'{2 * k} lb' for k in _SHUFFLED]
+  with pytest.raises(
+    UsageError, match=r'0\.csv: column weight: .* several units \(kg, lb\).*ignore'
+  ):
+    _role('weight', cells)
+
+
+def test_thousands_among_plain_numbers_are_numbers():
+  column = _surveyed('count', [str(k) for k in range(N)] + ['1,234'])
+  assert column.stray.value == '1,234'
+  roles.agree({'count': column}, {})
+  assert roles.guess(column).form == '#,###.#'
+  column = survey.Column('count')
+  column.add(pd.Series([1, 2, 3]), 'a.csv', 0)
+  column.add(pd.Series(['1,234', '2,000']), 'b.csv', 0)
+  roles.agree({'count': column}, {})
+  assert roles.guess(column).form == '#,###.#'
+
+
+@pytest.mark.parametrize('form', ['F{:06d}', '{}:3', 'room {}', '1{}.5.7'])
+def test_other_texts_with_numbers_are_no_numbers(form):
   assert _role('income', [form.format(k) + '/x' for k in _SHUFFLED]).role in ('ignored', 'text')
   assert _role('income', [form.format(k) for k in _SHUFFLED]).role in ('ignored', 'text')
 

@@ -26,6 +26,12 @@ def _farm(site, rows, seed=0) -> pd.DataFrame:
   )
 
 
+_TOLD = (
+  'column rain alone tells yield: if it is known afterwards only, or names what comes again, say '
+  '--columns=rain:ignore'
+)
+
+
 @pytest.fixture
 def farms(tmp_path):
   for site, rows in SITES.items():
@@ -49,7 +55,8 @@ def test_a_file_a_client(farms):
   assert source.found.clients == 'a file each' and source.found.form.startswith('3 files, CSV')
   assert set(source.files) == {f'{site}.csv' for site in SITES}
   assert source.found.notes == [
-    "column soil: 'peat' is at client hill only: it gives its client away"
+    _TOLD,
+    "column soil: 'peat' is at client hill only: it gives its client away",
   ]
   data = memory.read(source)
   checks.assert_form(data, [3 + 1 + 3], np.float32, [], np.float32)
@@ -215,6 +222,7 @@ def test_what_tells_clients_apart_is_a_note(tmp_path):
   source = _open(tmp_path, label_column='yield')
   assert _roles(source)['site'] == 'ignored'
   assert source.found.notes == [
+    _TOLD,
     'column rain: client hill has no value of it to train on',
     "column soil: 'Clay' and 'clay' are two values; are they one?",
     'column height: one value a file: it gives its client away',
@@ -237,6 +245,7 @@ def test_what_is_said(farms, capsys):
     'label yield: a number',
     'date: sown (dates written ISO8601)',
     'left out: plot_id (a record id: 100 % of its rows have one of their own)',
+    _TOLD,
     "column soil: 'peat' is at client hill only: it gives its client away",
   ]
 
@@ -285,3 +294,30 @@ def test_texts_that_stand_for_missing_values(farms):
   table.to_csv(farms / 'coast.csv', index=False)
   plain = memory.read(_open(farms, label_column='yield'))
   np.testing.assert_array_equal(memory.read(source).test['x'], plain.test['x'])
+
+
+def test_rows_without_a_label_are_left_out(tmp_path):
+  rows = 40
+  table = pd.DataFrame(
+    {
+      'site': ['a', 'b'] * (rows // 2),
+      'x': np.arange(rows),
+      'sick': [0, 1, 1, 0] * (rows // 4),
+      'days': np.arange(rows) * 2.0,
+    }
+  )
+  full = table.drop(index=[3, 8, 9]).reset_index(drop=True)
+  for label in ('sick', 'days'):
+    for name, own in (
+      ('holes', table.assign(**{label: table[label].drop([3, 8, 9])})),
+      ('full', full),
+    ):
+      own.to_csv(tmp_path / f'{name}.csv', index=False)
+    given = {'client_column': 'site', 'label_column': label, 'columns': 'x:number'}
+    holes, expected = (_open(tmp_path / f'{name}.csv', **given) for name in ('holes', 'full'))
+    assert f'3 rows have no label ({label}), and are left out' in holes.found.notes
+    assert holes.counts.train.tolist() == expected.counts.train.tolist()
+    left, right = memory.read(holes), memory.read(expected)
+    for key in 'xy':
+      np.testing.assert_allclose(left.test[key], right.test[key], rtol=1e-6)
+      np.testing.assert_allclose(left.train.pooled()[key], right.train.pooled()[key], rtol=1e-6)

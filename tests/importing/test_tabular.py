@@ -207,7 +207,10 @@ def with_value(column, row, value) -> pd.DataFrame:
 
 
 TABLES = {
-  'label missing': (with_value('sick', [7, 9], None), ['2 of 60 rows', 'no label', 'row 8']),
+  'labels missing': (
+    with_value('sick', range(7, 60), None),
+    ['53 of 60 rows', 'no label', 'row 8'],
+  ),
   'client missing': (with_value('hospital', 4, None), ['1 of 60 rows', 'no client', 'row 5']),
   'one label': (patients().assign(sick=1), ['--label_column=sick', 'the same label']),
   'stray text': (with_value('age', 17, 'abc'), ['column age', 'row 18', "'abc'"]),

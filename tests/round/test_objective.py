@@ -56,6 +56,16 @@ def test_terms_add_up_also_around_a_carry():
   harness.assert_same([twice.weights], [once.weights], 1e-6)
 
 
+def test_a_constant_term_is_a_term_that_is_the_same_at_all_weights():
+  constant = tuple(tf.fill(w.shape, 0.3) for w in harness.model().initial_weights[0])
+  for momentum in (None, 0.9):
+    ours = _train(lambda loss: loss.plus_constant(constant).times(0.5), momentum)
+    theirs = _train(lambda loss: loss.plus(lambda _: constant).times(0.5), momentum)
+    harness.assert_same([ours.weights], [theirs.weights], 1e-6)
+    without = _train(lambda loss: loss.times(0.5), momentum)
+    assert abs(ours.weights[0] - without.weights[0]).numpy().max() > 1e-2
+
+
 class _Unscaled(objective_lib.Objective):
   """The loss, multiplied by the rate after the gradient and not before."""
 

@@ -56,4 +56,12 @@ def test_no_cell_is_complete():
 
 def test_words_have_no_edge():
   runs = [{'algorithm': a, 'seed': s} for a in ('fedavg', 'scaffold') for s in '01']
-  assert selection.choose(runs, [1, 1, 2, 2], HIGH).warnings == ()
+  assert selection.choose(runs, [1, 1, 2, 2], parse_measure('held_out/loss final')).warnings == ()
+
+
+def test_algorithms_are_not_told_apart_by_training_metrics():
+  runs = [{'algorithm': a, 'seed': s} for a in ('fedavg', 'scaffold') for s in '01']
+  (warning,) = selection.choose(runs, [1, 1, 2, 2], HIGH).warnings
+  assert 'train/accuracy is of models while clients train them' in warning
+  assert '--select="held_out/accuracy ..." with --held_out_clients_fraction=0.2' in warning
+  assert selection.choose(runs[:2], [1, 2], HIGH).warnings == ()

@@ -83,3 +83,26 @@ def assert_same_results(one: pathlib.Path, other: pathlib.Path) -> None:
   assert timeless(one) == timeless(other)
   for name in ('clients.csv', 'model.npz'):
     assert (one / name).read_bytes() == (other / name).read_bytes(), name
+
+
+def loss_and_accuracy(weights, examples):
+  """Of softmax regression, in NumPy."""
+  x = np.reshape(examples['x'], (len(examples['x']), -1)).astype(np.float64)
+  logits = x @ weights[0].astype(np.float64) + weights[1]
+  logits -= logits.max(axis=1, keepdims=True)
+  log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+  return (
+    -log_p[np.arange(len(x)), examples['y']].mean(),
+    np.mean(logits.argmax(axis=1) == examples['y']),
+  )
+
+
+class Pause:
+  """Asks to pause after so many questions."""
+
+  def __init__(self, questions):
+    self._left = questions
+
+  def __call__(self):
+    self._left -= 1
+    return 'tired' if self._left < 0 else ''

@@ -56,6 +56,7 @@ def open_store(folder, keep=2):
 def open_without_cache(folder, keep):
   """States go to the file long before they are committed; and, for speed, not to the disk."""
   states, store = open_store(folder, keep)
+  states._most_held = 1
   for statement in ('COMMIT', 'PRAGMA cache_size=1', 'PRAGMA synchronous=OFF', 'BEGIN'):
     states._connection.execute(statement)
   return states, store
@@ -86,6 +87,32 @@ def test_what_was_put_comes_back_in_the_order_asked_for():
   assert [value(state) for state in states.get([3, 1])] == [30, 11]
 
 
+def test_what_is_held_is_neither_read_nor_written_before_a_checkpoint():
+  states, statements = ClientStates(INITIAL), []
+  states._connection.set_trace_callback(statements.append)
+  for number in (1, 2):
+    states.put([3, 1], stacked([10 * number, number]))
+    assert [value(state) for state in states.get([1, 3])] == [number, 10 * number]
+  assert not statements
+  states.commit()
+  assert [s[:6] for s in statements].count('INSERT') == 2
+  del statements[:]
+  assert [value(state) for state in states.get([1, 3])] == [2, 20] and not statements
+
+
+def test_so_much_is_held_and_no_more():
+  states = ClientStates(INITIAL)
+  states._most_held = 2
+  states.put(range(4), stacked([1, 2, 3, 4]))
+  assert sorted(states._held) == [2, 3]
+  assert values(states) == [1, 2, 3, 4, 0, 0]
+  states.put([2], stacked([30]))
+  assert values(states) == [1, 2, 30, 4, 0, 0] and sorted(states._held) == [2, 3]
+  states = ClientStates(np.zeros(client_states._HELD_BYTES, np.int8))
+  states.put([0, 1], np.ones([2, client_states._HELD_BYTES], np.int8))
+  assert list(states._held) == [1] and states.get([0])[0].all()
+
+
 COHORTS = st.sets(st.integers(0, CLIENTS - 1), min_size=1, max_size=3)
 EVENTS = st.one_of(
   st.tuples(st.just('round'), COHORTS),
@@ -106,7 +133,8 @@ def follow(scratch, events, keep):
   """Does these things to a store and to a dictionary, and compares them after each."""
   folder = scratch / '0'
   folder.mkdir()
-  states, store = open_without_cache(folder, keep)
+  open_anew = open_without_cache if len(events) % 2 else open_store
+  states, store = open_anew(folder, keep)
   now, round_num, known = {}, 0, {}
   for number, (event, ids) in enumerate(events, 1):
     if event.startswith('round'):
@@ -127,7 +155,7 @@ def follow(scratch, events, keep):
           path.write_bytes(b'damaged')
       last_round = lost[0] - 1 if lost and event.endswith('tear') else round_num
       known = {r: values for r, values in known.items() if r not in lost}
-      states, store = open_without_cache(folder, keep)
+      states, store = open_anew(folder, keep)
       checkpoint = store.restore(last_round)
       if checkpoint is None:
         store.clear()

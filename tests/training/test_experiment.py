@@ -17,8 +17,8 @@ import pytest
 from tensorboard.backend.event_processing import event_accumulator
 import tensorflow as tf
 
-from experiments import command_line, evaluate, train
-from fl_research import client_data, runtime
+from experiments import command_line, evaluate
+from fl_research import runtime
 from fl_research import settings as settings_lib
 from fl_research.registry import UsageError
 from fl_research.training import (
@@ -29,7 +29,6 @@ from fl_research.training import (
   run_folder,
   tensorboard,
 )
-from tests.oracles import softmax_regression
 from tests.training import runs
 
 SOFTMAX = ('--model=softmax', '--evaluate_train')
@@ -53,18 +52,6 @@ def done(tmp_path_factory):
 def data(done):
   """The data of `done`."""
   return run_data.load(runs.settings(done, *SOFTMAX, '--held_out_clients_fraction=0.2'))
-
-
-def loss_and_accuracy(weights, examples):
-  """Of softmax regression, in NumPy."""
-  x = np.reshape(examples['x'], (len(examples['x']), -1)).astype(np.float64)
-  logits = x @ weights[0].astype(np.float64) + weights[1]
-  logits -= logits.max(axis=1, keepdims=True)
-  log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
-  return (
-    -log_p[np.arange(len(x)), examples['y']].mean(),
-    np.mean(logits.argmax(axis=1) == examples['y']),
-  )
 
 
 def test_a_run_leaves_all_its_files(done):
@@ -100,7 +87,7 @@ def test_rows_and_columns(done):
 
 def test_row_0_is_the_untrained_model(done, data):
   model = assembly.build_model(runs.settings(done, *SOFTMAX), data.spec)
-  expected = loss_and_accuracy(model.initial_weights[0], data.test)
+  expected = runs.loss_and_accuracy(model.initial_weights[0], data.test)
   row = runs.rows(done / 'metrics.csv')[0]
   found = [float(row['eval/loss']), float(row['eval/accuracy'])]
   np.testing.assert_allclose(found, expected, rtol=1e-6)
@@ -112,11 +99,11 @@ def test_evaluation_against_numpy(done, data):
     ('eval', data.test_clients, data.test),
     ('held_out', data.held_out, data.held_out.pooled()),
   ):
-    expected = loss_and_accuracy(weights, examples)
+    expected = runs.loss_and_accuracy(weights, examples)
     found = [float(row[f'{prefix}/{metric}']) for metric in ('loss', 'accuracy')]
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     each = [clients.examples(p) for p in range(len(clients)) if clients.sizes[p]]
-    losses, accuracies = np.transpose([loss_and_accuracy(weights, e) for e in each])
+    losses, accuracies = np.transpose([runs.loss_and_accuracy(weights, e) for e in each])
     for name, values, worst in (('loss', losses, max), ('accuracy', accuracies, min)):
       found = lambda s, p=prefix, n=name: float(row[f'{p}_clients/{n}_{s}'])
       np.testing.assert_allclose(found('mean'), values.mean(), rtol=1e-5)
@@ -128,7 +115,7 @@ def test_evaluation_against_numpy(done, data):
 def test_all_training_examples_against_numpy(done, data):
   row = runs.rows(done / 'metrics.csv')[-1]
   found = [float(row[f'train_set/{metric}']) for metric in ('loss', 'accuracy')]
-  expected = loss_and_accuracy(runs.weights(done), data.train.pooled())
+  expected = runs.loss_and_accuracy(runs.weights(done), data.train.pooled())
   np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
@@ -153,7 +140,7 @@ def test_clients_csv(done, data):
   for _, row in last.iterrows():
     examples = data.test_clients.examples(by_id[row.client_id])
     assert row.num_examples == len(examples['y'])
-    expected = loss_and_accuracy(runs.weights(done), examples)[0]
+    expected = runs.loss_and_accuracy(runs.weights(done), examples)[0]
     np.testing.assert_allclose(row.value, expected, rtol=1e-5)
 
 
@@ -245,22 +232,11 @@ def test_the_native_runtime_agrees(done, tmp_path):
   runtime.shutdown()
 
 
-class Pause:
-  """Asks to pause after so many questions."""
-
-  def __init__(self, questions):
-    self._left = questions
-
-  def __call__(self):
-    self._left -= 1
-    return 'tired' if self._left < 0 else ''
-
-
 @pytest.mark.parametrize('questions', [0, 1, 4])
 def test_a_paused_run_goes_on_as_if_nothing_had_been(questions, done, tmp_path, capsys):
   folder = tmp_path / 'run'
   flags = (*SOFTMAX, '--held_out_clients_fraction=0.2')
-  outcome = experiment.run(runs.settings(folder, *flags), Pause(questions))
+  outcome = experiment.run(runs.settings(folder, *flags), runs.Pause(questions))
   assert outcome.reason == 'tired' and outcome.last_row['round'] == str(questions)
   assert not runs.manifest(folder)['finished'] and (folder / 'model.keras').exists()
   assert runs.start(folder, *flags) == 0
@@ -276,10 +252,10 @@ def test_damaged_checkpoints(done, tmp_path, capsys, monkeypatch):
   monkeypatch.setattr(logging, 'warning', lambda text, *values: warnings.append(text % values))
   folder = tmp_path / 'run'
   flags = (*SOFTMAX, '--held_out_clients_fraction=0.2')
-  experiment.run(runs.settings(folder, *flags), Pause(5))
+  experiment.run(runs.settings(folder, *flags), runs.Pause(5))
   newest = max((folder / 'checkpoints').iterdir())
   newest.write_bytes(newest.read_bytes()[:-100])
-  experiment.run(runs.settings(folder, *flags), Pause(0))
+  experiment.run(runs.settings(folder, *flags), runs.Pause(0))
   assert capsys.readouterr().err == f'{folder}: resuming after round 4\n'
   assert len(warnings) == 1 and newest.name in warnings[0]
   for path in (folder / 'checkpoints').iterdir():
@@ -315,33 +291,33 @@ def test_a_full_disk(done, tmp_path, capsys, monkeypatch):
 
 def test_only_one_process_in_a_folder(done, tmp_path):
   folder = tmp_path / 'run'
-  experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
+  experiment.run(runs.settings(folder, *SOFTMAX), runs.Pause(1))
   before = (folder / 'metrics.csv').read_bytes()
   descriptor = os.open(folder, os.O_RDONLY)
   fcntl.flock(descriptor, fcntl.LOCK_EX)
   with pytest.raises(UsageError, match='--experiment_name=run: another process is at work'):
-    experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
+    experiment.run(runs.settings(folder, *SOFTMAX), runs.Pause(1))
   assert (folder / 'metrics.csv').read_bytes() == before
   os.close(descriptor)
-  experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
+  experiment.run(runs.settings(folder, *SOFTMAX), runs.Pause(1))
 
 
 def test_resuming_under_other_software_says_so_and_keeps_both(tmp_path, capsys):
   folder = tmp_path / 'run'
-  experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
+  experiment.run(runs.settings(folder, *SOFTMAX), runs.Pause(1))
   manifest = runs.manifest(folder)
   now = manifest['sessions'][0]['versions']
   assert now == manifest['versions']
   manifest['sessions'][0]['versions'] = {**now, 'numpy': '1.0'}
   (folder / 'manifest.json').write_text(json.dumps(manifest))
   capsys.readouterr()
-  experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
+  experiment.run(runs.settings(folder, *SOFTMAX), runs.Pause(1))
   said = [line for line in capsys.readouterr().err.splitlines() if 'other software' in line]
   assert len(said) == 1 and f'numpy 1.0 -> {now["numpy"]}' in said[0]
   assert 'tensorflow' not in said[0]
   kept = [session['versions']['numpy'] for session in runs.manifest(folder)['sessions']]
   assert kept == ['1.0', now['numpy']]
-  experiment.run(runs.settings(folder, *SOFTMAX), Pause(1))
+  experiment.run(runs.settings(folder, *SOFTMAX), runs.Pause(1))
   assert 'other software' not in capsys.readouterr().err
 
 
@@ -349,126 +325,8 @@ def test_the_keras_model_is_on_the_disk_before_it_has_its_name(tmp_path, monkeyp
   named = []
   rename = atomic_files.rename
   monkeypatch.setattr(atomic_files, 'rename', lambda a, b: (named.append(b.name), rename(a, b))[1])
-  experiment.run(runs.settings(tmp_path / 'run', *SOFTMAX), Pause(1))
+  experiment.run(runs.settings(tmp_path / 'run', *SOFTMAX), runs.Pause(1))
   assert 'model.keras' in named
-
-
-def test_a_target_ends_the_run(tmp_path):
-  folder = tmp_path / 'run'
-  target = ('--target_metric=eval/loss', '--target_value=2.2', '--total_rounds=50')
-  assert runs.start(folder, *SOFTMAX, *target) == 0
-  losses = [float(r['eval/loss']) for r in runs.rows(folder / 'metrics.csv') if r['eval/loss']]
-  assert losses[-1] <= 2.2 < min(losses[1:-1], default=9)
-  assert runs.manifest(folder)['finished']
-  assert runs.manifest(folder)['stopped'] == 'eval/loss reached 2.2'
-  # Killed before it was marked as finished, it does not train on.
-  before = (folder / 'metrics.csv').read_bytes()
-  runs.unfinish(folder)
-  assert runs.start(folder, *SOFTMAX, *target) == 0
-  assert (folder / 'metrics.csv').read_bytes() == before
-  assert runs.manifest(folder)['stopped'] == 'eval/loss reached 2.2'
-
-
-def test_patience(tmp_path):
-  folder = tmp_path / 'run'
-  flags = ('--client_learning_rate=0', '--total_rounds=50', '--rounds_per_evaluation=1')
-  patience = ('--target_metric=eval/accuracy', '--patience=3')
-  assert runs.start(folder, *SOFTMAX, *flags, *patience) == 0
-  table = runs.rows(folder / 'metrics.csv')
-  # The first evaluation is the best; three more without a better one end the run.
-  assert [row['round'] for row in table] == ['0', '1', '2', '3', '4']
-  assert runs.manifest(folder)['stopped'] == 'eval/accuracy has not improved for 3 evaluations'
-
-
-def test_updates_that_are_not_finite(tmp_path):
-  folder = tmp_path / 'run'
-  flags = ('--client_learning_rate=1e38', '--total_rounds=50', '--rounds_per_evaluation=1')
-  assert runs.start(folder, *SOFTMAX, *flags) == train.EXIT_DIVERGED
-  table = runs.rows(folder / 'metrics.csv')
-  assert [row['round'] for row in table] == ['0', '1', '2', '3']
-  assert {row['eval/loss'] for row in table} == {table[0]['eval/loss']}
-  for row in table[1:]:
-    assert row['rejected'] == '3' and len(row['rejected_clients'].split()) == 3
-    assert row['train/loss'] == '' and row['participants'] == '0'
-
-
-def sgd(weights, clients, position, rounds, rate, batch_size):
-  """Plain SGD on one client's examples over some rounds, in NumPy."""
-  examples = clients.examples(position)
-  flat = {'x': np.reshape(examples['x'], (len(examples['y']), -1)), 'y': examples['y']}
-  weights = [np.array(w, np.float64) for w in weights]
-  for number in range(1, rounds + 1):
-    d = client_data.client_data(
-      flat, batch_size=batch_size, epochs=1, seed=5, round_num=number, client=position
-    )
-    for x, y in softmax_regression.batches(d):
-      gradient = softmax_regression.gradient(weights, x, y)
-      weights = [w - rate * g for w, g in zip(weights, gradient)]
-  return weights
-
-
-def test_centralized_is_plain_sgd(tmp_path):
-  flags = (*SOFTMAX, '--centralized', '--total_rounds=2')
-  assert runs.start(tmp_path / 'run', *flags) == 0
-  settings = runs.settings(tmp_path / 'run', *flags)
-  data = run_data.load(settings)
-  assert len(data.train) == 1
-  initial = assembly.build_model(settings, data.spec).initial_weights[0]
-  expected = sgd(initial, data.train, 0, 2, 0.1, 50)
-  for found, weights in zip(runs.weights(tmp_path / 'run'), expected, strict=True):
-    np.testing.assert_allclose(found, weights, atol=1e-5)
-
-
-def test_local_only_is_each_client_alone(tmp_path):
-  folder = tmp_path / 'run'
-  flags = (*SOFTMAX, '--local_only', '--total_rounds=3')
-  experiment.run(runs.settings(folder, *flags), Pause(2))
-  assert runs.start(folder, *flags) == 0
-  settings = runs.settings(folder, *flags)
-  data = run_data.load(settings)
-  initial = assembly.build_model(settings, data.spec).initial_weights[0]
-  alone = [sgd(initial, data.train, p, 3, 0.1, 50) for p in range(6)]
-  row = runs.rows(folder / 'metrics.csv')[-1]
-  assert row['cohort_size'] == '6' and row['bytes_up'] == '0'
-  central = [loss_and_accuracy(weights, data.test)[0] for weights in alone]
-  np.testing.assert_allclose(float(row['eval/loss']), np.mean(central), rtol=1e-4)
-  clients = data.test_clients
-  own = [loss_and_accuracy(alone[p], clients.examples(p))[0] for p in range(6) if clients.sizes[p]]
-  np.testing.assert_allclose(float(row['eval_clients/loss_mean']), np.mean(own), rtol=1e-4)
-  weighted = np.average(own, weights=[size for size in clients.sizes if size])
-  np.testing.assert_allclose(float(row['personal/loss']), weighted, rtol=1e-4)
-  assert not any(name.startswith('global') for name in row)
-  assert command_line.run(evaluate.main, ['evaluate.py', f'--run={folder}']) == 0
-  (again,) = runs.rows(folder / 'evaluation.csv')
-  assert again == {name: row[name] for name in again}
-
-
-@pytest.mark.parametrize('runtime_name', ['fused', 'native'])
-def test_rounds_in_which_nobody_takes_part(runtime_name, tmp_path):
-  trace = tmp_path / 'trace.csv'
-  lines = [f'client_{i},{first},{last}' for i in (0, 3) for first, last in ((1, 1), (3, 3))]
-  trace.write_text('\n'.join(['client_id,first_round,last_round', *lines]))
-  availability = ('--availability=rounds', f'--availability_trace={trace}')
-  flags = (f'--runtime={runtime_name}', '--total_rounds=3', '--rounds_per_evaluation=1')
-  assert runs.start(tmp_path / 'run', *SOFTMAX, *availability, *flags) == 0
-  table = runs.rows(tmp_path / 'run' / 'metrics.csv')
-  assert [row['cohort_size'] for row in table[1:]] == ['2', '0', '2']
-  losses = [row['eval/loss'] for row in table]
-  assert losses[1] == losses[2] and len(set(losses)) == 3
-  runtime.shutdown()
-
-
-@pytest.mark.parametrize('sampling', ['by_size', 'with_replacement', 'poisson'])
-def test_every_sampling_trains(sampling, tmp_path):
-  flags = (
-    *SOFTMAX,
-    f'--cohort_sampling={sampling}',
-    '--total_rounds=4',
-    '--client_batch_size=full',
-  )
-  assert runs.start(tmp_path / 'run', *flags) == 0
-  table = runs.rows(tmp_path / 'run' / 'metrics.csv')
-  assert float(table[-1]['eval/loss']) < float(table[0]['eval/loss'])
 
 
 def test_a_finished_run_made_longer_is_the_longer_run(done, tmp_path):

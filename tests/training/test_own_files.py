@@ -72,7 +72,7 @@ def test_a_table_with_identifiers_is_learnt_by_default(ratings, tmp_path):
   assert float(rows[-1]['eval/loss']) < 0.5
   (hparams,) = runs.rows(tmp_path / 'run' / 'hparams.csv')
   found = [hparams[f] for f in ('model', 'server_optimizer', 'server_learning_rate')]
-  assert found == ['factorization', 'adam', '0.1']
+  assert found == ['factorization', 'adagrad', '0.3']
   evaluation = ['evaluate.py', f'--run={tmp_path / "run"}']
   assert command_line.run(evaluate.main, evaluation) == 0
 
@@ -90,8 +90,8 @@ def test_a_models_defaults_give_way():
     (s := Settings(task='tabular', model='factorization', **settings)).server_step,
     s.server_rate,
   )
-  assert step() == ('adam', 0.1)
-  assert step(server_learning_rate=0.5) == ('adam', 0.5)
+  assert step() == ('adagrad', 0.3)
+  assert step(server_learning_rate=0.5) == ('adagrad', 0.5)
   assert step(server_optimizer='sgd') == ('sgd', 1.0)
   assert step(algorithm='fedadam') == ('sgd', 0.01)
   assert step(algorithm='fedavgm') == ('sgd', 1.0)

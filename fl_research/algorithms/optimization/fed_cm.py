@@ -33,7 +33,7 @@ from fl_research.round.structures import subtract
 class FedCM(Method):
   """Xu et al. 2021 (see the module's docstring).
 
-  Server state: Δ. Message: x and Δ.
+  Server state: Δ. Message: x and (1 - α) Δ.
 
   Args:
     alpha: α in (0, 1].
@@ -52,12 +52,11 @@ class FedCM(Method):
     return [tf.zeros_like(w) for w in weights]
 
   def message(self, server):
-    return server.weights, server.own
+    return server.weights, [(1.0 - self._alpha) * c for c in server.own]
 
   def work(self, client, message):
-    weights, common = message
-    pull = tuple((1.0 - self._alpha) * c for c in common)
-    objective = self.objective(client).times(self._alpha).plus(lambda _: pull)
+    weights, pull = message
+    objective = self.objective(client).times(self._alpha).plus_constant(pull)
     trained = client.train(weights, objective=objective)
     rate = client.optimizer_settings(weights)['learning_rate']
     way = rate * tf.cast(trained.num_steps, tf.float32)

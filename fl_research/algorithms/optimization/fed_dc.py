@@ -81,7 +81,7 @@ class FedDC(Method):
     own, drift = tuple(client.state['variate']), client.state['drift']
     correction = subtract(common, own)
     tied = fed_prox.proximal_term(self._alpha, subtract(weights, drift))
-    objective = client.loss.plus(lambda _: correction).plus(tied)
+    objective = client.loss.plus_constant(correction).plus(tied)
     trained = client.train(weights, objective=objective)
     delta = subtract(trained.weights, weights)
     renewed = scaffold.option_ii(client, common, own, delta, trained.num_steps)

@@ -54,14 +54,13 @@ class _Scaled(Objective):
   """Another objective's gradient times a number that only the graph knows."""
 
   def __init__(self, objective: Objective, factor: tf.Tensor):
-    self._objective = objective
-    self._factor = factor
+    self._objective = objective.times(factor)
 
   def initial_carry(self, weights):
     return self._objective.initial_carry(weights)
 
   def gradient(self, weights, batch, seed, carry):
-    return self._objective.scaled_gradient(weights, batch, seed, carry, self._factor)
+    return self._objective.gradient(weights, batch, seed, carry)
 
 
 class FedLin(Method):
@@ -90,7 +89,7 @@ class FedLin(Method):
     weights, common = message
     own, _ = client.gradient(weights, one_pass=True)
     correction = subtract(common, own)
-    objective = client.loss.plus(lambda _: correction)
+    objective = client.loss.plus_constant(correction)
     if self._even:
       steps = tf.cast(minibatches.num_steps(client.data), tf.float32)
       objective = _Scaled(objective, tf.math.divide_no_nan(1.0, steps))

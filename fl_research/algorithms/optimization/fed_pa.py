@@ -80,9 +80,8 @@ class _Sums(Objective):
     found = self._objective.gradient(weights, batch, seed, carry['inner'])
     return found._replace(carry=self._carried(weights, found.carry, carry))
 
-  def scaled_gradient(self, weights, batch, seed, carry, factor):
-    found = self._objective.scaled_gradient(weights, batch, seed, carry['inner'], factor)
-    return found._replace(carry=self._carried(weights, found.carry, carry))
+  def times(self, factor):
+    return _Sums(self._objective.times(factor), self._first, self._steps, self._number)
 
   def _carried(self, weights: Weights, inner: Any, carry: Any) -> Any:
     total, sums = self.added(weights, carry)

@@ -59,7 +59,7 @@ class Scaffnew(Method):
     renewed = lambda h, x, own: h + tf.math.divide_no_nan(x - own, before['way'])
     variate = list(map(renewed, before['variate'], message, before['model']))
     back = tuple(-h for h in variate)
-    trained = client.train(message, objective=client.loss.plus(lambda _: back))
+    trained = client.train(message, objective=client.loss.plus_constant(back))
     rate = client.optimizer_settings(message)['learning_rate']
     state = collections.OrderedDict(
       variate=variate,

@@ -40,7 +40,7 @@ import tensorflow as tf
 from fl_research.round.client import Client
 from fl_research.round.method import Method, Reply
 from fl_research.round.objective import Objective
-from fl_research.round.structures import subtract
+from fl_research.round.structures import choose, subtract
 
 OPTIONS = ('I', 'II')
 """The ways of renewing a client's variate."""
@@ -81,7 +81,7 @@ class Scaffold(Method):
     weights, common = message
     own = tuple(client.state)
     correction = subtract(common, own)
-    objective = self.objective(client).plus(lambda _: correction)
+    objective = self.objective(client).plus_constant(correction)
     trained = client.train(weights, objective=objective)
     delta = subtract(trained.weights, weights)
     if self._option == 'I':
@@ -102,10 +102,9 @@ def option_ii(client, common, own, delta, num_steps) -> tuple[tf.Tensor, ...]:
   rate = client.optimizer_settings(delta)['learning_rate']
   way = tf.cast(num_steps, tf.float32) * rate
   common = client.trainable_part(common)
-  return tuple(
-    tf.where(way > 0.0, o - c - tf.math.divide_no_nan(d, way), o)
-    for o, c, d in zip(own, common, delta, strict=True)
-  )
+  parts = zip(own, common, delta, strict=True)
+  renewed = tuple(o - c - tf.math.divide_no_nan(d, way) for o, c, d in parts)
+  return choose(way > 0.0, renewed, tuple(own))
 
 
 def build(*, option: str) -> Method:

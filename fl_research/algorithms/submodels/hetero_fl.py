@@ -94,9 +94,8 @@ class Scaled(Objective):
     found = self._objective.gradient(self._times(weights), batch, seed, carry)
     return found._replace(gradient=self._times(found.gradient))
 
-  def scaled_gradient(self, weights, batch, seed, carry, factor):
-    found = self._objective.scaled_gradient(self._times(weights), batch, seed, carry, factor)
-    return found._replace(gradient=self._times(found.gradient))
+  def times(self, factor):
+    return Scaled(self._objective.times(factor), self._factors)
 
   def _times(self, tensors: Sequence[tf.Tensor]) -> Weights:
     pairs = zip(self._factors, tensors, strict=True)
