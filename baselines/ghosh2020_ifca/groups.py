@@ -10,27 +10,14 @@ clients as can be are right.
 import functools
 
 import numpy as np
-import scipy.optimize
 
 from baselines import training
 from fl_research.models.model import Model
 from fl_research.settings import Settings
-from fl_research.training import assembly, run_data
+from fl_research.training import assembly, group_agreement, run_data
 
 GROUPS = 4
 _ROUNDS = 30
-
-
-def agreement(chosen: np.ndarray, groups: np.ndarray, count: int) -> float:
-  """The share of clients that chose their group's model, models being matched to groups at best.
-
-  Args:
-    chosen, groups: int [clients], from 0 to count - 1.
-    count: of models, and of groups.
-  """
-  table = np.zeros((count, count), np.int64)
-  np.add.at(table, (chosen, groups), 1)
-  return float(table[scipy.optimize.linear_sum_assignment(-table)].sum() / len(groups))
 
 
 @functools.cache
@@ -55,7 +42,7 @@ def share_found(seed: int) -> float:
   data, found = training.checkpoints(settings, lambda process, state: process.models(state))
   model = assembly.build_model(settings, data.spec)
   losses = np.array([_losses(model, weights, data) for weights in found[-1].values()])
-  return agreement(losses.argmin(axis=0), np.arange(len(data.train)) % GROUPS, GROUPS)
+  return group_agreement.found(losses.argmin(axis=0), np.arange(len(data.train)) % GROUPS)
 
 
 def _losses(model: Model, weights, data: run_data.RunData) -> list[float]:

@@ -75,6 +75,36 @@ ANALYSES: Mapping[str, registry.Entry] = {
     requires=(_ONE_ROUND,),
     defaults={**_ONE_SHOT, 'column': 'num_examples'},
   ),
+  'tff_histogram': registry.Entry(
+    'fl_research.analytics.tff_histogram',
+    "TFF's own histogram from a tree of counts; its noise does not come from --seed",
+    {
+      'bins': Hyperparameter(20, 'K: so many bins of equal width', **domains.COUNT),
+      'low': Hyperparameter(0.0, 'where the first bin begins'),
+      'high': Hyperparameter(0.0, 'where the last bin ends; must be given'),
+      'arity': Hyperparameter(
+        2,
+        'so many children has a node of the tree',
+        lambda value: 2 <= value <= 64,
+        'an integer from 2 to 64',
+      ),
+      'clipping': Hyperparameter(
+        'sub-sampling',
+        'which of a client count: any of its numbers (sub-sampling), or each bin once (distinct)',
+        lambda value: value in ('sub-sampling', 'distinct'),
+        'sub-sampling or distinct',
+      ),
+      'max_records': Hyperparameter(
+        10, 'm: so many of a client count, drawn at random where it has more', **domains.COUNT
+      ),
+      'noise': Hyperparameter(
+        0.0, "z: noise in units of a client's longest tree; 0: none", **domains.FROM_0
+      ),
+    },
+    requires=(_ONE_ROUND,),
+    defaults={**_ONE_SHOT, 'column': 'num_examples'},
+    not_private="has TFF's own noise, --tff_histogram_noise",
+  ),
   'quantiles': registry.Entry(
     'fl_research.analytics.quantiles',
     "quantiles of clients' numbers by a tree of counts, with differential privacy or without",

@@ -20,8 +20,8 @@ Differences from the paper:
 1. The tree's noise is Gaussian and its clients' contributions are clipped, where the paper adds
    Laplace noise to counts to which each person contributes one.
 2. Numbers outside of the range count in the first or the last bin, so that quantiles within it are
-   right; TFF's own `build_hierarchical_histogram_process` leaves them out. That process is not
-   used, as its noise and its choice of records cannot be drawn from `--seed`.
+   right; TFF's own process leaves them out. That one, whose noise and choice of records cannot be
+   drawn from `--seed`, is `--analysis=tff_histogram`.
 3. The tree is binary; the paper's may have other numbers of children.
 """
 

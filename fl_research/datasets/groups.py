@@ -28,8 +28,9 @@ class Grouped(Clients):
     return self._clients.sizes
 
   def examples(self, position: int) -> Examples:
-    return self.changed(self._clients.examples(position), int(self._group_of[position]))
+    group = int(self._group_of[position])
+    return self.changed(self._clients.examples(position), group, position)
 
   @abc.abstractmethod
-  def changed(self, examples: Examples, group: int) -> Examples:
-    """Examples as a group has them."""
+  def changed(self, examples: Examples, group: int, position: int) -> Examples:
+    """A client's examples as its group has them."""

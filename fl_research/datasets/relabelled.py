@@ -36,5 +36,5 @@ class Relabelled(Grouped):
     super().__init__(clients, naming_of)
     self._names = names
 
-  def changed(self, examples, group):
+  def changed(self, examples, group, position):
     return {**examples, 'y': self._names[group][examples['y']]}

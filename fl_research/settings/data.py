@@ -5,6 +5,7 @@ from typing import Optional
 
 from fl_research import domains, models, tasks
 from fl_research.datasets import partition as partition_lib
+from fl_research.datasets import rendered
 from fl_research.models import initializers
 from fl_research.settings import section
 
@@ -128,6 +129,13 @@ class Data:
     'over that number; 1: all see them as they are',
     valid=lambda v: v in (1, 2, 4),
     domain='1, 2 or 4',
+  )
+  renderings: str = _setting(
+    '',
+    'how groups of clients see their pictures, a rendering for each group, such as '
+    'plain,inverted,faint,blurred,noisy; empty: all see them as they are',
+    valid=rendered.is_valid,
+    domain=f'names with commas, of {", ".join(rendered.RENDERINGS)}',
   )
   label_namings: int = _setting(
     1,

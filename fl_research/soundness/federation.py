@@ -13,6 +13,7 @@ _NOT_THERE = {
   'held_out_clients_fraction': 'each site says which of its clients train',
   'label_namings': 'examples are as their sites have them',
   'rotations': 'examples are as their sites have them',
+  'renderings': 'examples are as their sites have them',
   'server_examples': 'the engine has no examples',
   'attack': 'it is for simulated clients',
   'evaluate_train': 'training examples are at the sites',

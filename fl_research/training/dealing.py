@@ -1,6 +1,5 @@
 """Whose examples are whose: the data dealt out to clients, and what is set aside of them."""
 
-from collections.abc import Callable
 import dataclasses
 from typing import Any, Optional
 
@@ -8,7 +7,7 @@ import numpy as np
 
 from fl_research import random_streams, tasks
 from fl_research import settings as settings_lib
-from fl_research.datasets import federated_data, partition, relabelled, rotated, splits
+from fl_research.datasets import federated_data, partition, splits
 from fl_research.datasets.federated_data import (
   Clients,
   ContiguousClients,
@@ -82,57 +81,6 @@ def test_on_own(data: FederatedData, settings: Settings) -> FederatedData:
     )
   return dataclasses.replace(
     data, train=train, test=test_clients.pooled(), test_clients=test_clients
-  )
-
-
-def rename_labels(data: FederatedData, settings: Settings) -> FederatedData:
-  """Lets groups of clients name the labels differently, where the settings say so."""
-  count = settings.label_namings
-  if count == 1:
-    return data
-  if data.problem not in _LABELLED:
-    raise UsageError(f'--label_namings={count}: {settings.task} has no class labels')
-  num_labels = 2 if data.problem is Problem.BINARY else data.num_classes
-  names = relabelled.namings(count, num_labels, settings.seed)
-  change = lambda clients, group: relabelled.Relabelled(clients, group, names)
-  return _by_group(data, settings, 'label_namings', 'name them', change)
-
-
-def rotate(data: FederatedData, settings: Settings) -> FederatedData:
-  """Turns the pictures of groups of clients, where the settings say so."""
-  count = settings.rotations
-  if count == 1:
-    return data
-  shape = data.train.examples(0)['x'].shape[1:]
-  if len(shape) != 3 or shape[0] != shape[1]:
-    raise UsageError(f'--rotations={count}: {settings.task} has no square pictures')
-  change = lambda clients, group: rotated.Rotated(clients, group * (4 // count))
-  return _by_group(data, settings, 'rotations', 'hold them', change)
-
-
-def _by_group(
-  data: FederatedData,
-  settings: Settings,
-  flag: str,
-  how: str,
-  change: Callable[[Clients, np.ndarray], Clients],
-) -> FederatedData:
-  """The data with clients changed by their groups: `change(clients, group of each)`."""
-  count = getattr(settings, flag)
-  position = {client_id: k for k, client_id in enumerate(data.train.ids)}
-  if data.test_clients is None or not set(data.test_clients.ids) <= set(position):
-    raise UsageError(
-      f'--{flag}={count}: the test examples of {settings.task} are not those of the clients '
-      f'that train, so nobody knows how they {how}; set --own_test_fraction or --partition'
-    )
-  group_of = np.arange(len(data.train)) % count
-  tested = group_of[[position[client_id] for client_id in data.test_clients.ids]]
-  test_clients = change(data.test_clients, tested)
-  return dataclasses.replace(
-    data,
-    train=change(data.train, group_of),
-    test=test_clients.pooled(),
-    test_clients=test_clients,
   )
 
 

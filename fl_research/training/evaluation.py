@@ -147,6 +147,7 @@ class PersonalEvaluator:
     clients: the training clients, whose examples a predictor may look at.
     settings: the run's; gives batches and seed.
     answers: whether the columns hold what they predict, raw, and not how good it is.
+    predictor_of: what is evaluated of a client in place of `Method.predictor`; by the same rules.
   """
 
   def __init__(
@@ -155,6 +156,7 @@ class PersonalEvaluator:
     clients: federated_data.Clients,
     settings: Settings,
     answers: bool = False,
+    predictor_of: Optional[Callable[[Any, client_lib.Client], method_lib.Predictor]] = None,
   ):
     self._process = process
     self._clients = clients
@@ -166,15 +168,15 @@ class PersonalEvaluator:
       data=types.client_data_type(model),
     )
 
-    def predictor_of(person):
+    asked = predictor_of or process.method.predictor
+
+    def of_person(person):
       optimizer = process.parts.client_optimizer
       client = client_lib.Client(model, optimizer, person['data'], person['state'])
-      return process.method.predictor(server_half.server_of(person['server']), client)
+      return asked(server_half.server_of(person['server']), client)
 
     self._evaluator = _SliceEvaluator(
-      build_evaluation(
-        model, tff.to_type(person_type), predictor_of, settings.evaluate_auc, answers
-      )
+      build_evaluation(model, tff.to_type(person_type), of_person, settings.evaluate_auc, answers)
     )
 
   def at(self, state: Any, client_states: Optional[process_lib.ClientStates]) -> PersonalColumns:

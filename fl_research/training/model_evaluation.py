@@ -15,18 +15,18 @@ Statistics are those of `fl_research.metrics.distribution`; every client counts 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 import numpy as np
 import pandas as pd
 
 from fl_research import metrics
 from fl_research.datasets.federated_data import Clients, Examples
-from fl_research.round.process import FederatedProcess
+from fl_research.round.process import ClientStates, FederatedProcess
 from fl_research.settings import Settings
 from fl_research.training import evaluation as evaluation_lib
 from fl_research.training import fine_tuning as fine_tuning_lib
-from fl_research.training import personal_evaluation
+from fl_research.training import group_agreement, personal_evaluation
 from fl_research.training.run_data import RunData
 
 Rows = list[dict[str, Any]]
@@ -49,6 +49,35 @@ def long_rows(
     for name, column in values.items()
     for client_id, count, value in zip(ids, num_examples, column)
   ]
+
+
+class OwnModels:
+  """What clients use, and which of several models that is.
+
+  Args:
+    columns: evaluates what they use.
+    choices: tells which it is; None where nobody asks.
+  """
+
+  def __init__(
+    self,
+    columns: evaluation_lib.PersonalEvaluator,
+    choices: Optional[evaluation_lib.PersonalEvaluator] = None,
+  ):
+    self._columns = columns
+    self._choices = choices
+
+  def at(self, state: Any, client_states: Optional[ClientStates]) -> 'OwnModelsAt':
+    """The same as they stand."""
+    choices = None if self._choices is None else self._choices.at(state, client_states)
+    return OwnModelsAt(self._columns.at(state, client_states), choices)
+
+
+class OwnModelsAt(NamedTuple):
+  """What gives the numbers of `OwnModels` at a state; see `evaluation.PersonalColumns`."""
+
+  columns: evaluation_lib.PersonalColumns
+  choices: Optional[evaluation_lib.PersonalColumns] = None
 
 
 class ModelEvaluation:
@@ -97,6 +126,12 @@ class ModelEvaluation:
     """Names of the columns that `evaluate` fills."""
     return [f'{group}/{name}' for group, names in self._names.items() for name in names]
 
+  @property
+  def _knows_groups(self) -> bool:
+    """Whether the clients that are tested on their own are of groups that they may find."""
+    personal = self._personal
+    return personal is not None and personal.group_of is not None and self.headline != 'eval'
+
   def _groups(self) -> Iterator[str]:
     """What stands before the `/` of columns that are filled together, in the order of the file."""
     if self.headline != 'eval':
@@ -108,6 +143,8 @@ class ModelEvaluation:
       yield personal_evaluation.GLOBAL
       if self._test_clients is not None:
         yield f'{personal_evaluation.GLOBAL}_clients'
+    if self._knows_groups:
+      yield group_agreement.GROUP
     if self._held_out is not None:
       yield 'held_out'
       yield 'held_out_clients'
@@ -118,6 +155,8 @@ class ModelEvaluation:
 
   def _names_of(self, group: str) -> list[str]:
     """What stands after the `/`."""
+    if group == group_agreement.GROUP:
+      return list(group_agreement.NAMES)
     if not group.endswith('_clients'):
       data = self._data
       return list(metrics.names(data.problem, data.num_classes, self._evaluator.class_scores))
@@ -133,7 +172,7 @@ class ModelEvaluation:
     return metrics.distributed(self._data.problem, self._data.num_classes)
 
   def evaluate(
-    self, weights: Sequence[Any], personal: Optional[evaluation_lib.PersonalColumns] = None
+    self, weights: Sequence[Any], personal: Optional[OwnModelsAt] = None
   ) -> tuple[dict[str, Any], Rows]:
     """Evaluates the global model, or everybody's own.
 
@@ -148,14 +187,16 @@ class ModelEvaluation:
     row: dict[str, Any] = {}
     rows: Rows = []
     if personal is not None:
-      row.update(self._evaluate_personal(personal, rows))
+      row.update(self._evaluate_personal(personal.columns, rows))
       if personal_evaluation.GLOBAL in self._names:
         row.update(self._evaluate_global(weights, rows, personal_evaluation.GLOBAL))
+      if personal.choices is not None:
+        row.update(self._agreement(personal.choices))
     else:
       row.update(self._evaluate_global(weights, rows, 'eval'))
     for prefix, examples in self._further.items():
       if personal is not None:
-        row.update(self._mean_over_models(prefix, personal, examples))
+        row.update(self._mean_over_models(prefix, personal.columns, examples))
       else:
         row.update(
           self._metrics(prefix, self._evaluator.columns(weights, examples), examples.labels)
@@ -171,7 +212,26 @@ class ModelEvaluation:
 
   def own_models(self, process: FederatedProcess, settings: Settings) -> Optional[Any]:
     """What gives, `at` a state, `personal` for `evaluate`; None where all clients use one model."""
-    return evaluation_lib.personal_evaluator(process, self._data.train, settings)
+    columns = evaluation_lib.personal_evaluator(process, self._data.train, settings)
+    if columns is None:
+      return None
+    if not self._knows_groups:
+      return OwnModels(columns)
+    choice = group_agreement.choice_of(process.method)
+    train = self._data.train
+    return OwnModels(
+      columns, evaluation_lib.PersonalEvaluator(process, train, settings, True, choice)
+    )
+
+  def _agreement(self, choices: evaluation_lib.PersonalColumns) -> dict[str, Any]:
+    """Of the clients that are tested, whether they use their groups' models."""
+    plan, clients = self._personal, self._test_clients
+    assert plan is not None and plan.group_of is not None and clients is not None
+    groups = [plan.group_of[client_id] for client_id in clients.ids]
+    one = evaluation_lib.ExampleSet({n: a[:1] for n, a in self._data.test.items()})
+    numbers = (choices(plan.positions[client_id], one) for client_id in clients.ids)
+    chosen = [int(column[0]) for number in numbers for column in number.values()]
+    return self._row(group_agreement.GROUP, group_agreement.values(chosen, groups))
 
   def _fine_tune(
     self, fine_tuning: fine_tuning_lib.FineTuning, weights: Sequence[Any], rows: Rows

@@ -10,6 +10,9 @@ For methods whose clients have models of their own (`Method.personal`), columns 
 - `global/<metric>`, `global_clients/<metric>_<statistic>`: the global model on the central test
   set and on the examples of `eval_clients/`, for methods in which it is of use by itself.
 
+- `groups/…`: whether they found out who belongs to whom
+  (see `fl_research.training.group_agreement`).
+
 Clients tested on their own are those that train and have test examples, at most
 `--max_evaluation_clients` of them; where there are none, only `eval/` and `global/` are there. In a
 federation no machine has a central test set: `eval/` is not there, and `global/<metric>` is on the
@@ -26,6 +29,7 @@ from fl_research import random_streams
 from fl_research.datasets.federated_data import Clients
 from fl_research.round import method as method_lib
 from fl_research.settings import Settings
+from fl_research.training import group_agreement
 from fl_research.training.run_data import RunData
 
 PERSONAL, GLOBAL = 'personal', 'global'
@@ -41,12 +45,15 @@ class Plan:
     tested: these clients, with their test examples; None without any.
     drawn: positions of the clients whose models see the whole test set, ascending.
     global_model: whether the global model is evaluated beside them.
+    group_of: the true group of each of `positions`' clients, by id, where each uses one of several
+      models; None where that, or its group, is not known.
   """
 
   positions: Mapping[str, int]
   tested: Optional[Clients]
   drawn: np.ndarray
   global_model: bool
+  group_of: Optional[Mapping[str, int]] = None
 
 
 def plan(settings: Settings, method: method_lib.Method, data: RunData) -> Optional[Plan]:
@@ -64,6 +71,7 @@ def plan(settings: Settings, method: method_lib.Method, data: RunData) -> Option
     tested if positions else None,
     _drawn(len(data.train), settings),
     method.global_model,
+    data.group_of if positions and group_agreement.choice_of(method) else None,
   )
 
 

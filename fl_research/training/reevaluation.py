@@ -72,7 +72,7 @@ def evaluate(path: pathlib.Path, changes: Mapping[str, Any]) -> Reevaluation:
   model = process.parts.model
   weights = _weights(path / 'model.npz', model)
   scored = assembly.build_evaluation(settings, process, data)
-  personal = evaluation.personal_evaluator(process, data.train, settings)
+  personal = scored.own_models(process, settings)
   described = (path, settings, process, data, scored, weights)
   if personal is None:
     row, client_rows = scored.evaluate(weights)

@@ -38,7 +38,7 @@ from fl_research.registry import UsageError
 from fl_research.settings import own_files as own_files_lib
 from fl_research.settings import Settings
 from fl_research.soundness import chains
-from fl_research.training import dealing
+from fl_research.training import client_groups, dealing
 
 _PHASES = ('train', 'eval', 'held_out', 'train_set')
 
@@ -69,6 +69,8 @@ class RunData:
       them.
     class_names: names of the classes or tags; empty without names.
     preprocessing: what was done to the values of the user's own files.
+    group_of: of clients that have the same examples in groups, each in a way of its own, the group
+      by id; None without groups.
     origin: the settings that all of it can be loaded from once more; None where it cannot.
     sites: those that have the examples, a `driver.Elsewhere`; None where these are here.
   """
@@ -92,6 +94,7 @@ class RunData:
   tests_clients: bool = False
   class_names: tuple[str, ...] = ()
   preprocessing: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  group_of: Optional[Mapping[str, int]] = None
   origin: Optional[Settings] = None
   sites: Optional[Any] = None
 
@@ -150,8 +153,7 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
   _check_target(data, settings)
   clients = dealing.deal_out(data, settings)
   clients = dealing.test_on_own(clients, settings)
-  clients = dealing.rename_labels(clients, settings)
-  clients = dealing.rotate(clients, settings)
+  clients = client_groups.of(clients, settings)
   train, held_out = dealing.hold_out(clients.train, settings)
   passport_of_split = _passport(train, data)
   if settings.centralized:
@@ -191,6 +193,7 @@ def of(data: tasks.Data, settings: Settings) -> RunData:
     tests_clients=bool(settings.own_test_fraction) or _keeps_clients(data, settings),
     class_names=tuple(data.class_names),
     preprocessing=data.preprocessing,
+    group_of=client_groups.group_of(clients.train.ids, settings),
   )
 
 

@@ -13,6 +13,7 @@ STATEFUL = (
   'scaffnew',
   'feddyn',
   'feddc',
+  'fedpd',
   'fedper',
   'fedrep',
   'lgfedavg',
@@ -94,7 +95,7 @@ def test_methods_that_presume_a_client_optimizer_refuse_others(name, optimizer):
   'given',
   [{'server_learning_rate': 0.5}, {'server_lr_schedule': 'cosine'}, {'server_optimizer': 'adam'}],
 )
-@pytest.mark.parametrize('name', ['scaffnew', 'l2gd'])
+@pytest.mark.parametrize('name', ['scaffnew', 'fedpd', 'l2gd'])
 def test_those_that_take_the_mean_have_no_step_of_the_servers(name, given):
   validation.validate(_settings(name, server_learning_rate=1.0))
   with pytest.raises(UsageError, match=f'--algorithm={name}, which goes on from the mean'):
@@ -141,6 +142,9 @@ def test_methods_that_weigh_clients_by_their_losses_refuse_other_weights(name):
     ('mofedsam_beta', 1.1),
     ('feddyn_alpha', -0.01),
     ('feddc_alpha', -0.01),
+    ('fedpd_eta', 0.0),
+    ('fedpd_solves', 21),
+    ('fedpd_start', 'both'),
     ('ifca_clusters', 0),
     ('ifca_averaging', 'both'),
     ('fedem_components', 0),

@@ -21,6 +21,7 @@ SETTINGS = {
   'heavy_hitters': {'heavy_hitters_capacity': 10},
   'histogram': {'histogram_bins': 4},
   'triehh': {'triehh_epsilon': 4.0, 'triehh_delta': 0.9, 'triehh_length': 3},
+  'tff_histogram': {'tff_histogram_bins': 3, 'tff_histogram_high': 20.0},
   'quantiles': {'quantiles_bins': 8, 'column': 'label'},
 }
 """Flags with which an analysis does something on four small clients."""
@@ -113,6 +114,7 @@ def test_what_clients_send_and_are_sent():
     'kfed': (2 * (3 + 1), 0),
     'pca': (2 * (1 + 3 + 9), 0),  # float64
     'histogram': (4 + 2, 4),
+    'tff_histogram': (4 + 2 + 1, 0),
     'quantiles': (8 + 4 + 2 + 1, 4),
     'distinct': (64, 0),
     'triehh': (9 * 256, 9 * 3 + 1),

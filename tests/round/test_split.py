@@ -242,7 +242,7 @@ def test_only_whole_models_are_mixed():
 
 def test_who_presumes_one_model_says_so():
   refused = {name for name in algorithms.ALGORITHMS if name not in SPLITTABLE}
-  with_variates = {'scaffold', 'fedgamma', 'scaffnew', 'feddyn', 'feddc'}
+  with_variates = {'scaffold', 'fedgamma', 'scaffnew', 'feddyn', 'feddc', 'fedpd'}
   assert refused == {
     'local',
     'cfl',

@@ -11,6 +11,7 @@ from fl_research.datasets import splits
 from fl_research.datasets.federated_data import FederatedData, Problem
 from fl_research.registry import UsageError
 from fl_research.settings import Settings
+from fl_research.soundness import validation
 from fl_research.training import run_data
 
 _DIGITS = {'task': 'digits', 'num_clients': 6, 'partition': 'iid', 'clients_per_round': 2}
@@ -94,14 +95,51 @@ def test_groups_of_clients_hold_their_pictures_alike_in_training_and_test():
 
 def test_only_pictures_can_be_turned(make_task):
   people = make_task({'a': np.zeros(4, np.int32)}, {'a': np.ones(1, np.int32)})
-  with pytest.raises(UsageError, match='--rotations=2: people has no square pictures'):
+  with pytest.raises(UsageError, match='--rotations=2: people has no pictures'):
     _load(**people, rotations=2)
+  with pytest.raises(UsageError, match='--renderings=plain,noisy: people has no pictures'):
+    _load(**people, renderings='plain,noisy')
+
+
+def test_groups_of_clients_see_their_pictures_alike_in_training_and_test():
+  plain = _load(**_DIGITS, seed=2)
+  seen = _load(**_DIGITS, seed=2, renderings='plain,inverted,noisy')
+  for clients, before in ((seen.train, plain.train), (seen.test_clients, plain.test_clients)):
+    for k in range(6):
+      x, given = clients.examples(k)['x'], before.examples(k)['x']
+      np.testing.assert_array_equal(clients.examples(k)['y'], before.examples(k)['y'])
+      if k % 3 == 2:
+        assert 0.25 < np.std((x - given) / np.ptp(given, axis=(1, 2, 3), keepdims=True)) < 0.35
+      else:
+        np.testing.assert_allclose(x, given if k % 3 == 0 else _inverted(given), atol=1e-6)
+  noise = [c.examples(2)['x'][0] - p.examples(2)['x'][0] for c, p in _both(seen, plain)]
+  assert np.max(np.abs(noise[0] - noise[1])) > 0.1
+  again = _load(**_DIGITS, seed=2, renderings='plain,inverted,noisy')
+  np.testing.assert_array_equal(again.train.examples(2)['x'], seen.train.examples(2)['x'])
+  np.testing.assert_array_equal(seen.test['x'], seen.test_clients.pooled()['x'])
+
+
+def _inverted(x):
+  return np.max(x, axis=(1, 2, 3), keepdims=True) - x
+
+
+def _both(data, other):
+  return (data.train, other.train), (data.test_clients, other.test_clients)
+
+
+def test_pictures_are_turned_and_rendered_at_once():
+  both = _load(**_DIGITS, seed=2, rotations=2, renderings='plain,inverted')
+  turned = _load(**_DIGITS, seed=2, rotations=2)
+  given = turned.train.examples(1)['x']
+  np.testing.assert_array_equal(both.train.examples(1)['x'], _inverted(given))
+  with pytest.raises(UsageError, match='--renderings=plain,upside'):
+    validation.validate(Settings(task='digits', experiment_name='x', renderings='plain,upside'))
 
 
 def test_labels_of_people_who_do_not_train_have_no_names(make_task):
   labels = np.arange(9, dtype=np.int32) % 3
   people = make_task({'a': labels, 'b': labels}, {'c': labels})
-  with pytest.raises(UsageError, match='--label_namings=2: the test examples of people are not'):
+  with pytest.raises(UsageError, match='--label_namings=2: the test examples are not those'):
     _load(**people, label_namings=2)
   renamed = _load(**people, label_namings=2, own_test_fraction=0.4)
   assert list(renamed.train.ids) == list(renamed.test_clients.ids) == ['a', 'b']

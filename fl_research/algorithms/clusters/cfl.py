@@ -45,7 +45,6 @@ import tensorflow as tf
 from fl_research.aggregation import side_by_side, stacked
 from fl_research.algorithms.clusters import several_models
 from fl_research.algorithms.clusters.several_models import model_of
-from fl_research.round.client import Client
 from fl_research.round.method import Method, Reply
 from fl_research.round.structures import subtract, Weights
 
@@ -57,7 +56,7 @@ class _Clusters(NamedTuple):
   count: tf.Tensor
 
 
-class CFL(several_models.SeveralModels):
+class CFL(several_models.OneOfSeveral):
   """Sattler et al. 2021 (see the module's docstring).
 
   Server state: the cluster of every client, how many there are, and what is measured.
@@ -133,10 +132,7 @@ class CFL(several_models.SeveralModels):
       max_norm=server.own['max_norm'],
     )
 
-  def predictor(self, server, client):
-    return self.predict(model_of(server.weights, self._cluster(server, client)))
-
-  def _cluster(self, server, client: Client) -> tf.Tensor:
+  def choice(self, server, client):
     return tf.gather(server.own['cluster_of'], client.data['client'])
 
   def _parted(self, deltas: Weights, weight: tf.Tensor, member: tf.Tensor) -> tf.Tensor:

@@ -13,7 +13,9 @@ over its examples, and of the two options of the algorithm
 C_j being the clients of the round that chose j, and M the number of all of them. A model that
 nobody chose stays as it is. What a client uses is the model of least loss over its own training
 examples, so that clients keep nothing, and new ones choose as others do. `metrics.csv` says which
-share of the round's clients chose which model; θ_1 is saved as `model`, the others as `model_2`, ….
+share of the round's clients chose which model, and `groups/…`, where clients are of groups that the
+data know (`--rotations`, `--renderings`, `--label_namings`), whether they found out who belongs to
+whom; θ_1 is saved as `model`, the others as `model_2`, ….
 
 With one model it is FedAvg, or FedSGD; both means are uniform by default. How the models start,
 `several_models` says. With `models` and `--client_weighting=num_examples` it is the HypCluster of
@@ -40,7 +42,7 @@ from fl_research.round.method import Method, Reply
 from fl_research.round.structures import subtract, Weights
 
 
-class IFCA(several_models.SeveralModels):
+class IFCA(several_models.OneOfSeveral):
   """Ghosh et al. 2020, algorithm 1 (see the module's docstring).
 
   Args:
@@ -55,7 +57,7 @@ class IFCA(several_models.SeveralModels):
     self._averaging = averaging
 
   def work(self, client, message):
-    choice = self._choice(client, message)
+    choice = self._least_loss(client, message)
     model = model_of(message, choice)
     if self._averaging == 'models':
       trained = client.train(model)
@@ -80,10 +82,10 @@ class IFCA(several_models.SeveralModels):
       direction = tuple(tf.math.divide_no_nan(u, over(u)) for u in direction)
     return self.step(server, direction)
 
-  def predictor(self, server, client):
-    return self.predict(model_of(server.weights, self._choice(client, server.weights)))
+  def choice(self, server, client):
+    return self._least_loss(client, server.weights)
 
-  def _choice(self, client: Client, weights: Weights) -> tf.Tensor:
+  def _least_loss(self, client: Client, weights: Weights) -> tf.Tensor:
     """j, int64 []."""
     losses = [client.mean_loss(model_of(weights, number)) for number in range(self.count)]
     return tf.argmin(tf.stack(losses))

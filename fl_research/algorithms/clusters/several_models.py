@@ -1,8 +1,11 @@
 """Methods whose server has several models of the same shape, one of them the run's own."""
 
+import abc
+
 import tensorflow as tf
 
 from fl_research import random_streams
+from fl_research.round.client import Client
 from fl_research.round.method import Method, Server
 from fl_research.round.structures import Weights
 
@@ -49,6 +52,17 @@ class SeveralModels(Method):
   def models(self, weights):
     names = ['model', *(f'model_{number + 1}' for number in range(1, self.count))]
     return {name: [w[k] for w in weights] for k, name in enumerate(names)}
+
+
+class OneOfSeveral(SeveralModels):
+  """Each client uses one of the models."""
+
+  @abc.abstractmethod
+  def choice(self, server: Server, client: Client) -> tf.Tensor:
+    """The number of the model that a client uses, from 0 on, an integer []."""
+
+  def predictor(self, server, client):
+    return self.predict(model_of(server.weights, self.choice(server, client)))
 
 
 def model_of(weights: Weights, number: tf.Tensor) -> Weights:

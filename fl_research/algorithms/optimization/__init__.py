@@ -279,4 +279,30 @@ METHODS = {
     ),
     defaults=requirements.UNIFORM,
   ),
+  'fedpd': registry.Entry(
+    'fl_research.algorithms.optimization.fed_pd',
+    'primal-dual steps, several between two meetings (Zhang et al. 2021)',
+    {
+      'eta': Hyperparameter(1.0, 'eta, how far a solve may lead', **domains.POSITIVE),
+      'solves': Hyperparameter(
+        1,
+        "R: so many times a client solves its problem in a round; the paper's p is 1 - 1/R",
+        lambda value: 1 <= value <= 20,
+        'an integer from 1 to 20',
+      ),
+      'start': Hyperparameter(
+        'own',
+        "where a solve begins: at the client's own last model, or at the global one",
+        lambda value: value in ('own', 'global'),
+        'own or global',
+      ),
+    },
+    requires=(
+      registry.ONE_STATE_PER_CLIENT,
+      registry.TRAINS_FROM_ONE_MODEL,
+      *_TAKES_THE_MEAN,
+    ),
+    defaults=requirements.UNIFORM,
+    not_structured='renews duals of all weights by how far its training led',
+  ),
 }

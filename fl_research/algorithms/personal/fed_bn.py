@@ -12,7 +12,8 @@ It is FedPer with other layers (`fl_research.algorithms.personal.fed_per`): whic
 by the names of their weights, as Keras has them, whatever the layers are called.
 `--fedbn_private_layers` may name others, or some of them; with `none` it is FedAvg. A model without
 such a layer is refused: `--cnn_normalization=group`, `--mlp_normalization=layer` and
-`--model=resnet18_gn` have some, and a Keras model of one's own may.
+`--model=resnet18_gn` have some, and a Keras model of one's own may. `--renderings` makes clients
+that see the same pictures differently.
 
 Differences from the paper:
 1. Layers normalise over groups of channels, or all of them, of one example, and not over a batch:
