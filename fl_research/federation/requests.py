@@ -29,6 +29,11 @@ anything was computed for them. So nobody can fill the disk."""
 _SHORTEST_PREFIX = 4
 
 
+def short(identifier: str) -> str:
+  """The beginning of a run id or hash, for people."""
+  return identifier[:12]
+
+
 @dataclasses.dataclass(frozen=True)
 class Request(records.Checked):
   """A proposal and what became of it.

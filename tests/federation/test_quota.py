@@ -2,7 +2,7 @@
 
 import pytest
 
-from fl_research.federation import audit_log, guard, plain_words, policy, requests
+from fl_research.federation import audit_log, guard_log, plain_words, policy, requests
 from fl_research.federation.guard import Guard
 from fl_research.federation.quota import Quota
 from fl_research.federation.refusal import Refused
@@ -25,7 +25,7 @@ def test_so_many_in_a_window_and_the_rest_counted():
 def test_a_flood_of_refused_messages(tmp_path):
   now = [0.0]
   own = Guard(tmp_path, policy.Policy())
-  own._refusals = Quota(5, 3600.0, lambda: now[0])
+  own._log._refusals = Quota(5, 3600.0, lambda: now[0])
   for number in range(300):
     with pytest.raises(Refused, match='was never asked for'):
       own.received(f'{number:064d}', 'work', 1, b'x' * 100)
@@ -50,7 +50,7 @@ def test_a_flood_of_refused_messages(tmp_path):
 
 
 def test_a_flood_of_requests_and_surveys(tmp_path, monkeypatch):
-  monkeypatch.setattr(guard, 'MOST_ASKED', 20)
+  monkeypatch.setattr(guard_log, 'MOST_ASKED', 20)
   monkeypatch.setattr(requests, 'MOST_SETTLED', 3)
   own = Guard(tmp_path, _NO_FEDPROX)
   runs = [asked(flags={'seed': seed}) for seed in range(12)]
