@@ -39,10 +39,16 @@ class Answered:
       raise Refused(f'{total} bytes of {kind} in round {round_num}; the request says {most}')
     return total
 
-  def check_first(self, step: Step, content: str) -> None:
-    """Raises `Refused` where it was answered with something of another hash before."""
+  def check_first(self, step: Step, content: str) -> bool:
+    """Whether it is answered for the first time.
+
+    Raises:
+      Refused: it was answered with something of another hash before.
+    """
+    is_first = step not in self._first
     if self._first.setdefault(step, content) != content:
       raise Refused(f'round {step[2]} was answered with other bytes before')
+    return is_first
 
   def left(self, step: Step, total: int) -> None:
     """So many bytes of it have left now."""
@@ -69,7 +75,7 @@ def from_folder(log: audit_log.AuditLog, store: requests.Store, ledger: budget.L
   for entry in audit_log.entries(path):
     if entry['what'] == 'admitted' and 'epsilon' in entry:
       paid_in_log.append(entry)
-    elif entry['what'] == 'leaves':
+    elif entry['what'] in ('leaves', 'noised'):
       answered.remember(entry)
   # Read after the log: another process may be at work, and pays before it writes.
   paid = ledger.data_sets()

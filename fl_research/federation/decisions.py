@@ -3,7 +3,7 @@
 import math
 from typing import Any, Optional
 
-from fl_research.federation import budget, plain_words, policy, requests
+from fl_research.federation import budget, plain_words, policy, requests, signing
 from fl_research.federation import proposal as proposals
 from fl_research.federation.proposal import Proposal
 from fl_research.federation.refusal import Refused
@@ -107,3 +107,29 @@ class Decisions:
     spent = budget.Spent(mechanism)
     has_updates = any(proposal.release(kind) for kind in proposals.MODEL_KINDS)
     return spent.in_full(proposal.total_rounds) if has_updates else spent
+
+
+def check_signature(proposal: Proposal, signature: bytes) -> None:
+  """Raises `Refused` when a request names a key that has not signed it."""
+  key = proposal.experimenter.key
+  if key and not signing.is_signed(proposal.canonical(), signature, key):
+    raise Refused(f'the request is not signed by the key that it names ({requests.short(key)})')
+
+
+def release_of(proposal: Proposal, kind: str) -> proposals.Release:
+  """What a request says of a kind; raises `Refused` where it does not ask for it."""
+  release = proposal.release(kind)
+  if release is None:
+    raise Refused(f'{kind} may not leave: run {requests.short(proposal.run_id)} did not ask for it')
+  return release
+
+
+def check_round(proposal: Proposal, kind: str, round_num: int) -> None:
+  """Raises `Refused` where a kind is not asked for, or not in such a round."""
+  release_of(proposal, kind)
+  first = 1 if kind in proposals.MODEL_KINDS else 0
+  if not first <= round_num <= proposal.total_rounds:
+    raise Refused(
+      f'round {round_num} of {kind} is none of run {requests.short(proposal.run_id)}, which has '
+      f'{first} to {proposal.total_rounds}'
+    )

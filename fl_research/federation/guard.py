@@ -11,6 +11,7 @@ approved, pays for privacy, and writes the log. It knows neither the network nor
     guard.check_graph(run_id, library)                   once for every graph, before it runs
     guard.received(run_id, kind, round_num, message)     every request
     guard.admit(run_id, kind, round_num, clients, rows)  before the data are touched
+    guard.noised(run_id, round_num, content)             with noise of the site's own, once made
     guard.leaves(run_id, kind, round_num, message)       before the reply is sent
 
 Whatever is not let through raises `Refused`, and is in the log. Several processes may have a guard
@@ -33,7 +34,7 @@ from fl_research.federation import (
   guard_log,
   policy,
   requests,
-  signing,
+  site_noise,
 )
 from fl_research.federation import proposal as proposals
 from fl_research.federation import signer as signer_lib
@@ -44,6 +45,9 @@ from fl_research.registry import UsageError
 
 REQUESTS, BUDGET, LOG = 'requests', 'budget.json', 'audit.log'
 """The names in a guard's folder."""
+
+NOISED = 'noised updates'
+"""What the log calls what clients send in a round, when it has been made and has not left yet."""
 
 _STATUS = {
   policy.ALLOWED: requests.APPROVED,
@@ -109,7 +113,7 @@ class Guard:
     """
     run_id = proposal.run_id
     with self._log.refusals(run_id):
-      _check_signature(proposal, signature)
+      decisions.check_signature(proposal, signature)
       if self.requests.has(run_id):
         known = self.requests.get(run_id)
         if known.status in (requests.WAITING, requests.APPROVED) or known.by == requests.BY_OWNER:
@@ -233,13 +237,7 @@ class Guard:
     """
     with self._log.refusals(run_id, kind=kind, round=round_num):
       proposal = self._approved(run_id)
-      _release(proposal, kind)
-      first = 1 if kind in proposals.MODEL_KINDS else 0
-      if not first <= round_num <= proposal.total_rounds:
-        raise Refused(
-          f'round {round_num} of {kind} is none of run {short(run_id)}, which has '
-          f'{first} to {proposal.total_rounds}'
-        )
+      decisions.check_round(proposal, kind, round_num)
       self._decisions.check_enough(clients, rows)
       facts = self._decisions.pay(proposal, round_num) if kind in proposals.MODEL_KINDS else {}
       self._log.write('admitted', run=run_id, kind=kind, round=round_num, **facts)
@@ -256,6 +254,31 @@ class Guard:
       released = asked.release(proposals.TRAINING_METRICS) and not self._decisions.withheld(asked)
     metrics = (proposals.TRAINING_METRICS,) if released else ()
     return (proposals.COUNTS, *metrics)
+
+  def noise(self, run_id: str) -> Optional[site_noise.SiteNoise]:
+    """What this site adds to what its clients would send in a run; None where it adds nothing.
+
+    Raises:
+      Refused: the run is not approved.
+      UsageError: the folder's secret cannot be read.
+    """
+    with self._log.refusals(run_id):
+      asked = self._approved(run_id)
+    return site_noise.of_site(self._folder, asked) if asked.privacy.site_draws else None
+
+  def noised(self, run_id: str, round_num: int, content: bytes) -> None:
+    """Writes to the log what clients send in a round with the site's noise, also where it is sent
+    as a part of a sum: another answer under the same noise would tell more than was paid for.
+
+    Raises:
+      Refused: the run is not approved, or this was something else before.
+    """
+    step = run_id, NOISED, round_num
+    with self._log.refusals(run_id, kind=NOISED, round=round_num), self._answered.lock:
+      self._approved(run_id)
+      found = hashlib.sha256(content).hexdigest()
+      if self._answered.check_first(step, found):
+        self._log.write('noised', run=run_id, kind=NOISED, round=round_num, sha256=found)
 
   def leaves(
     self, run_id: str, kind: str, round_num: int, message: bytes, beside: Sequence[str] = ()
@@ -279,7 +302,9 @@ class Guard:
     with self._log.refusals(run_id, kind=kind, round=round_num), so_far.lock:
       proposal = self._approved(run_id)
       so_far.check_admitted(run_id, (kind, *beside), round_num)
-      total = so_far.size_with(step, len(message), _release(proposal, kind).bytes_per_round)
+      total = so_far.size_with(
+        step, len(message), decisions.release_of(proposal, kind).bytes_per_round
+      )
       content = hashlib.sha256(message).hexdigest()
       if proposal.privacy.kind == proposals.LOCAL and kind == proposals.UPDATES:
         so_far.check_first(step, content)
@@ -381,16 +406,3 @@ class Guard:
   def close(self) -> None:
     """Writes down what is still to be said."""
     self._log.close()
-
-
-def _check_signature(proposal: Proposal, signature: bytes) -> None:
-  key = proposal.experimenter.key
-  if key and not signing.is_signed(proposal.canonical(), signature, key):
-    raise Refused(f'the request is not signed by the key that it names ({short(key)})')
-
-
-def _release(proposal: Proposal, kind: str) -> proposals.Release:
-  release = proposal.release(kind)
-  if release is None:
-    raise Refused(f'{kind} may not leave: run {short(proposal.run_id)} did not ask for it')
-  return release

@@ -148,7 +148,8 @@ class Site:
     runtime.set_kernel_threads(int(facts['kernel_threads']))
     states = self._states(run, message)
     reports = self._guard.reports(run)
-    self._runs[run] = Run(facts, site_clients.Source(self._data.train, positions), states, reports)
+    source = site_clients.Source(self._data.train, positions)
+    self._runs[run] = Run(facts, source, states, reports, self._guard.noise(run))
     return Message('done', {'known_by': ''})
 
   def _states(self, run: str, message: Message) -> Optional[KeptStates]:
@@ -205,10 +206,13 @@ class Site:
       kept = [result for place, result in enumerate(results) if place not in graph.sent]
       run.states.hold(round_num, clients.tolist(), kept)
     sent = [results[place] for place in graph.sent]
+    answer = Message('sent', {'round': round_num}, {'clients': [clients], 'sent': sent})
+    if run.noise is not None:
+      self._guard.noised(message['run'], round_num, messages.pack(answer))
     if message['hold']:
       run.held = {round_num: (clients, sent)}
       return Message('held', {'round': round_num}, {'clients': [clients]})
-    return Message('sent', {'round': round_num}, {'clients': [clients], 'sent': sent})
+    return answer
 
   def _admit(self, run: Run, message: Message, clients: int, rows: int) -> None:
     """Asks the guard for a round's work."""

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 
 from fl_research import client_data
-from fl_research.federation import client_graph, proposal, site_clients
-from fl_research.federation.client_graph import DATA, HELD, STATE
+from fl_research.federation import client_graph, proposal, site_clients, site_noise
+from fl_research.federation.client_graph import DATA, HELD, MEASURES, STATE, SUMS
 from fl_research.federation.kept_states import KeptStates
 from fl_research.federation.messages import Message
 from fl_research.federation.site_session import SiteSession
@@ -23,6 +23,7 @@ class Run:
     source: the site's clients.
     states: what they keep; None where it is nothing.
     reports: what kinds of numbers about the clients go with what they send.
+    noise: what the site adds to what they send; None where it adds nothing.
 
   Attributes:
     held: of rounds, the clients and what they would send, where it waits to be added up.
@@ -36,13 +37,14 @@ class Run:
     source: site_clients.Source,
     states: Optional[KeptStates],
     reports: Sequence[str],
+    noise: Optional[site_noise.SiteNoise] = None,
   ):
     self.facts = {name: facts[name] for name in ('batch_size', 'seed', 'max_examples')}
     self.source = source
     self.reports = tuple(reports)
     self.held: dict[int, tuple[np.ndarray, list[np.ndarray]]] = {}
     self.sessions: dict[int, SiteSession] = {}
-    self.states = states
+    self.states, self.noise = states, noise
     self.graphs: dict[str, tuple[client_graph.ClientGraph, flat_function.ImportedFunction]] = {}
 
   def work(self, message: Message) -> list[np.ndarray]:
@@ -68,9 +70,14 @@ class Run:
         tensors[number] = layouts.arranged(each.specs, leaves)
     results = _call(function, len(positions), tensors)
     if proposal.TRAINING_METRICS not in self.reports:
-      for places, instead in ((graph.sums, 0.0), (graph.measures, np.nan)):
-        for place in places:
+      for part, instead in ((SUMS, 0.0), (MEASURES, np.nan)):
+        for place in graph.named(part):
           results[place] = np.full_like(results[place], instead)
+    if self.noise is not None:
+      sent = [results[place] for place in graph.sent]
+      noised = self.noise.apply(graph.names, sent, message['round'], positions.tolist())
+      for place, array in zip(graph.sent, noised):
+        results[place] = array
     return results
 
   def terms(self, message: Message) -> list[np.ndarray]:
