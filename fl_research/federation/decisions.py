@@ -28,6 +28,7 @@ class Decisions:
     ledger: budget.Ledger,
   ):
     self._rules, self._data_set, self._requests, self._ledger = rules, data_set, store, ledger
+    self._allowed: set[tuple[str, str]] = set()
 
   def decide(self, proposal: Proposal) -> policy.Decision:
     """What the policy makes of a request, after all that has gone before."""
@@ -35,6 +36,19 @@ class Decisions:
       reason = f'The data set here is {self._data_set}, and the request is for {proposal.data_set}.'
       return policy.Decision(policy.DENIED, (reason,))
     return policy.decide(self._rules, proposal, self.history(proposal))
+
+  def check_approval(self, request: requests.Request) -> None:
+    """Raises `Refused` when what was approved would not be under the policy of today."""
+    known = request.run_id, request.by
+    if known in self._allowed:
+      return
+    decision, by_person = self.decide(request.proposal), request.by == requests.BY_OWNER
+    if decision.verdict == policy.DENIED or (decision.verdict == policy.ASK and not by_person):
+      raise Refused(
+        f'run {requests.short(request.run_id)} was approved under another policy: '
+        f'{" ".join(decision.reasons)}'
+      )
+    self._allowed.add(known)
 
   def history(self, proposal: Proposal) -> policy.History:
     """What has gone before a request, other than itself."""

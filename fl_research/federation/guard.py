@@ -93,7 +93,6 @@ class Guard:
     self._log = guard_log.GuardLog(folder / LOG)
     self.log = self._log.file
     self._decisions = decisions.Decisions(rules, data_set, self.requests, self.ledger)
-    self._allowed: set[tuple[str, str]] = set()
     self._answered = answered.from_folder(self.log, self.requests, self.ledger)
 
   def propose(self, proposal: Proposal, signature: bytes = b'') -> Answer:
@@ -388,14 +387,7 @@ class Guard:
     request = self.requests.get(run_id)
     if request.status != requests.APPROVED:
       raise Refused(f'run {short(run_id)} is {request.status}: {" ".join(request.reasons)}')
-    if (run_id, request.by) not in self._allowed:
-      decision = self.decide(request.proposal)
-      by_person = request.by == requests.BY_OWNER
-      if decision.verdict == policy.DENIED or (decision.verdict == policy.ASK and not by_person):
-        raise Refused(
-          f'run {short(run_id)} was approved under another policy: {" ".join(decision.reasons)}'
-        )
-      self._allowed.add((run_id, request.by))
+    self._decisions.check_approval(request)
     return request.proposal
 
   def _settle(
