@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 import threading
 from typing import Any
 
-from fl_research.federation import audit_log, budget, requests
+from fl_research.federation import audit_log, budget, guard_log, requests
 from fl_research.federation.refusal import Refused
 from fl_research.registry import UsageError
 
@@ -59,13 +59,13 @@ class Answered:
     self._first.setdefault((entry['run'], entry['kind'], entry['round']), entry['sha256'])
 
 
-def from_folder(log: audit_log.AuditLog, store: requests.Store, ledger: budget.Ledger) -> Answered:
-  """What the log of a folder says was answered.
+def from_folder(log: guard_log.GuardLog, store: requests.Store, ledger: budget.Ledger) -> Answered:
+  """What the log of a folder says was answered; counts its lines.
 
   Raises:
     UsageError: log, budget and requests do not fit together, or the log is broken.
   """
-  path = log.path
+  path = log.file.path
   fault = audit_log.verify(path)
   if not fault and not path.exists() and (store.all() or ledger.data_sets()):
     fault = 'is missing, and there are requests or a budget'
@@ -73,6 +73,7 @@ def from_folder(log: audit_log.AuditLog, store: requests.Store, ledger: budget.L
     raise UsageError(f'{path}: {fault}; its owner must look at it before anything is answered')
   answered, paid_in_log = Answered(), []
   for entry in audit_log.entries(path):
+    log.count(entry['what'], entry)
     if entry['what'] == 'admitted' and 'epsilon' in entry:
       paid_in_log.append(entry)
     elif entry['what'] in ('leaves', 'noised'):

@@ -93,7 +93,7 @@ class Guard:
     self._log = guard_log.GuardLog(folder / LOG)
     self.log = self._log.file
     self._decisions = decisions.Decisions(rules, data_set, self.requests, self.ledger)
-    self._answered = answered.from_folder(self.log, self.requests, self.ledger)
+    self._answered = answered.from_folder(self._log, self.requests, self.ledger)
 
   def propose(self, proposal: Proposal, signature: bytes = b'') -> Answer:
     """Takes a request, or says what became of it when it was made before.
@@ -301,9 +301,8 @@ class Guard:
     with self._log.refusals(run_id, kind=kind, round=round_num), so_far.lock:
       proposal = self._approved(run_id)
       so_far.check_admitted(run_id, (kind, *beside), round_num)
-      total = so_far.size_with(
-        step, len(message), decisions.release_of(proposal, kind).bytes_per_round
-      )
+      most = decisions.release_of(proposal, kind).bytes_per_round
+      total = so_far.size_with(step, len(message), most)
       content = hashlib.sha256(message).hexdigest()
       if proposal.privacy.kind == proposals.LOCAL and kind == proposals.UPDATES:
         so_far.check_first(step, content)
@@ -347,11 +346,10 @@ class Guard:
     Raises:
       Refused: the run is not approved.
     """
-    content = hashlib.sha256(message).hexdigest()
-    facts = {'kind': kind, 'round': round_num, 'bytes': len(message), 'sha256': content}
+    facts = {'kind': kind, 'round': round_num, 'bytes': len(message)}
     with self._log.refusals(run_id, kind=kind, round=round_num):
       self._approved(run_id)
-    self._log.write('received', run=run_id, **facts)
+    self._log.write('received', run=run_id, **facts, sha256=hashlib.sha256(message).hexdigest())
 
   def survey(self, kind: str) -> None:
     """Whether something may be said before any run is asked for.
@@ -379,8 +377,8 @@ class Guard:
 
   def surveyed(self, kind: str, message: bytes) -> None:
     """Writes to the log what is about to be said before any run is asked for."""
-    content = hashlib.sha256(message).hexdigest()
-    self._log.write('surveyed', kind=kind, bytes=len(message), sha256=content)
+    sha256 = hashlib.sha256(message).hexdigest()
+    self._log.write('surveyed', kind=kind, bytes=len(message), sha256=sha256)
 
   def _approved(self, run_id: str) -> Proposal:
     """The proposal of a run that may go on; raises `Refused` for others."""
@@ -388,6 +386,7 @@ class Guard:
     if request.status != requests.APPROVED:
       raise Refused(f'run {short(run_id)} is {request.status}: {" ".join(request.reasons)}')
     self._decisions.check_approval(request)
+    self._log.check_length(run_id, request.proposal.total_rounds)
     return request.proposal
 
   def _settle(

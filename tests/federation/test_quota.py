@@ -67,3 +67,21 @@ def test_a_flood_of_requests_and_surveys(tmp_path, monkeypatch):
     with pytest.raises(Refused, match='more than 20 things were asked for in an hour'):
       asks()
   assert len(own.requests.all()) == 4
+
+
+def test_an_approved_run_has_so_many_lines(tmp_path, monkeypatch):
+  monkeypatch.setattr(guard_log, 'MOST_LINES', 5)
+  monkeypatch.setattr(guard_log, 'MOST_LINES_OF_A_ROUND', 2)
+  allow = policy.Policy(decision=policy.DecisionRules('allow'))
+  run, rounds = asked().run_id, asked().total_rounds
+  Guard(tmp_path, allow).propose(asked())  # A line.
+  for _ in range(2):  # What was written before the program was started again counts.
+    own = Guard(tmp_path, allow)
+    with pytest.raises(Refused, match='is none of those that run'):
+      own.check_graph(run, b'')  # What is refused has a limit of its own.
+    for _ in range((5 + 2 * rounds - 1) // 2):
+      own.received(run, 'work', 1, b'x')
+  for last in (own, Guard(tmp_path, allow)):
+    with pytest.raises(Refused, match='has 25 lines in the log, more than 10 rounds need'):
+      last.received(run, 'work', 1, b'x')
+  assert own.requests.get(run).status == 'approved'
