@@ -34,6 +34,7 @@ from fl_research.federation import (
   guard_log,
   policy,
   requests,
+  silence,
   site_noise,
 )
 from fl_research.federation import proposal as proposals
@@ -80,6 +81,9 @@ class Guard:
     data_set: the one that this site has; a request for another is denied. None where only its
       owner looks at what was asked.
 
+  Attributes:
+    decide, history, describe: see `decisions.Decisions`.
+
   Raises:
     UsageError: the folder's log, budget or requests cannot be read, do not fit together, or the
       log is broken.
@@ -92,8 +96,11 @@ class Guard:
     self.ledger = budget.Ledger(folder / BUDGET)
     self._log = guard_log.GuardLog(folder / LOG)
     self.log = self._log.file
-    self._decisions = decisions.Decisions(rules, data_set, self.requests, self.ledger)
+    own = decisions.Decisions(rules, data_set, self.requests, self.ledger)
+    self.decide, self.history, self.describe = own.decide, own.history, own.describe
+    self._decisions = own
     self._answered = answered.from_folder(self._log, self.requests, self.ledger)
+    silence.withdraw(self.requests, self._log, self.policy.decision.silent_days)
 
   def propose(self, proposal: Proposal, signature: bytes = b'') -> Answer:
     """Takes a request, or says what became of it when it was made before.
@@ -113,7 +120,9 @@ class Guard:
     run_id = proposal.run_id
     with self._log.refusals(run_id):
       decisions.check_signature(proposal, signature)
+      silence.withdraw(self.requests, self._log, self.policy.decision.silent_days)
       if self.requests.has(run_id):
+        self.requests.heard(run_id)
         known = self.requests.get(run_id)
         if known.status in (requests.WAITING, requests.APPROVED) or known.by == requests.BY_OWNER:
           return Answer(known.status, known.reasons, self._decisions.withheld(proposal))
@@ -127,18 +136,6 @@ class Guard:
         'asked', run=run_id, name=who.name, key=who.key, status=made.status, why=made.reasons
       )
       return Answer(made.status, made.reasons, self._decisions.withheld(proposal))
-
-  def decide(self, proposal: Proposal) -> policy.Decision:
-    """What the policy makes of a request, after all that has gone before."""
-    return self._decisions.decide(proposal)
-
-  def history(self, proposal: Proposal) -> policy.History:
-    """What has gone before a request, other than itself."""
-    return self._decisions.history(proposal)
-
-  def describe(self, proposal: Proposal) -> dict[str, tuple[str, ...]]:
-    """A request in plain words: sentences by heading."""
-    return self._decisions.describe(proposal)
 
   def approve(self, run_id: str, note: str = '') -> None:
     """The owner lets a run through.
@@ -349,6 +346,7 @@ class Guard:
     facts = {'kind': kind, 'round': round_num, 'bytes': len(message)}
     with self._log.refusals(run_id, kind=kind, round=round_num):
       self._approved(run_id)
+    self.requests.heard(run_id)
     self._log.write('received', run=run_id, **facts, sha256=hashlib.sha256(message).hexdigest())
 
   def survey(self, kind: str) -> None:

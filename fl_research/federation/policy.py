@@ -176,9 +176,16 @@ class SurveyRules(records.Checked):
 
 @dataclasses.dataclass(frozen=True)
 class DecisionRules(records.Checked):
-  """What a request gets that is within all limits."""
+  """What a request gets that is within all limits, and how long it stays open.
+
+  Attributes:
+    within: `ask` or `allow`.
+    silent_days: a request that waits, or a run that was approved, is withdrawn when nothing was
+      heard of its experimenter's program for so long; never when None.
+  """
 
   within: str = dataclasses.field(default='ask', metadata=records.one_of('ask', 'allow'))
+  silent_days: Optional[float] = dataclasses.field(default=None, metadata=domains.POSITIVE)
 
 
 @dataclasses.dataclass(frozen=True)
