@@ -143,9 +143,14 @@ def _place(module: str) -> str:
 
 
 def _privacy_notes() -> tuple[str, ...]:
-  """What ε is about and what not, and the two kinds of noise."""
+  """What ε is about and what not, and where noise is added and comes from."""
   return (
-    f'ε covers {privacy.COVERED}; the unit is one client with all its data. It does not cover:',
+    *(
+      f'`--dp_place={name}`: {entry.summary}. ε covers {privacy.COVERED[name]} '
+      f'([maths and code]({_place(entry.module)})).'
+      for name, entry in privacy.PLACES.items()
+    ),
+    'The unit is one client with all its data. It does not cover:',
     '\n'.join(f'- {each};' for each in privacy.NOT_COVERED)[:-1] + '.',
     *(
       f'`--dp_noise={name}`: {entry.summary} ([maths and code]({_place(entry.module)})).'

@@ -8,6 +8,7 @@ from typing import Any
 from fl_research import settings as settings_lib
 from fl_research.federation import client_graph, proposal, secure_rounds, session_server
 from fl_research.federation.engine import Engine
+from fl_research.population import cohorts
 from fl_research.round import split
 from fl_research.settings import Settings
 from fl_research.training import guarantee as guarantee_lib
@@ -25,6 +26,7 @@ def of(
   engine: Engine,
   graphs: Mapping[str, client_graph.ClientGraph],
   experimenter: proposal.Experimenter,
+  sampler: cohorts.CohortSampler,
 ) -> proposal.Proposal:
   """The request of a run.
 
@@ -35,6 +37,7 @@ def of(
     engine: the way to the sites.
     graphs: what the sites are to run, by purpose.
     experimenter: who asks.
+    sampler: draws the cohorts.
   """
   model = process.parts.model
   return proposal.Proposal(
@@ -51,7 +54,7 @@ def of(
     epochs=math.ceil(settings.client_epochs_per_round),
     batch_size=settings.batch_size or 0,
     secure_aggregation=_secure(settings, engine),
-    privacy=_privacy(settings, data),
+    privacy=_privacy(settings, data, sampler),
     releases=_releases(settings, engine, process),
     graphs=tuple(
       proposal.Graph(graph.hash_of_library, purpose, graph.operations())
@@ -80,18 +83,22 @@ def _columns(data: RunData) -> tuple[proposal.Column, ...]:
   return (*inputs, *(proposal.Column(name, 'label') for name in labels))
 
 
-def _privacy(settings: Settings, data: RunData) -> proposal.Privacy:
-  guarantee = guarantee_lib.build(settings, data.train.num_filled, data.cohort_size)
+def _privacy(settings: Settings, data: RunData, sampler: cohorts.CohortSampler) -> proposal.Privacy:
+  """What is promised; of local noise for a client that is asked in every round, as a site that
+  cannot know the cohorts must count."""
+  guarantee = guarantee_lib.build(settings, data.train.num_filled, data.cohort_size, sampler)
   if guarantee is None or not guarantee.noise_multiplier:
     return proposal.Privacy()
+  local = settings.is_local
   return proposal.Privacy(
-    kind=proposal.CENTRAL,
+    kind=proposal.LOCAL if local else proposal.CENTRAL,
     noise_multiplier=guarantee.noise_multiplier,
     clip_norm=settings.dp_clip_norm or settings.dp_initial_clip,
-    epsilon=guarantee.epsilon(settings.total_rounds),
+    epsilon=guarantee.accountant.epsilon(settings.total_rounds),
     delta=guarantee.accountant.delta,
-    sampling=settings.cohort_sampling,
+    sampling='availability' if local else settings.cohort_sampling,
     num_clients=data.train.num_filled,
+    discrete=settings.has_exact_noise,
   )
 
 
@@ -111,9 +118,11 @@ def _releases(
     updates = proposal.Release(proposal.UPDATES, most)
   released = settings.site_metrics == 'release'
   metrics = [proposal.Release(proposal.TRAINING_METRICS, _METRICS_BYTES)] if released else []
+  evaluated = not settings.withholds
+  sums = [proposal.Release(proposal.EVALUATION_SUMS, _METRICS_BYTES)] if evaluated else []
   return (
     proposal.Release(proposal.COUNTS, _METRICS_BYTES),
-    proposal.Release(proposal.EVALUATION_SUMS, _METRICS_BYTES),
+    *sums,
     *metrics,
     updates,
   )

@@ -30,7 +30,7 @@ from fl_research.federation import (
 )
 from fl_research.federation import engine as engine_lib
 from fl_research.federation.run_at_sites import RunAtSites, StatesAtSites
-from fl_research.population import participation
+from fl_research.population import cohorts, participation
 from fl_research.round import split
 from fl_research.settings import Settings
 from fl_research.training import columns as columns_lib
@@ -245,14 +245,18 @@ class Sites:
     process: Any,
     data: RunData,
     plans: participation.Participation,
-  ) -> tuple[AtSites, EvaluationAtSites, StatesAtSites]:
-    """What makes the server step, what evaluates, and what clients keep."""
+  ) -> tuple[AtSites, model_evaluation.ModelEvaluation, StatesAtSites]:
+    """What makes the server step, what evaluates, and what clients keep.
+
+    Where a private run withholds what ε does not cover, nothing is evaluated: test examples are
+    those of the sites' clients.
+    """
     work = work_graph.WorkGraph(process)
     folder = run_folder.RunFolder(settings).path / _GRAPHS
     secure = secure_rounds.SecureRounds(process, self.engine.say) if settings.by_protocol else None
     graphs = graph_store.load(folder) or {
       'work': work.graph,
-      **_evaluations(process),
+      **({} if settings.withholds else _evaluations(process)),
       **({} if secure is None else {'combine': secure.graph}),
     }
     facts = {
@@ -262,13 +266,15 @@ class Sites:
       'kernel_threads': settings.kernel_threads,
     }
     self._page(settings)
-    asked, signature = _request(settings, data, process, self.engine, graphs)
+    asked, signature = _request(settings, data, process, self.engine, graphs, plans.sampler)
     initial = work.initial_client_state()
     measured = columns_lib.of_training(process, data)
     run = RunAtSites(self.engine, asked, signature, facts, initial, graphs, measured)
     self._run = run
     states = StatesAtSites(run, lambda: graph_store.save(folder, graphs))
     rounds = AtSites(process, plans, work, run, states, secure)
+    if settings.withholds:
+      return rounds, model_evaluation.NoEvaluation(), states
     return rounds, EvaluationAtSites(run, self.engine.sites, data, process), states
 
   def _page(self, settings: Settings) -> None:
@@ -334,6 +340,7 @@ def _request(
   process: split.SplitProcess,
   engine: engine_lib.Engine,
   graphs: Mapping[str, client_graph.ClientGraph],
+  sampler: cohorts.CohortSampler,
 ) -> tuple[proposal.Proposal, str]:
   """What is asked of the sites, and its signature in hexadecimal, empty without a key."""
   key = (
@@ -341,5 +348,5 @@ def _request(
   )
   public = signing.public_key(key) if key else ''
   who = proposal.Experimenter(settings.experimenter_name or getpass.getuser(), public)
-  asked = asking.of(settings, data, process, engine, graphs, who)
+  asked = asking.of(settings, data, process, engine, graphs, who, sampler)
   return asked, key.sign(asked.canonical()).hex() if key else ''

@@ -24,6 +24,10 @@ SERVER, DATA, STATE, TESTED = 'server', 'data', 'state', 'tested'
 """Where an input of the graph comes from: the message, the client's data, what it keeps; and, where
 a client is tested with what it would use, the examples that it is tested on."""
 
+SUMS, MEASURES = '/facts/sums', '/facts/measures'
+"""Parts of what is sent: sums of metrics of training, of which a site that withholds them says
+zeros, as if nothing had been trained on; and the method's own numbers, of which it says NaN."""
+
 HELD = ('results', 'factors')
 """And of the graph that comes after: what the one before has made, and a factor for each client."""
 
@@ -67,9 +71,7 @@ class ClientGraph:
     sent: which of its results are sent; the others are kept.
     columns: of an evaluation, what the columns of its result are.
     largest: of terms of secure sums, the results that are not sent, the greatest of each.
-    sums: which of its results are sums of metrics of training, of which a site that withholds them
-      says zeros, as if nothing had been trained on.
-    measures: which are the method's own numbers, of which it says NaN.
+    names: of what is sent of clients, the path in R of each result.
   """
 
   purpose: str
@@ -77,14 +79,17 @@ class ClientGraph:
   inputs: tuple[Input, ...]
   sent: tuple[int, ...]
   columns: tuple[str, ...] = ()
-  sums: tuple[int, ...] = ()
-  measures: tuple[int, ...] = ()
+  names: tuple[str, ...] = ()
   largest: tuple[int, ...] = ()
 
   @property
   def tests_clients(self) -> bool:
     """Whether it evaluates what each client would use, and not one model for all."""
     return any(each.origin == TESTED for each in self.inputs)
+
+  def named(self, beginning: str) -> tuple[int, ...]:
+    """Which of its results are in a part of what is sent, by how their names begin."""
+    return tuple(place for place, name in zip(self.sent, self.names) if name.startswith(beginning))
 
   @property
   def hash(self) -> str:
@@ -117,8 +122,7 @@ class ClientGraph:
       'inputs': [each.to_data() for each in self.inputs],
       'sent': list(self.sent),
       'columns': list(self.columns),
-      'sums': list(self.sums),
-      'measures': list(self.measures),
+      'names': list(self.names),
       'largest': list(self.largest),
     }
 
@@ -149,8 +153,7 @@ class ClientGraph:
         inputs,
         numbers('sent'),
         columns,
-        numbers('sums'),
-        numbers('measures'),
+        tuple(map(str, facts['names'])),
         numbers('largest'),
       )
     except (KeyError, TypeError, ValueError) as error:

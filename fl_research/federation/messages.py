@@ -16,7 +16,7 @@ import zipfile
 
 import numpy as np
 
-PROTOCOL = 3
+PROTOCOL = 4
 """The version of these messages; engine and site must have the same."""
 
 LIMIT = 1 << 30

@@ -151,6 +151,14 @@ def _sums(proposal: Proposal) -> Iterator[str]:
     yield f'Each sum is to have the updates of at least {others} in it.'
 
 
+def _who_adds(asked: proposals.Privacy) -> str:
+  if asked.site_draws:
+    return 'This site adds'
+  if asked.kind == proposals.LOCAL:
+    return "The experimenter's program adds to every client's update, from a seed that it knows,"
+  return "The experimenter's program adds"
+
+
 def _privacy(
   proposal: Proposal, rules: policy.Policy, history: policy.History, epsilon_so_far: float
 ) -> Iterator[str]:
@@ -158,11 +166,15 @@ def _privacy(
   if asked.kind == proposals.NOT_PRIVATE:
     yield 'None: nothing bounds what the updates may tell about a single client.'
   else:
-    adds = 'This site adds' if asked.kind == proposals.LOCAL else "The experimenter's program adds"
     yield (
-      f'{adds} noise of {asked.noise_multiplier:g} times the norm {asked.clip_norm:g} to which '
-      'updates are cut.'
+      f'{_who_adds(asked)} noise of {asked.noise_multiplier:g} times the norm {asked.clip_norm:g} '
+      'to which updates are cut.'
     )
+    if asked.site_draws:
+      yield (
+        'It does so to the update of every client, before anything leaves and whatever the '
+        "experimenter's program has made of it; nobody else can know the noise."
+      )
     yield (
       f"By this site's own account the run has epsilon {policy.epsilon_text(history.run_epsilon)} "
       f'at delta {asked.delta:g}; the request says {asked.epsilon:g}. It is about the updates, and '

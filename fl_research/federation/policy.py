@@ -89,6 +89,8 @@ class PrivacyRules(Budget):
     kinds: some of `proposal.PRIVACY`.
     trust_sampling: whether ε is smaller where the experimenter says that cohorts are drawn at
       random, of so many clients and unseen by anybody; a site cannot check that.
+    trust_seed: whether noise of `local` privacy may come from the run's seed, as a simulation's
+      does; whoever knows the seed can take it away again.
     data_sets: budgets of single data sets; what they leave out is as for all.
   """
 
@@ -96,6 +98,7 @@ class PrivacyRules(Budget):
     default=proposals.PRIVACY, metadata=_words(*proposals.PRIVACY)
   )
   trust_sampling: bool = True
+  trust_seed: bool = False
   data_sets: Mapping[str, Budget] = dataclasses.field(default_factory=dict)
 
   def budget(self, data_set: str) -> Budget:
@@ -173,9 +176,16 @@ class SurveyRules(records.Checked):
 
 @dataclasses.dataclass(frozen=True)
 class DecisionRules(records.Checked):
-  """What a request gets that is within all limits."""
+  """What a request gets that is within all limits, and how long it stays open.
+
+  Attributes:
+    within: `ask` or `allow`.
+    silent_days: a request that waits, or a run that was approved, is withdrawn when nothing was
+      heard of its experimenter's program for so long; never when None.
+  """
 
   within: str = dataclasses.field(default='ask', metadata=records.one_of('ask', 'allow'))
+  silent_days: Optional[float] = dataclasses.field(default=None, metadata=domains.POSITIVE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -298,6 +308,11 @@ def _privacy(rules: PrivacyRules, proposal: Proposal, history: History) -> Itera
   if asked.kind not in rules.kinds:
     yield (
       f'Differential privacy is {asked.kind}; accepted is {" or ".join(rules.kinds) or "nothing"}.'
+    )
+  if asked.kind == proposals.LOCAL and not asked.site_draws and not rules.trust_seed:
+    yield (
+      "Noise would come from the run's seed, by which the experimenter can take it away again; "
+      'accepted is noise that this site draws (--dp_noise=cryptographic).'
     )
   if limits.least_noise is not None and asked.noise_multiplier < limits.least_noise:
     yield (

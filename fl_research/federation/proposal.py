@@ -12,7 +12,7 @@ import json
 from typing import Any, Optional
 
 from fl_research import domains
-from fl_research.aggregation.privacy import accountant
+from fl_research.aggregation.privacy import accountant, discrete_gaussian
 from fl_research.federation import records
 from fl_research.registry import UsageError
 
@@ -119,7 +119,8 @@ class Privacy(records.Checked):
     sampling: how cohorts are drawn, one of `accountant.ACCOUNTED`; `availability` counts no
       protection by sampling, and is the one for `local`, where who takes part is known.
     num_clients: N, of all sites.
-    discrete: whether the noise is the discrete Gaussian.
+    discrete: whether the noise is the discrete Gaussian; where it is `local` it is then the site's
+      own (`fl_research.federation.site_noise`), and else from the run's seed, which others know.
   """
 
   kind: str = dataclasses.field(default=NOT_PRIVATE, metadata=records.one_of(*PRIVACY))
@@ -143,6 +144,16 @@ class Privacy(records.Checked):
       raise UsageError(f'noise_multiplier and clip_norm are above 0 where kind is {self.kind}')
     if self.kind == LOCAL and self.sampling != 'availability':
       raise UsageError(f'sampling is {self.sampling}; accepted with local is availability')
+    if self.site_draws and self.noise_multiplier < discrete_gaussian.SMALLEST_MULTIPLIER:
+      raise UsageError(
+        f'noise_multiplier is {self.noise_multiplier:g}; accepted with noise of the site is a '
+        f'number from {discrete_gaussian.SMALLEST_MULTIPLIER:g} on'
+      )
+
+  @property
+  def site_draws(self) -> bool:
+    """Whether the site adds noise that it draws itself."""
+    return self.kind == LOCAL and self.discrete
 
 
 @dataclasses.dataclass(frozen=True)

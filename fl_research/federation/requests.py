@@ -8,6 +8,7 @@ from collections.abc import Collection
 import dataclasses
 import datetime
 import json
+import os
 import pathlib
 
 from fl_research.federation import records
@@ -27,6 +28,11 @@ MOST_WAITING = MOST_SETTLED = 1000
 anything was computed for them. So nobody can fill the disk."""
 
 _SHORTEST_PREFIX = 4
+
+
+def short(identifier: str) -> str:
+  """The beginning of a run id or hash, for people."""
+  return identifier[:12]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +90,14 @@ class Store:
     self.folder.mkdir(parents=True, exist_ok=True)
     content = json.dumps(records.to_values(request), indent=1, ensure_ascii=False)
     atomic_files.write_atomically(self._path(request.run_id), content.encode())
+
+  def heard(self, run_id: str) -> None:
+    """Something was heard of the program that made this request."""
+    os.utime(self._path(run_id))
+
+  def last_heard(self, run_id: str) -> float:
+    """When that was last, or when it was made or decided on: seconds since 1970."""
+    return self._path(run_id).stat().st_mtime
 
   def forget(self, paid: Collection[str]) -> None:
     """Removes the oldest of those that nothing came of, where there are too many.

@@ -27,8 +27,6 @@ from fl_research.runtime import (
 )
 from fl_research.runtime import program as programs
 
-_SUMS, _MEASURES = '/facts/sums', '/facts/measures'
-
 
 class WorkGraph:
   """What clients do in a round of a process.
@@ -54,14 +52,12 @@ class WorkGraph:
     self._state_key = state
     sent_key = _name_of(program.result[0])
     self._sent = server_steps.ClientShape(process.work.type_signature.result[0])
-    sent = self._places(sent_key)
     self.graph = ClientGraph(
       'work',
       function.exported(),
       self._inputs(),
-      sent,
-      sums=self._named(_SUMS, sent),
-      measures=self._named(_MEASURES, sent),
+      self._places(sent_key),
+      names=self._names(),
     )
 
   def _inputs(self) -> tuple[Input, ...]:
@@ -84,14 +80,10 @@ class WorkGraph:
       begin += len(shape.specs)
     return places
 
-  def _named(self, beginning: str, sent: Sequence[int]) -> tuple[int, ...]:
-    """Which of the graph's results are in a part of what is sent, by how their names begin."""
-    places, own = [], iter(sent)
-    names = chunks.type_names(self._sent.type)
-    for name, layout in zip(names, self._sent.layouts):
-      of_leaf = [next(own) for _ in layout.specs]
-      places += of_leaf if name.startswith(beginning) else []
-    return tuple(places)
+  def _names(self) -> tuple[str, ...]:
+    """The path in R of each result that is sent, of which a leaf may be several."""
+    leaves = zip(chunks.type_names(self._sent.type), self._sent.layouts, strict=True)
+    return tuple(name for name, layout in leaves for _ in layout.specs)
 
   def initial_client_state(self) -> list[np.ndarray]:
     """The state of a client that has never taken part, in the order of the graph's input."""

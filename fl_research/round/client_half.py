@@ -1,6 +1,6 @@
 """One client's part of an exchange: the method's work, and what stands between it and the wire.
 
-examples -> (attack) -> work -> (attack) -> finite? -> encode -> message, facts for the report
+examples -> (attack) -> work -> (noise) -> (attack) -> finite? -> encode -> message, facts to report
 """
 
 import collections
@@ -68,8 +68,9 @@ class ClientHalf:
     parts = self._parts
     reply = self._reply(broadcast, self._poisoned_data(data), state['method'])
     weight = _weight(parts.client_weighting, data) if reply.weight is None else reply.weight
-    update = self._poisoned_update(data, tuple(tf.nest.flatten(reply.update)), weight)
-    finite = all_finite((update, reply.auxiliary, reply.client_state, weight))
+    update, kept = self._noised(data, reply, state['method'])
+    update = self._poisoned_update(data, update, weight)
+    finite = all_finite((update, reply.auxiliary, kept, weight))
     update, auxiliary = zeros_unless(finite, (update, reply.auxiliary))
     memories = list(state['compressor'])
     encoded = Encoded([], memories[self._number])
@@ -83,7 +84,7 @@ class ClientHalf:
       weight=weight,
       finite=finite,
       facts=self._facts(reply, encoded.message, auxiliary, weight),
-      state=collections.OrderedDict(method=reply.client_state, compressor=tuple(memories)),
+      state=collections.OrderedDict(method=kept, compressor=tuple(memories)),
     )
 
   def update_of(self, broadcast: Any, data: Any, state: Any) -> list[tf.Tensor]:
@@ -130,6 +131,18 @@ class ClientHalf:
     poisoned = collections.OrderedDict(x=x, y=y)
     attacks = self._parts.is_attacker(data['client'])
     return collections.OrderedDict(data, examples=choose(attacks, poisoned, examples))
+
+  def _noised(self, data: Any, reply: Reply, before: Any) -> tuple[tuple[tf.Tensor, ...], Any]:
+    """The update as the noise of the client's own leaves it, and the method's next state of it.
+
+    With such noise nobody is told whether the numbers were finite: a client whose were not sends
+    noise, and keeps the state it had before.
+    """
+    update, noise = tuple(tf.nest.flatten(reply.update)), self._parts.local_noise
+    if noise is None:
+      return update, reply.client_state
+    finite = all_finite((update, reply.client_state))
+    return noise.apply(update, data['seed']), choose(finite, reply.client_state, before)
 
   def _poisoned_update(self, data: Any, update: tuple[tf.Tensor, ...], weight: tf.Tensor):
     attack = self._parts.attack

@@ -24,7 +24,7 @@ def combiner_of(parts: Parts, exchange: method_lib.Exchange) -> combiner_lib.Com
         '--secure_aggregation: this --algorithm combines what clients send in a way of its own, '
         'which secure sums do not protect'
       )
-    if rule.kind == combiner_lib.PRIVATE:
+    if rule.kind == combiner_lib.PRIVATE or parts.local_noise is not None:
       raise registry.UsageError(
         '--algorithm: combines what clients send in a way of its own, to which differential '
         'privacy adds no noise; accepted are methods that leave it to the aggregator'

@@ -228,8 +228,9 @@ class Composition:
     )
 
   def _check_private(self) -> None:
-    """Under a private combiner nothing but one update may leave a client."""
-    private = [trip for trip in self.trips if trip.combiner.kind == combiner_lib.PRIVATE]
+    """Under a private combiner, or noise of its own, nothing but one update may leave a client."""
+    is_local = self.parts.local_noise is not None
+    private = [t for t in self.trips if is_local or t.combiner.kind == combiner_lib.PRIVATE]
     if not private:
       return
     if any(not trip.half.shapes for trip in private):

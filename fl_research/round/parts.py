@@ -10,6 +10,7 @@ import tensorflow_federated as tff
 from fl_research.aggregation import combiner as combiner_lib
 from fl_research.aggregation import sums as sums_lib
 from fl_research.aggregation.compression import compressor as compressor_lib
+from fl_research.aggregation.privacy import local_noise as local_noise_lib
 from fl_research.models import model as model_lib
 from fl_research.population.attacks import attack as attack_lib
 from fl_research.round import method as method_lib
@@ -35,6 +36,8 @@ class Parts:
     server_optimizer: optimiser of the server's step.
     aggregator: how updates are combined: a combiner or any `tff.aggregators` factory, weighted or
       not; the weighted mean when None.
+    local_noise: what clients do to their updates before they send them; nothing when None. Nothing
+      else may leave them then (`composition.build_process`).
     sums: how sums over clients are taken that are not the aggregator's own.
     compressor: how updates are sent; as they are when None.
     attack: what the attackers do; nobody lies when None.
@@ -52,6 +55,7 @@ class Parts:
   client_optimizer: tff.learning.optimizers.Optimizer
   server_optimizer: tff.learning.optimizers.Optimizer
   aggregator: Union[combiner_lib.Combiner, tff.aggregators.AggregationFactory, None] = None
+  local_noise: Optional[local_noise_lib.LocalNoise] = None
   sums: sums_lib.Sums = sums_lib.CLEAR
   compressor: Optional[compressor_lib.Compressor] = None
   attack: Optional[attack_lib.Attack] = None

@@ -44,7 +44,8 @@ class DifferentialPrivacy:
 
   dp_noise_multiplier: Optional[float] = _setting(
     None,
-    'differential privacy: z, the noise on the sum of updates in units of the clipping norm',
+    'differential privacy: z, the noise on the sum of updates (dp_place=local: on each of them) in '
+    'units of the clipping norm',
     optional=float,
     **domains.FROM_0,
   )
@@ -53,6 +54,12 @@ class DifferentialPrivacy:
     'differential privacy: solve for the z with which epsilon is this after total_rounds',
     optional=float,
     **domains.POSITIVE,
+  )
+  dp_place: str = _setting(
+    privacy.CENTRAL,
+    'differential privacy: who adds noise, the server to the sum of updates, or every client to '
+    'its own before it is sent',
+    choices=lambda: privacy.PLACES,
   )
   dp_noise: str = _setting(
     'simulation',
@@ -108,9 +115,19 @@ class DifferentialPrivacy:
     return self.dp_noise_multiplier is not None or self.target_epsilon is not None
 
   @property
+  def is_local(self) -> bool:
+    """Whether every client adds noise to what it sends."""
+    return self.is_private and self.dp_place == privacy.LOCAL
+
+  @property
+  def has_exact_noise(self) -> bool:
+    """Whether noise is the discrete Gaussian, and no seed gives it back."""
+    return self.is_private and self.dp_noise == 'cryptographic'
+
+  @property
   def is_fresh(self) -> bool:
     """Whether noise and cohorts are drawn anew in every run, so that no seed gives them back."""
-    return self.is_private and self.dp_noise == 'cryptographic'
+    return self.has_exact_noise and not self.is_local
 
   @property
   def withholds(self) -> bool:

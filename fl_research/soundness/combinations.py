@@ -27,6 +27,7 @@ PRIVACIES: Mapping[str, Mapping[str, Any]] = {
   'none': {},
   'fixed clip': {'dp_noise_multiplier': 0.1, 'dp_clip_norm': 1.0},
   'adaptive clip': {'dp_noise_multiplier': 0.1, 'dp_clipping': 'adaptive'},
+  'local noise': {'dp_place': 'local', 'dp_noise_multiplier': 0.1, 'dp_clip_norm': 1.0},
   'secure sums': {'secure_aggregation': 'clear'},
   'secure, fixed clip': {
     'secure_aggregation': 'clear',

@@ -59,12 +59,30 @@ def check(settings: Settings) -> None:
     raise UsageError(f'--jit={settings.jit}: not with --runtime=federation; leave it out')
   if settings.is_fresh:
     raise UsageError(
-      f'--dp_noise={settings.dp_noise}: not with --runtime=federation; accepted is simulation'
+      f'--dp_noise={settings.dp_noise}: not with --runtime=federation and --dp_place=central; '
+      'accepted is simulation, or --dp_place=local'
     )
+  if settings.is_local:
+    _check_local(settings)
   if settings.site_deadline_seconds is not None and not settings.min_sites:
     raise UsageError(
       f'--site_deadline_seconds={settings.site_deadline_seconds:g}: needs --min_sites, how many '
       'sites are enough then'
+    )
+
+
+def _check_local(settings: Settings) -> None:
+  """What noise of the sites' own needs."""
+  if settings.has_exact_noise and settings.compressor:
+    raise UsageError(
+      f'--compressor={settings.compressor}: not with --runtime=federation, --dp_place=local and '
+      '--dp_noise=cryptographic, where sites add noise to what clients are about to send; leave it '
+      'out'
+    )
+  if settings.withholds and settings.site_metrics == 'release':
+    raise UsageError(
+      '--site_metrics=release: not with --dp_place=local and --private_metrics=withhold, which are '
+      'to keep from the server what epsilon does not cover; accepted is withhold'
     )
 
 

@@ -56,6 +56,11 @@ def _asked_by(settings: Settings) -> str:
 
 def _check_clipping(settings: Settings) -> None:
   adaptive = settings.dp_clipping == 'adaptive'
+  if adaptive and settings.is_local:
+    raise UsageError(
+      '--dp_clipping=adaptive: not with --dp_place=local, as the count of the clients below the '
+      'norm, by which it moves, is not noised at the clients; accepted is fixed'
+    )
   if adaptive and settings.dp_clip_norm is not None:
     raise UsageError(
       f'--dp_clip_norm={settings.dp_clip_norm}: not with --dp_clipping=adaptive, which starts '
@@ -75,8 +80,14 @@ def _check_clipping(settings: Settings) -> None:
 
 def _check_noise(settings: Settings) -> None:
   """What integers of 64 bits, and the accountant, can do of exact noise."""
-  if not settings.is_fresh:
+  if not settings.has_exact_noise:
     return
+  if settings.is_local and settings.runtime != 'federation':
+    raise UsageError(
+      '--dp_noise=cryptographic: with --dp_place=local only with --runtime=federation, where sites '
+      'draw noise that nobody else knows; simulated clients have no machine of their own, so '
+      'accepted is simulation'
+    )
   exact = '--dp_noise=cryptographic'
   multiplier, count_noise = settings.dp_noise_multiplier, settings.dp_count_noise
   if multiplier is not None and multiplier < discrete_gaussian.SMALLEST_MULTIPLIER:
@@ -137,15 +148,18 @@ def _check_method(settings: Settings) -> None:
   reason = algorithms.entry(settings.algorithm).not_private
   if reason:
     raise UsageError(f'{asked}: not with --algorithm={settings.algorithm}, which {reason}')
-  if settings.aggregator != 'mean':
+  if settings.aggregator != 'mean' and not settings.is_local:
     raise UsageError(
       f'{asked}: not with --aggregator={settings.aggregator}; noise is scaled to what one client '
-      'can change in a mean of clipped updates, so accepted is mean'
+      'can change in a mean of clipped updates, so accepted is mean, or --dp_place=local'
     )
   if settings.client_weighting not in ('', 'uniform'):
+    reason = 'under which a client could weigh more than the noise hides'
+    if settings.is_local:
+      reason = 'which every client would send as it is, and noise would not cover'
     raise UsageError(
-      f'{asked}: not with --client_weighting={settings.client_weighting}, under which a client '
-      'could weigh more than the noise hides; accepted is uniform'
+      f'{asked}: not with --client_weighting={settings.client_weighting}, {reason}; accepted is '
+      'uniform'
     )
 
 
@@ -162,6 +176,9 @@ def _check_population(settings: Settings) -> None:
       f'{asked}: not with --availability=trace, by which the time that one client takes decides '
       'who is drawn next, more than the accountant allows for; accepted are always and rounds'
     )
+  if settings.is_local:
+    # Each client answers for itself: whose updates are used, and how, is no loss of its own.
+    return
   if settings.availability == 'rounds' and settings.cohort_sampling != 'uniform':
     raise UsageError(
       f'{asked}: not with --cohort_sampling={settings.cohort_sampling} and --availability=rounds, '

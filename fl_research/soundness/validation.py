@@ -127,11 +127,11 @@ def _check_attackers(settings: Settings) -> None:
 def _check_secure_aggregation(settings: Settings) -> None:
   """Secure sums show the server no single client's message, which not everything can do without."""
   default = Settings().secure_sum_bound
-  read = settings.is_secure and not settings.is_private
+  read = settings.is_secure and (settings.is_local or not settings.is_private)
   if settings.secure_sum_bound != default and not read:
     raise UsageError(
       f'--secure_sum_bound={settings.secure_sum_bound}: only read with --secure_aggregation and '
-      'without differential privacy, whose clipping bounds the terms'
+      'without central differential privacy, whose clipping bounds the terms'
     )
   if not settings.is_secure:
     return

@@ -16,6 +16,7 @@ from fl_research import (
 )
 from fl_research.aggregation import compression
 from fl_research.aggregation import sums as sums_lib
+from fl_research.aggregation.privacy import local_noise
 from fl_research.models.specification import ModelSpec
 from fl_research.optimizers import schedules
 from fl_research.population import (
@@ -181,6 +182,7 @@ def build_process(
       client_optimizer=client_optimizer,
       server_optimizer=server_optimizer,
       aggregator=build_aggregator(settings, data),
+      local_noise=build_local_noise(settings, data),
       sums=build_sums(settings, data),
       compressor=build_compressor(settings, data),
       attack=build_attack(settings, data),
@@ -234,7 +236,8 @@ def build_guarantee(
   settings: Settings, data: run_data.RunData
 ) -> Optional[guarantee_lib.Guarantee]:
   """The differential privacy that the settings ask for; None without any."""
-  return guarantee_lib.build(settings, data.train.num_filled, data.cohort_size)
+  sampler = build_sampler(settings, data)
+  return guarantee_lib.build(settings, data.train.num_filled, data.cohort_size, sampler)
 
 
 def build_sums(settings: Settings, data: run_data.RunData) -> sums_lib.Sums:
@@ -252,7 +255,7 @@ def build_sums(settings: Settings, data: run_data.RunData) -> sums_lib.Sums:
 def build_aggregator(settings: Settings, data: run_data.RunData):
   """The aggregator that the settings name."""
   sums = build_sums(settings, data)
-  guarantee = build_guarantee(settings, data)
+  guarantee = None if settings.is_local else build_guarantee(settings, data)
   if guarantee is not None:
     return guarantee.aggregator(sums)
   return aggregation.build(
@@ -260,6 +263,14 @@ def build_aggregator(settings: Settings, data: run_data.RunData):
     settings.hyperparameters_of(settings.aggregator),
     sums if sums.are_secure else None,
   )
+
+
+def build_local_noise(
+  settings: Settings, data: run_data.RunData
+) -> Optional[local_noise.LocalNoise]:
+  """What clients do to their updates before they send them; None where it is nothing."""
+  guarantee = build_guarantee(settings, data) if settings.is_local else None
+  return guarantee.local_noise() if guarantee is not None else None
 
 
 def build_compressor(settings: Settings, data: run_data.RunData):
@@ -306,19 +317,17 @@ def build_rule(settings: Settings) -> Any:
   return choosers.build(name, settings.hyperparameters_of(name))
 
 
-def build_participation(
-  settings: Settings, data: run_data.RunData, process: process_lib.FederatedProcess
-) -> participation.Participation:
-  """Who takes part in which round, and how."""
+def build_sampler(settings: Settings, data: run_data.RunData) -> cohorts.CohortSampler:
+  """What draws the cohorts, over-selection included."""
   everybody = settings.local_only or settings.centralized
-  wanted = data.cohort_size
-  over_selects = settings.over_selection > 1 and not everybody
   rule = build_rule(settings)
-  drawn = math.ceil(wanted * settings.over_selection)
+  drawn = math.ceil(data.cohort_size * settings.over_selection)
   if rule is not None and rule.candidates is not None:
-    candidates = choosers.num_candidates(settings.cohort_sampling, rule.candidates, wanted)
+    candidates = choosers.num_candidates(
+      settings.cohort_sampling, rule.candidates, data.cohort_size
+    )
     drawn = candidates if settings.cohort_sampling in choosers.SENDERS else drawn
-  sampler = cohorts.CohortSampler(
+  return cohorts.CohortSampler(
     sampling='uniform' if everybody or rule is not None else settings.cohort_sampling,
     clients_per_round=len(data.train) if everybody else drawn,
     sizes=data.train.sizes,
@@ -327,9 +336,17 @@ def build_participation(
     fresh=settings.is_fresh,
     all_filled=data.train.num_filled == len(data.train),
   )
+
+
+def build_participation(
+  settings: Settings, data: run_data.RunData, process: process_lib.FederatedProcess
+) -> participation.Participation:
+  """Who takes part in which round, and how."""
+  everybody = settings.local_only or settings.centralized
+  over_selects = settings.over_selection > 1 and not everybody
   return participation.Participation(
-    sampler=sampler,
-    wanted=wanted if over_selects else 0,
+    sampler=build_sampler(settings, data),
+    wanted=data.cohort_size if over_selects else 0,
     epochs=settings.client_epochs_per_round,
     straggler_fraction=settings.straggler_fraction,
     keep_stragglers=settings.stragglers == 'keep',

@@ -1,9 +1,12 @@
 """Sites in this process: their programs as they are, without sockets."""
 
-from fl_research.federation import guard, requests, transport
+from fl_research.federation import guard, requests, site_noise, transport
 from fl_research.federation import proposal as proposals
 from fl_research.federation.site import Site
 from fl_research.federation.site_data import SiteData
+
+SECRET = bytes(32)
+"""Of sites that add noise."""
 
 
 class Anything:
@@ -53,6 +56,13 @@ class Anything:
 
   def least_others(self, run):
     return 1
+
+  def noise(self, run):
+    draws = self.asked is not None and self.asked.privacy.site_draws
+    return site_noise.SiteNoise(SECRET, self.asked) if draws else None
+
+  def noised(self, run, round_num, content):
+    pass
 
   def signer(self, name):
     return None

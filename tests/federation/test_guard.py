@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import json
+import os
+import time
 
 from cryptography.hazmat.primitives.asymmetric import ed25519
 import pytest
@@ -19,7 +21,7 @@ from tests.federation.requested import asked, CENTRAL, unmasked
 
 MASKED = proposals.MASKED_UPDATES
 ALLOW = policies.Policy(decision=policies.DecisionRules('allow'))
-LOCAL = Privacy('local', 4.0, 1.0, 9.0, 1e-5, 'availability', 1000)
+LOCAL = Privacy('local', 4.0, 1.0, 9.0, 1e-5, 'availability', 1000, discrete=True)
 
 
 def _log(guard):
@@ -86,6 +88,33 @@ def test_withdrawn_admits_nothing_and_may_be_asked_again(guard):
     guard.approve(run)
   _approved(guard, asked())
   guard.admit(run, MASKED, 1)
+
+
+def test_what_a_killed_engine_leaves_open_is_withdrawn(tmp_path):
+  rules = policies.Policy(decision=policies.DecisionRules('allow', silent_days=2.0))
+  proposals_of = [asked(privacy=CENTRAL, flags={'seed': seed}) for seed in (1, 2, 3)]
+  guard = Guard(tmp_path, rules)
+  runs = [_approved(guard, proposal) for proposal in proposals_of]
+  waits = Guard(tmp_path, policies.Policy()).propose(asked(flags={'seed': 4}))
+  assert waits.status == 'waiting'
+  days_ago = lambda days: time.time() - 86_400 * days
+  silent = [*runs, asked(flags={'seed': 4}).run_id]
+  for run, days in zip(silent, (1.9, 2.1, 2.1, 2.1), strict=True):
+    os.utime(guard.requests.folder / f'{run}.json', (days_ago(days),) * 2)
+  guard.received(runs[2], MASKED, 1, b'still here')
+  reserved = guard.history(asked()).rounds
+  again = Guard(tmp_path, rules)
+  found = [again.requests.get(run).status for run in silent]
+  assert found == ['approved', 'withdrawn', 'approved', 'withdrawn']
+  assert again.history(asked()).rounds == reserved - 10
+  with pytest.raises(Refused, match='is withdrawn: Nothing was heard of its program for 2 days'):
+    guard.admit(runs[1], MASKED, 1)
+  # A program that asks again is heard of, and one that comes back is decided on anew.
+  os.utime(guard.requests.folder / f'{runs[0]}.json', (days_ago(1.9),) * 2)
+  assert again.propose(proposals_of[0]).status == 'approved'
+  assert time.time() - again.requests.last_heard(runs[0]) < 3600
+  assert again.propose(proposals_of[1]).status == 'approved'
+  assert [e['by'] for e in _log(again) if e['what'] == 'withdrawn'] == ['policy'] * 2
 
 
 def test_decisions_are_in_the_log_with_who_made_them(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fl_research.federation import audit_log, guard, plain_words, policy, requests
+from fl_research.federation import audit_log, guard_log, plain_words, policy, requests
 from fl_research.federation.guard import Guard
 from fl_research.federation.quota import Quota
 from fl_research.federation.refusal import Refused
@@ -25,7 +25,7 @@ def test_so_many_in_a_window_and_the_rest_counted():
 def test_a_flood_of_refused_messages(tmp_path):
   now = [0.0]
   own = Guard(tmp_path, policy.Policy())
-  own._refusals = Quota(5, 3600.0, lambda: now[0])
+  own._log._refusals = Quota(5, 3600.0, lambda: now[0])
   for number in range(300):
     with pytest.raises(Refused, match='was never asked for'):
       own.received(f'{number:064d}', 'work', 1, b'x' * 100)
@@ -50,7 +50,7 @@ def test_a_flood_of_refused_messages(tmp_path):
 
 
 def test_a_flood_of_requests_and_surveys(tmp_path, monkeypatch):
-  monkeypatch.setattr(guard, 'MOST_ASKED', 20)
+  monkeypatch.setattr(guard_log, 'MOST_ASKED', 20)
   monkeypatch.setattr(requests, 'MOST_SETTLED', 3)
   own = Guard(tmp_path, _NO_FEDPROX)
   runs = [asked(flags={'seed': seed}) for seed in range(12)]
@@ -67,3 +67,21 @@ def test_a_flood_of_requests_and_surveys(tmp_path, monkeypatch):
     with pytest.raises(Refused, match='more than 20 things were asked for in an hour'):
       asks()
   assert len(own.requests.all()) == 4
+
+
+def test_an_approved_run_has_so_many_lines(tmp_path, monkeypatch):
+  monkeypatch.setattr(guard_log, 'MOST_LINES', 5)
+  monkeypatch.setattr(guard_log, 'MOST_LINES_OF_A_ROUND', 2)
+  allow = policy.Policy(decision=policy.DecisionRules('allow'))
+  run, rounds = asked().run_id, asked().total_rounds
+  Guard(tmp_path, allow).propose(asked())  # A line.
+  for _ in range(2):  # What was written before the program was started again counts.
+    own = Guard(tmp_path, allow)
+    with pytest.raises(Refused, match='is none of those that run'):
+      own.check_graph(run, b'')  # What is refused has a limit of its own.
+    for _ in range((5 + 2 * rounds - 1) // 2):
+      own.received(run, 'work', 1, b'x')
+  for last in (own, Guard(tmp_path, allow)):
+    with pytest.raises(Refused, match='has 25 lines in the log, more than 10 rounds need'):
+      last.received(run, 'work', 1, b'x')
+  assert own.requests.get(run).status == 'approved'

@@ -130,6 +130,6 @@ def test_what_such_a_site_refuses(tmp_path):
     ({**columns, 'session': 7}, messages.MessageError, 'facts of no session'),
   ):
     with pytest.raises(kind, match=complaint):
-      sites['b']._statistics(asked.request('sums', facts))
+      sites['b']._answers['statistics'](asked.request('sums', facts))
   step = asked.request('session', {'step': 0}, np.zeros(0, np.uint8))
-  assert sites['b']._statistics(step)['what'] == 'round'
+  assert sites['b']._answers['statistics'](step)['what'] == 'round'

@@ -46,7 +46,7 @@ def _kind_of_compressor(chain):
 def _kind_of_privacy(name):
   """All that a method or a compressor can notice of it."""
   given = combinations.PRIVACIES[name]
-  return 'dp_noise_multiplier' in given, 'secure_aggregation' in given
+  return 'dp_noise_multiplier' in given, 'secure_aggregation' in given, 'dp_place' in given
 
 
 def _pairs(cell):

@@ -11,6 +11,8 @@ from tests.algorithms import harness
 
 BY_ROUNDS = {'availability': 'rounds', 'availability_trace': 'trace.csv'}
 FIXED = {'dp_noise_multiplier': 1.0, 'dp_clip_norm': 0.5}
+LOCAL = {**FIXED, 'dp_place': 'local'}
+AT_SITES = {'runtime': 'federation', 'federation': 'direct:a=unix:/a.sock'}
 ADAPTIVE = {'dp_noise_multiplier': 0.4, 'dp_clipping': 'adaptive'}
 
 
@@ -37,6 +39,12 @@ def settings(**given):
     {**FIXED, 'private_metrics': 'withhold'},
     {**ADAPTIVE, 'dp_noise': 'cryptographic', 'cohort_sampling': 'poisson'},
     {**FIXED, 'dp_noise': 'cryptographic', 'secure_aggregation': 'clear'},
+    {**LOCAL, 'aggregator': 'median'},
+    {**LOCAL, 'over_selection': 1.3, 'straggler_fraction': 0.5},
+    {**LOCAL, 'secure_aggregation': 'protocol', 'secure_sum_bound': 10.0},
+    {**LOCAL, 'cohort_sampling': 'poisson', 'dp_accountant': 'pld'},
+    {**LOCAL, 'compressor': 'rotation,quantize:2'},
+    {**LOCAL, **AT_SITES, 'dp_noise': 'cryptographic'},
   ],
 )
 def test_accepted(given):
@@ -104,6 +112,39 @@ def test_accepted(given):
         ('fine_tune_epochs', 2, '2'),
         ('held_out_clients_fraction', 0.1, '0.1'),
       )
+    ),
+    ({'dp_place': 'local'}, '--dp_place=local: only read with --dp_noise_multiplier'),
+    ({**FIXED, 'dp_place': 'site'}, '--dp_place=site: unknown'),
+    ({**ADAPTIVE, 'dp_place': 'local'}, '--dp_clipping=adaptive: not with --dp_place=local'),
+    (
+      {**LOCAL, 'client_weighting': 'num_examples'},
+      '--dp_noise_multiplier=1.0: not with --client_weighting=num_examples, which every client',
+    ),
+    (
+      {**LOCAL, 'dp_noise': 'cryptographic'},
+      '--dp_noise=cryptographic: with --dp_place=local only with --runtime=federation',
+    ),
+    ({**LOCAL, 'algorithm': 'scaffold'}, '--dp_noise_multiplier=1.0: not with --algorithm=scaff'),
+    ({**LOCAL, 'cohort_sampling': 'by_size'}, '--dp_noise_multiplier=1.0: not with --cohort_sam'),
+    (
+      {**LOCAL, 'availability': 'trace'},
+      '--dp_noise_multiplier=1.0: not with --availability=trace, by which the time',
+    ),
+    (
+      {**LOCAL, **AT_SITES, 'dp_noise': 'cryptographic', 'compressor': 'qsgd'},
+      '--compressor=qsgd: not with --runtime=federation, --dp_place=local and --dp_noise=crypto',
+    ),
+    (
+      {**LOCAL, **AT_SITES, 'private_metrics': 'withhold'},
+      '--site_metrics=release: not with --dp_place=local and --private_metrics=withhold',
+    ),
+    (
+      {**FIXED, **AT_SITES, 'dp_noise': 'cryptographic'},
+      '--dp_noise=cryptographic: not with --runtime=federation and --dp_place=central',
+    ),
+    (
+      {**LOCAL, 'aggregation_trigger': 'buffer'},
+      '--aggregation_trigger=buffer: not with differential privacy',
     ),
     (
       {**FIXED, 'dp_noise': 'cryptographic', 'dp_accountant': 'pld'},

@@ -6,7 +6,22 @@ from fl_research import registry
 
 _MEAN = 'fl_research.aggregation.privacy.dp_mean'
 _DISCRETE = 'fl_research.aggregation.privacy.discrete_mean'
+_LOCAL = 'fl_research.aggregation.privacy.local_noise'
 _ACCOUNTANT = 'fl_research.aggregation.privacy.accountant'
+
+CENTRAL, LOCAL = 'central', 'local'
+
+PLACES: Mapping[str, registry.Entry] = {
+  CENTRAL: registry.Entry(
+    _MEAN, 'noise on the sum of all updates: who takes the sum is trusted (McMahan et al. 2018)'
+  ),
+  LOCAL: registry.Entry(
+    _LOCAL,
+    'noise on every update, before it leaves its client: nobody is trusted, and far more noise '
+    'is left in the mean (Wei et al. 2020)',
+  ),
+}
+"""Who adds noise, and so who is trusted with updates that have none."""
 
 CLIPPINGS: Mapping[str, registry.Entry] = {
   'fixed': registry.Entry(_MEAN, 'dp_clip_norm in every round (McMahan et al. 2018)'),
@@ -30,16 +45,22 @@ NOISES: Mapping[str, registry.Entry] = {
 }
 """Where noise comes from: each has a mean of its own."""
 
-COVERED = 'the global models of all rounds, and the clipping norms'
+COVERED: Mapping[str, str] = {
+  CENTRAL: 'the global models of all rounds, and the clipping norms',
+  LOCAL: 'the updates that a client sends, whoever sees them, and all that is made of them',
+}
 """What epsilon is about, with one client and all its data as the unit."""
 
 COVERED_COLUMNS = ('aggregation/clip_norm', 'aggregation/noise_stddev')
 """The aggregator's measurements that are functions of what has been released."""
 
+CLIPPED_FRACTION = 'aggregation/clipped_fraction'
+"""What the noisy mean measures exactly."""
+
 NOT_COVERED = (
   'metrics of training: train/..., and what a method measures at its clients',
   'who and how many took part: cohort_size, participants, dropouts, rejected clients, bytes, times',
-  'aggregation/clipped_fraction',
+  CLIPPED_FRACTION,
   "clients.csv, and evaluations on clients' data: eval_clients/..., held_out/..., and eval/... "
   'where the test examples are those of clients',
   "what the manifest says of the data, and clients' states in checkpoints",

@@ -13,6 +13,9 @@ in the second. N clients, m of them expected in a cohort:
 | availability   | one client replaced     | Gaussian of z / 2, not amplified: the trace may |
 |                |                         | leave no choice, so everybody might be drawn    |
 
+Local noise (`fl_research.aggregation.privacy.local_noise`) is accounted as the last line has it,
+for the rounds in which a client was drawn: what it sends is its own, and who was drawn is known.
+
 ε for replacement and for adding-or-removing are different promises; two runs compare only under the
 same relation. m = N is the same mechanism as Poisson sampling with q = 1 and has the same ε.
 Other samplings are refused: `by_size` draws with probabilities that are private themselves, and

@@ -191,10 +191,10 @@ class NoisyMean(tff.aggregators.UnweightedAggregationFactory):
     if self._multiplier:
       stddev = self._multiplier * clip_norm / self.expected_participants
     tensors = tf.nest.flatten(total['update'])
-    seed = _fold_in(state['seed'], state['round_num'])
+    seed = fold_in(state['seed'], state['round_num'])
     noisy = [
       tensor * tf.cast(unit, tensor.dtype) / self.expected_participants
-      + tf.cast(stddev, tensor.dtype) * _normal(tensor.shape, _fold_in(seed, i), tensor.dtype)
+      + tf.cast(stddev, tensor.dtype) * normal(tensor.shape, fold_in(seed, i), tensor.dtype)
       for i, tensor in enumerate(tensors)
     ]
     measurements = collections.OrderedDict(
@@ -205,7 +205,7 @@ class NoisyMean(tff.aggregators.UnweightedAggregationFactory):
       noise_stddev=stddev,
     )
     new_state = collections.OrderedDict(
-      clip_norm=self._next_clip_norm(state, total, _fold_in(seed, len(tensors))),
+      clip_norm=self._next_clip_norm(state, total, fold_in(seed, len(tensors))),
       round_num=state['round_num'] + 1,
       seed=state['seed'],
     )
@@ -215,7 +215,7 @@ class NoisyMean(tff.aggregators.UnweightedAggregationFactory):
     adaptive = self._adaptive
     if adaptive is None:
       return state['clip_norm']
-    noise = adaptive.count_noise * _normal((), seed, tf.float32)
+    noise = adaptive.count_noise * normal((), seed, tf.float32)
     centred = total['unclipped'] - 0.5 * total['clients'] + noise
     unclipped = 0.5 + centred / self.expected_participants
     step = adaptive.learning_rate * (unclipped - adaptive.target_quantile)
@@ -261,9 +261,11 @@ def clip_by_norm(update: Any, clip_norm: tf.Tensor) -> collections.OrderedDict:
   )
 
 
-def _fold_in(seed: tf.Tensor, number: Any) -> tf.Tensor:
+def fold_in(seed: tf.Tensor, number: Any) -> tf.Tensor:
+  """A seed of its own for a number."""
   return tf.random.experimental.stateless_fold_in(seed, number, alg=_GENERATOR)
 
 
-def _normal(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+def normal(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+  """Standard normal numbers, the same for the same seed everywhere."""
   return tf.random.stateless_normal(shape, seed, dtype=dtype, alg=_GENERATOR)

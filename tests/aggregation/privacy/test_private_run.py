@@ -3,11 +3,13 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 
 from fl_research import analysis, registry
 from fl_research import settings as settings_lib
 from fl_research.aggregation.privacy import accountant
+from fl_research.population import cohorts
 from fl_research.soundness import validation
 from fl_research.training import experiment, guarantee, reevaluation, run_observers, tensorboard
 
@@ -122,7 +124,8 @@ def test_pld_for_a_fixed_size_cohort_is_refused_before_anything_is_written(tmp_p
 
 def test_cohorts_of_those_who_are_available_do_not_amplify():
   private = dict(dp_noise_multiplier=1.0, dp_clip_norm=0.5, total_rounds=10)
-  of = lambda **given: guarantee.build(settings_lib.Settings(**private, **given), 100, 10)
+  sampler = cohorts.CohortSampler('uniform', 10, np.ones(100, np.int64), seed=1)
+  of = lambda **given: guarantee.build(settings_lib.Settings(**private, **given), 100, 10, sampler)
   by_rounds = of(availability='rounds', availability_trace='trace.csv')
   assert [g.facts()['amplified_by_sampling'] for g in (of(), by_rounds)] == [True, False]
   assert by_rounds.epsilon(10) > 2 * of().epsilon(10)
@@ -229,3 +232,26 @@ def test_columns_are_absent_without_privacy(tmp_path):
   rows, hparams, manifest = run(tmp_path, 'plain', total_rounds=1)
   assert not [name for name in rows[0] if name.startswith(('privacy/', 'aggregation/'))]
   assert hparams['client_weighting'] == 'num_examples' and 'privacy' not in manifest
+
+
+LOCAL = {'dp_place': 'local', 'dp_noise_multiplier': 1.0, 'dp_clip_norm': 0.5}
+
+
+def test_every_row_states_the_loss_of_whoever_was_drawn_most_often(tmp_path, capfd):
+  given = {'clients_per_round': 5, 'total_rounds': 4, 'client_weighting': 'uniform'}
+  rows, hparams, manifest = run(tmp_path, 'local', **LOCAL, **given)
+  said, shown = capfd.readouterr().err, manifest['privacy']
+  sampler = cohorts.CohortSampler(
+    'uniform', 5, np.ones(100, np.int64), settings_lib.Settings().seed
+  )
+  drawn = [
+    np.bincount(np.concatenate([sampler.cohort(r) for r in range(1, t + 1)])).max()
+    for t in range(1, 5)
+  ]
+  ledger = accountant.Accountant('rdp', accountant.Sampling('availability', 100, 5), 1.0, 100**-1.1)
+  expected = [0.0, *(ledger.epsilon(int(count)) for count in drawn)]
+  assert [float(row['privacy/epsilon']) for row in rows] == expected
+  assert shown['rounds_of_a_client'] == drawn[-1] < 4 and shown['place'] == 'local'
+  assert f'of a client that is drawn in {drawn[-1]}, which no other exceeds' in said
+  assert 'clipped_fraction' not in said and 'clipped_fraction' not in str(shown)
+  assert hparams['dp_place'] == 'local' and hparams['client_weighting'] == 'uniform'
