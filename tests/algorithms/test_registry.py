@@ -160,6 +160,7 @@ def test_methods_that_weigh_clients_by_their_losses_refuse_other_weights(name):
     ('perfedavg_alpha', -0.1),
     ('perfedavg_delta', -0.1),
     ('fedlc_tau', -1.0),
+    ('fedrs_alpha', 1.1),
     ('moon_mu', -1.0),
     ('moon_tau', 0.0),
     ('knnper_neighbours', 0),

@@ -93,7 +93,7 @@ FLAGS = {
   '--task=tabular --data_file={here}/junk.csv --client_column=c --label_column=y': 'junk.csv',
   '--task=tabular --data_file={here}/good.csv --client_column=d --label_column=y': '=d',
   '--task=tabular --data_file={here}/good.csv --client_column=c --label_column=z': '=z',
-  '--task=tabular --data_file={here}/unlabelled.csv --client_column=c --label_column=y': 'have no label',
+  '--task=tabular --data_file={here}/no_y.csv --client_column=c --label_column=y': 'have no label',
   '--task=tabular --data_file={here}/constant.csv --client_column=c --label_column=y': 'same',
   '--task=npz --data_file={here}/empty': '{here}/empty',
   '--task=npz --data_file={here}/pickled --clients_per_round=1': 'pickled',
@@ -118,7 +118,7 @@ def here(tmp_path_factory):
   (folder / 'empty').mkdir()
   rows = [f'{c},{x},{int(x > 2)}' for c in 'ab' for x in range(6)]
   (folder / 'good.csv').write_text('\n'.join(['c,x,y', *rows]))
-  (folder / 'unlabelled.csv').write_text('\n'.join(['c,x,y', *(r[:-1] for r in rows)]))
+  (folder / 'no_y.csv').write_text('\n'.join(['c,x,y', *(r[:-1] for r in rows)]))
   (folder / 'constant.csv').write_text('\n'.join(['c,x,y', *(r[:-1] + '1' for r in rows)]))
   (folder / 'junk.csv').write_bytes(bytes(range(128, 256)) * 8)
   (folder / 'trace.csv').write_text('client_id,first_round,last_round\nnobody,1,2\n')

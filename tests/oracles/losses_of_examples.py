@@ -1,4 +1,4 @@
-"""FedLC (Zhang et al. 2022) and FedNTD (Lee et al. 2022) in NumPy, example by example."""
+"""FedLC (Zhang et al. 2022), FedRS (Li, Zhan 2021), FedNTD (Lee et al. 2022), by the example."""
 
 import numpy as np
 
@@ -34,6 +34,17 @@ def fed_lc(weights, rounds, rate, tau):
     counts = np.bincount(data['examples']['y'], minlength=softmax_regression.CLASSES)
     margins = tau * np.where(counts, np.maximum(counts, 1), 1e-4) ** -0.25
     return lambda z, x, y: _softmax(z - margins) - np.eye(len(z))[y]
+
+  return _run(weights, rounds, rate, error_of)
+
+
+def fed_rs(weights, rounds, rate, alpha):
+  """Global weights after every round."""
+
+  def error_of(data, _):
+    present = np.isin(np.arange(softmax_regression.CLASSES), data['examples']['y'])
+    scales = np.where(present, 1.0, alpha)
+    return lambda z, x, y: scales * (_softmax(scales * z) - np.eye(len(z))[y])
 
   return _run(weights, rounds, rate, error_of)
 

@@ -268,6 +268,11 @@ METHODS = {
     'logits calibrated for the classes that a client has (Zhang et al. 2022)',
     {'tau': Hyperparameter(1.0, 'tau, strength of the calibration', **domains.FROM_0)},
   ),
+  'fedrs': registry.Entry(
+    'fl_research.algorithms.optimization.fed_rs',
+    'the weights of classes that a client has not are held back (Li, Zhan 2021)',
+    {'alpha': Hyperparameter(0.5, 'alpha, scales the logits of missing classes', **domains.SHARE)},
+  ),
   'feddyn': registry.Entry(
     'fl_research.algorithms.optimization.fed_dyn',
     'dynamic regularisation (Acar et al. 2021)',

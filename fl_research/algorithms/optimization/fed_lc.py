@@ -22,19 +22,13 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research.datasets.federated_data import Problem
-from fl_research.models import objectives
-from fl_research.registry import UsageError
-from fl_research.round import minibatches
-from fl_research.round.client import Client
-from fl_research.round.method import Method, Reply
-from fl_research.round.objective import Loss
-from fl_research.round.structures import subtract
+from fl_research.algorithms.optimization import calibrated_logits
+from fl_research.round.method import Method
 
 _OF_A_MISSING_CLASS = 1e-4
 
 
-class FedLC(Method):
+class FedLC(calibrated_logits.CalibratedLogits):
   """Zhang et al. 2022 (see the module's docstring).
 
   Args:
@@ -44,31 +38,14 @@ class FedLC(Method):
     UsageError: the task has no classes.
   """
 
+  name = 'fedlc'
+
   def __init__(self, tau: float):
     self._tau = tau
 
-  def bind(self, federation):
-    if federation.model.spec.problem is not Problem.CLASSIFICATION:
-      raise UsageError(
-        '--algorithm=fedlc: calibrates the logits of classes, which this task has not; accepted '
-        'are tasks with one of several classes for each example'
-      )
-    return super().bind(federation)
-
-  def work(self, client, message):
-    model, margins = client.model, self._margins(client)
-    calibrated = lambda output, batch: objectives.objective(
-      model.example_metrics(output - margins, batch.y)
-    )
-    trained = client.train(message, objective=Loss(model, calibrated))
-    return Reply(subtract(trained.weights, message), client.state, trained)
-
-  def _margins(self, client: Client) -> tf.Tensor:
-    """τ n_c^(-1/4) of every class, float32 [classes]."""
-    _, labels, mask = minibatches.examples(client.data)
-    classes = tf.one_hot(labels, client.model.spec.num_classes)
-    counts = tf.linalg.matvec(classes, mask, transpose_a=True)
-    return self._tau * tf.pow(tf.maximum(counts, _OF_A_MISSING_CLASS), -0.25)
+  def calibration(self, counts):
+    margins = self._tau * tf.pow(tf.maximum(counts, _OF_A_MISSING_CLASS), -0.25)
+    return lambda logits: logits - margins
 
 
 def build(*, tau: float) -> Method:
