@@ -32,6 +32,8 @@ def test_every_setting_has_a_help_a_group_and_a_valid_default():
     assert field.metadata['help'] and field.metadata['group'], field.name
     choices = field.metadata['choices']
     assert not choices or field.default == '' or field.default in choices(), field.name
+    # Checks pass over what is the default.
+    validation._check_field(field, field.default)
 
 
 @pytest.mark.parametrize(

@@ -76,12 +76,15 @@ class Combination:
 
   def settings(self) -> settings_lib.Settings:
     """A run of two rounds of a small model on the embedded digits."""
+    return self._settings(_SMALL_MODEL)
+
+  def _settings(self, hyperparameters: Mapping[str, Any]) -> settings_lib.Settings:
     asking = (aggregation.AGGREGATORS[self.aggregator], algorithms.ALGORITHMS[self.algorithm])
     return settings_lib.Settings(
       algorithm=self.algorithm,
       aggregator=self.aggregator,
       compressor=self.compressor,
-      hyperparameters=_SMALL_MODEL,
+      hyperparameters=hyperparameters,
       server_examples=20 if any(entry.needs_server_examples for entry in asking) else 0,
       **PRIVACIES[self.privacy],
       **_BASE,
@@ -92,7 +95,7 @@ class Combination:
     """Why it is refused, as the user would read it; empty when it runs."""
     try:
       # The model's size is nothing that a check looks at, but takes a while to look up.
-      validation.validate(dataclasses.replace(self.settings(), hyperparameters={}))
+      validation.validate(self._settings({}))
     except UsageError as error:
       return str(error)
     return ''

@@ -55,7 +55,9 @@ def check_fields(settings: Settings) -> None:
     UsageError: one is not in its domain.
   """
   for field in settings_lib.fields():
-    _check_field(field, getattr(settings, field.name))
+    value = getattr(settings, field.name)
+    if value is not field.default:  # Which is in its domain.
+      _check_field(field, value)
 
 
 def _check_field(field: dataclasses.Field, value: Any) -> None:
