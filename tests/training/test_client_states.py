@@ -100,7 +100,7 @@ def test_what_is_held_is_neither_read_nor_written_before_a_checkpoint():
   assert [value(state) for state in states.get([1, 3])] == [2, 20] and not statements
 
 
-def test_so_much_is_held_and_no_more():
+def test_so_much_is_held_and_no_more(monkeypatch):
   states = ClientStates(INITIAL)
   states._most_held = 2
   states.put(range(4), stacked([1, 2, 3, 4]))
@@ -108,8 +108,9 @@ def test_so_much_is_held_and_no_more():
   assert values(states) == [1, 2, 3, 4, 0, 0]
   states.put([2], stacked([30]))
   assert values(states) == [1, 2, 30, 4, 0, 0] and sorted(states._held) == [2, 3]
-  states = ClientStates(np.zeros(client_states._HELD_BYTES, np.int8))
-  states.put([0, 1], np.ones([2, client_states._HELD_BYTES], np.int8))
+  monkeypatch.setattr(client_states, '_HELD_BYTES', 100)
+  states = ClientStates(np.zeros(100, np.int8))
+  states.put([0, 1], np.ones([2, 100], np.int8))
   assert list(states._held) == [1] and states.get([0])[0].all()
 
 
