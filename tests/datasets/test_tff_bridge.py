@@ -14,6 +14,7 @@ from fl_research import runtime
 from fl_research.datasets import files, tff_bridge
 from fl_research.datasets.federated_data import ContiguousClients
 from fl_research.registry import UsageError
+from tests import slow_machines
 from tests.datasets import tff_database
 
 _ARRAYS = {
@@ -179,7 +180,7 @@ def test_many_clients_open_fast(tmp_path):
     client_data, lambda raw: {'x': raw['label'], 'y': raw['label']}, sizes
   )
   assert clients.examples(1)['y'].tolist() == [7, 8]
-  assert time.process_time() - start < 2
+  assert time.process_time() - start < slow_machines.seconds(2)
   assert len(clients) == 100_000
   assert clients.sizes.sum() == 200_000
   assert files.sha256_of(path)

@@ -12,6 +12,7 @@ from fl_research.population import choosers, cohorts, draws, oort, power_of_choi
 from fl_research.population import rule as rule_lib
 from fl_research.population.scores import Scores
 from fl_research.soundness import validation
+from tests import slow_machines
 from tests.oracles import choosers as oracle
 
 SIZES = np.array([5, 10, 20, 40, 25, 8, 16, 30, 12, 22])
@@ -227,7 +228,7 @@ def test_a_million_clients_cost_a_few_passes_over_arrays():
   begin = time.process_time()
   for rule in (build('oort', exploration=0.5), build('power_of_choice', loss='last')):
     assert len(set(rule.choose(now))) == 100
-  assert time.process_time() - begin < 1.0
+  assert time.process_time() - begin < slow_machines.seconds(1)
 
 
 @pytest.mark.parametrize('name', choosers.CHOOSERS)
