@@ -8,7 +8,7 @@ examples seen through another model, an average that is carried from step to ste
 """
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import functools
 from typing import Any, NamedTuple, Optional, Union
 
@@ -259,11 +259,24 @@ def _loss_gradient(
     unconnected_gradients=tf.UnconnectedGradients.ZERO,
   )
   gradient = tff.learning.optimizers.handle_indexed_slices_gradients(gradient)
+  return gradient, metrics_of_examples(model, columns, one_batch.mask)
+
+
+def metrics_of_examples(
+  model: model_lib.Model, columns: Mapping[str, tf.Tensor], mask: tf.Tensor
+) -> tf.Tensor:
+  """What is summed during training, float32 [names, n], with padding as 0.
+
+  Args:
+    model: the model.
+    columns: its `example_metrics`.
+    mask: 1 for an example, 0 for padding.
+  """
+  columns = dict(columns)
   if model.sums_squared_loss:
     # Of examples that count as several, tokens, each as their mean.
     columns[metrics.SQUARED_LOSS] = tf.math.divide_no_nan(columns['loss'] ** 2, columns['num'])
-  stacked = tf.stack([columns[name] for name in metric_names(model)])
-  return gradient, stacked * one_batch.mask
+  return tf.stack([columns[name] for name in metric_names(model)]) * mask
 
 
 def metric_names(model: model_lib.Model) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ from fl_research.models import model as model_lib
 from fl_research.models import objectives
 from fl_research.registry import UsageError
 from fl_research.round.method import Method, Reply
-from fl_research.round.objective import Gradient, metric_names, Objective, out_of_the_loop
+from fl_research.round.objective import Gradient, metrics_of_examples, Objective, out_of_the_loop
 from fl_research.round.structures import subtract
 
 
@@ -91,8 +91,7 @@ def _gradient(model, shares, weights, batch, seed):
     unconnected_gradients=tf.UnconnectedGradients.ZERO,
   )
   gradient = tff.learning.optimizers.handle_indexed_slices_gradients(gradient)
-  stacked = tf.stack([columns[1][name] for name in metric_names(model)])
-  return gradient, stacked * batch.mask
+  return gradient, metrics_of_examples(model, columns[1], batch.mask)
 
 
 class FML(Method):

@@ -54,13 +54,14 @@ def test_labels_alone_are_fed_avg_and_local_training():
 def test_what_is_measured_is_the_own_model():
   data = harness.cohorts()[0][2]
   own = [w + 0.5 * np.cos(np.arange(w.size, dtype=np.float32)).reshape(w.shape) for w in START]
-  model = harness.model()
+  model = harness.model().summing_squared_loss()  # As some ways to choose clients ask for.
   batch = minibatches.Minibatches(tf.nest.map_structure(tf.constant, data))[tf.constant(0)]
   both = tuple(tf.constant(w) for w in [*START, *own])
   found = fml.Mutual(model, (0.5, 0.5)).gradient(both, batch, None, ())
   output = model.predict_on_batch((tuple(own), ()), batch.x)
   losses = model.example_metrics(output, batch.y)['loss'] * batch.mask
   np.testing.assert_allclose(found.columns[1], losses, rtol=1e-6)
+  np.testing.assert_allclose(found.columns[-1], losses**2, rtol=1e-5)
 
 
 def test_models_that_agree_teach_each_other_nothing():
