@@ -160,6 +160,40 @@ METHODS = {
     requires=(registry.ONE_STATE_PER_CLIENT,),
     not_structured='trains a head that it does not send in the same steps as what it sends',
   ),
+  'dbe': registry.Entry(
+    'fl_research.algorithms.personal.dbe',
+    'vectors of their own for what is their own in the features (Zhang et al. 2023)',
+    {
+      'regularization': Hyperparameter(
+        1.0, 'kappa, how strongly features are drawn to the mean of all', **domains.FROM_0
+      ),
+      'momentum': Hyperparameter(
+        1.0, "mu, what a batch counts in a client's mean", **domains.ABOVE_0_TO_1
+      ),
+    },
+    requires=(registry.ONE_STATE_PER_CLIENT,),
+    not_private='also sends the mean of its features, which noise would not cover',
+    not_structured='trains a vector that it does not send in the same steps as what it sends',
+  ),
+  'fedphp': registry.Entry(
+    'fl_research.algorithms.personal.fed_php',
+    'the average of what a client has trained teaches it (Li et al. 2021)',
+    {
+      'taught': Hyperparameter(
+        0.1, 'lambda, what the inherited model counts beside the labels', **domains.SHARE
+      ),
+      'temperature': Hyperparameter(
+        4.0, "T, by which the inherited model's logits are divided", **domains.POSITIVE
+      ),
+      'momentum': Hyperparameter(
+        0.9, 'mu, how much of the inherited model is kept at last', **domains.BELOW_1
+      ),
+      'growth': Hyperparameter(
+        10, "P, a client's rounds over which this share grows from 0", **domains.COUNT
+      ),
+    },
+    requires=(registry.ONE_STATE_PER_CLIENT,),
+  ),
   'fedamp': registry.Entry(
     'fl_research.algorithms.personal.fed_amp',
     'a mixture for each client of the models like its own (Huang et al. 2021)',
