@@ -27,6 +27,7 @@ Differences from the paper:
    down: sizes of messages do not change from round to round.
 4. b_k is trained by the client optimiser in the same steps as the model, at its rate. The code has
    plain SGD at that rate for it.
+5. The paper's text was not at hand: what is said of it is from memory, of the code as read.
 """
 
 import collections

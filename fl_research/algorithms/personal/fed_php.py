@@ -26,6 +26,7 @@ Differences from the paper:
 3. The code's P is the share of clients in a round times the number of rounds of the run, which
    a method is not told here: it is a flag.
 4. The code trains at least five batches in a round; here a round has the batches it has.
+5. The paper's text was not at hand: what is said of it is from memory, of the code as read.
 """
 
 import collections
