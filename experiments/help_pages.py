@@ -69,8 +69,16 @@ flags of a first run, --help=scaffold tells of a method, and --help=all lists ev
 def short(own: Mapping[str, list[str]] = _NONE) -> dict[str, list[str]]:
   """Groups of lines for a first run: a program's own, the flags of `FIRST`, where the rest is."""
   lines = {field.name: command_line.setting_help(field) for field in settings_lib.fields()}
-  first = [line for name in FIRST for line in lines[name]]
+  first = [line for name in FIRST for line in _in_brief(name, lines[name])]
   return {**own, 'The flags of a first run': first, 'More': list(MORE)}
+
+
+def _in_brief(name: str, lines: list[str]) -> list[str]:
+  """Help of a flag, with no more than two lines of names where it has many."""
+  begin = next((i for i, line in enumerate(lines) if line.startswith('      = ')), len(lines))
+  if len(lines) <= begin + 3:
+    return lines
+  return [*lines[: begin + 2], f'        and more: --help={name}']
 
 
 def print_help(
