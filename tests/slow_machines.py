@@ -3,7 +3,7 @@
 import time
 
 _SECONDS = 0.06
-"""What the loop below takes where the limits were found."""
+"""What the loop below takes at most on a machine for which the limits are as they stand."""
 
 
 def seconds(limit: float) -> float:

@@ -31,7 +31,9 @@ def validate(settings: Settings, data_are_there: bool = False) -> None:
   check_fields(settings)
   at_sites = settings.runtime == 'federation'
   if not settings.task and not data_are_there and not at_sites:
-    raise UsageError('--task: must be given, or --data_file for your own data; --help lists tasks')
+    raise UsageError(
+      '--task: must be given, or --data_file for your own data; --help=task lists tasks'
+    )
   name = settings.experiment_name
   if not name.isprintable() or '/' in name or name in ('', '.', '..'):
     raise UsageError(f'--experiment_name={name}: must be given, and be the name of a folder')

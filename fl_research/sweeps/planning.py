@@ -116,7 +116,7 @@ def _check_swept(name: str, known: Sequence[str]) -> None:
     raise UsageError(f'--grid={name}=...: every run gets its own --{name} from the sweep')
   if name not in known:
     near = registry.nearest(name, known)
-    hint = f'; did you mean {near}?' if near else '; experiments.train --help lists all flags'
+    hint = f'; did you mean {near}?' if near else '; experiments.train --help=all lists all flags'
     raise UsageError(f'--grid={name}=...: there is no flag --{name}{hint}')
 
 

@@ -20,6 +20,7 @@ def helped(capsys, argument='--help', main=train.main):
 def test_help_is_a_dozen_flags_and_says_where_the_rest_is(capsys):
   out = helped(capsys)
   assert len(out.splitlines()) < 50
+  assert out.count('and more: --help=') == 2 and 'and more: --help=algorithm' in out
   shown = re.findall(r'^  --(\w+)(?: \[.*\])?: ', out, re.MULTILINE)
   assert tuple(shown) == help_pages.FIRST and len(shown) == 12
   for topic in ('--help=all', '--help=start', '--help=scaffold'):

@@ -14,7 +14,9 @@ weights of missing classes stay as they are. What the model answers is not restr
 Differences from the paper:
 1. Neither the paper's text nor its code was at hand. There the last layer has no bias; here the
    logits are scaled with the bias that a model may have.
-2. Training metrics are those of the logits as they are.
+2. A class of which a client has a single example is one that it has; another implementation takes
+   classes of up to two examples for missing.
+3. Training metrics are those of the logits as they are.
 """
 
 import tensorflow as tf
