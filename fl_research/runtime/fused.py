@@ -48,10 +48,10 @@ _CACHE_SIZE = 32
 
 tff_private.read_types_once()
 
-_compiled_before: collections.OrderedDict[tuple[bytes, int, bool], Any] = collections.OrderedDict()
+_compiled_before: collections.OrderedDict[tuple[bytes, bool], Any] = collections.OrderedDict()
 """What any runtime of this process has compiled not long ago.
 
-By content, number of chunks, and whether secure sums are kept."""
+By content, and whether secure sums are kept."""
 
 
 _contexts: weakref.WeakSet = weakref.WeakSet()
@@ -125,7 +125,7 @@ class FusedContext(tff.framework.SyncContext):
     runnable = self.compiled(comp)
     if runnable is None:
       return self._native.invoke(comp, arg)
-    result = runnable.run(arg, self.workers, self.summer)
+    result = runnable.run(arg, self.chunks, self.workers, self.summer)
     return python_values.in_containers(result, comp.type_signature.result)
 
   def compiled(self, comp):
@@ -149,7 +149,7 @@ class FusedContext(tff.framework.SyncContext):
     """Compiles what no runtime of this process has, as where an experiment is run again."""
     if self.jit != 'off':  # What XLA is for, each runtime finds for itself.
       return self._compile(comp, proto)
-    key = digest, self.chunks, self.summer is not None
+    key = digest, self.summer is not None
     known = _compiled_before.get(key) or self._compile(comp, proto)
     if known is not None:
       _compiled_before[key] = known
@@ -162,7 +162,7 @@ class FusedContext(tff.framework.SyncContext):
         return invocation.Local(proto, comp.type_signature)
       if proto.WhichOneof('computation') == 'xla':
         raise expressions.NotRunnable(expressions.JAX)
-      return invocation.Federated(comp, self.chunks, self.jit, self.summer is not None)
+      return invocation.Federated(comp, self.jit, self.summer is not None)
     except expressions.NotRunnable as reason:
       signature = comp.type_signature.compact_representation()
       raise errors.ComputationError(f'{signature}: {reason}') from reason

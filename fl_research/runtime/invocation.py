@@ -46,8 +46,8 @@ class Local:
     self._parameter_type = parameter_type
     self._result_type = type_signature.result
 
-  def run(self, argument, workers, summer):
-    del workers, summer
+  def run(self, argument, number_of_chunks, workers, summer):
+    del number_of_chunks, workers, summer
     leaves = (
       [] if self._parameter_type is None else python_values.flatten(argument, self._parameter_type)
     )
@@ -159,8 +159,7 @@ class Threads:
 class Federated:
   """A federated computation, compiled: its steps as TensorFlow functions, run by chunks."""
 
-  def __init__(self, computation, number_of_chunks: int, jit: str, keeps_secure_sums: bool):
-    self._number_of_chunks = number_of_chunks
+  def __init__(self, computation, jit: str, keeps_secure_sums: bool):
     self._may_slice = jit == 'off'
     self._program = programs.program_of(computation, keeps_secure_sums)
     self._steps: list[Any] = []
@@ -171,15 +170,16 @@ class Federated:
         elif step.outputs:
           self._steps.append((step, server_steps.server_function(self._program, step)))
 
-  def run(self, argument, workers, summer: Optional[secure_sums.Summer]):
+  def run(self, argument, number_of_chunks: int, workers, summer: Optional[secure_sums.Summer]):
     """Runs the computation on a Python argument; returns Structs of NumPy values.
 
     Args:
       argument: the argument.
+      number_of_chunks: into how many chunks its cohort is cut.
       workers: who computes the chunks.
       summer: who adds up what secure sums there are.
     """
-    call = Call(self._program, argument, self._number_of_chunks, self._may_slice)
+    call = Call(self._program, argument, number_of_chunks, self._may_slice)
     for step in self._steps:
       if isinstance(step, ClientWork):
         call.run_clients(step, workers)

@@ -5,7 +5,6 @@ import functools
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from fl_research import aggregation, algorithms, client_data, runtime
 from fl_research.aggregation import compression
@@ -181,16 +180,6 @@ def test_unsound_combinations_are_refused_with_the_reason():
   assert 'rotation' in cell.refusal()
 
 
-@pytest.fixture
-def as_traced():
-  """Graphs as they were traced: rewriting each takes as long as running it, and knows no flags."""
-  given = tf.config.optimizer.get_experimental_options()
-  tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
-  yield
-  tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': False, **given})
-
-
-@pytest.mark.usefixtures('as_traced')
 def test_what_runs_runs(combination):
   with runtime.use_context('fused', chunks=1):
     run_two_rounds(combination)
