@@ -23,6 +23,7 @@ import tensorflow_federated as tff
 
 from fl_research import hooks
 from fl_research.aggregation import combiner as combiner_lib
+from fl_research.datasets.federated_data import Problem
 from fl_research.models import model as model_lib
 from fl_research.registry import UsageError
 from fl_research.round.client import Client
@@ -60,6 +61,14 @@ class Federation:
     """Raises `ValueError` where nobody has said how many clients there are."""
     if not self.population_size:
       raise ValueError(f'{method} needs the population size, the number of clients.')
+
+  def require_classes(self, algorithm: str, why: str) -> None:
+    """Raises `UsageError` where examples have no labels, each of one of several classes."""
+    if self.model.spec.problem is not Problem.CLASSIFICATION:
+      raise UsageError(
+        f'--algorithm={algorithm}: {why} classes, which this task has not; accepted are tasks with '
+        'one of several classes for each example'
+      )
 
   def require_everybody(self, algorithm: str) -> None:
     """Raises `UsageError` where rounds are known to have fewer clients than there are."""

@@ -68,6 +68,12 @@ def examples(data: Any) -> Batch:
   return Batch(of('x'), of('y'), tf.cast(rows >= 0, tf.float32))
 
 
+def class_counts(data: Any, classes: int) -> tf.Tensor:
+  """How many examples of every class the first pass visits, float32 [classes]."""
+  _, labels, mask = examples(data)
+  return tf.linalg.matvec(tf.one_hot(labels, classes), mask, transpose_a=True)
+
+
 class Minibatches:
   """A client's minibatches by step. What a loop need not do in every step is done here, once."""
 

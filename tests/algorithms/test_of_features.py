@@ -180,5 +180,5 @@ def test_models_without_features_are_refused():
   ],
 )
 def test_tasks_without_classes_are_refused(build):
-  with pytest.raises(registry.UsageError, match='accepted are tasks with classes'):
+  with pytest.raises(registry.UsageError, match='accepted are tasks with one'):
     harness.build(build(), model=harness.tagger())

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 
 import numpy as np
-import pytest
 
 from fl_research import aggregation, algorithms, client_data, runtime
 from fl_research.aggregation import compression

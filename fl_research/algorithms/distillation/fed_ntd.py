@@ -18,9 +18,7 @@ Differences from the paper:
 
 import tensorflow as tf
 
-from fl_research.datasets.federated_data import Problem
 from fl_research.models import objectives
-from fl_research.registry import UsageError
 from fl_research.round.method import Method, Reply
 from fl_research.round.objective import Loss
 from fl_research.round.structures import subtract
@@ -50,11 +48,7 @@ class FedNTD(Method):
     self._tau = tau
 
   def bind(self, federation):
-    if federation.model.spec.problem is not Problem.CLASSIFICATION:
-      raise UsageError(
-        '--algorithm=fedntd: distils answers about classes, which this task has not; accepted are '
-        'tasks with one of several classes for each example'
-      )
+    federation.require_classes('fedntd', 'distils answers about')
     return super().bind(federation)
 
   def work(self, client, message):

@@ -29,10 +29,8 @@ import functools
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research.datasets.federated_data import Problem
 from fl_research.models import model as model_lib
 from fl_research.models import objectives
-from fl_research.registry import UsageError
 from fl_research.round.method import Method, Reply
 from fl_research.round.objective import Gradient, metrics_of_examples, Objective, out_of_the_loop
 from fl_research.round.structures import subtract
@@ -112,11 +110,7 @@ class FML(Method):
     self._beta = beta
 
   def bind(self, federation):
-    if federation.model.spec.problem is not Problem.CLASSIFICATION:
-      raise UsageError(
-        '--algorithm=fml: models learn what the other answers about classes, which this task has '
-        'not; accepted are tasks with one of several classes for each example'
-      )
+    federation.require_classes('fml', 'models learn what the other answers about')
     return super().bind(federation)
 
   def initial_client_state(self, weights):

@@ -9,9 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from fl_research.datasets.federated_data import Problem
 from fl_research.models import model as model_lib
-from fl_research.registry import UsageError
 from fl_research.round.method import Federation
 from fl_research.round.objective import Gradient, metric_names, Objective
 from fl_research.round.structures import Weights
@@ -47,10 +45,7 @@ def check(federation: Federation, algorithm: str) -> None:
     UsageError: for a user.
     ValueError: for a program that gives no `server_data`.
   """
-  if federation.model.spec.problem is not Problem.CLASSIFICATION:
-    raise UsageError(
-      f'--algorithm={algorithm}: learns from answers; accepted are tasks with classes'
-    )
+  federation.require_classes(algorithm, 'learns from answers about')
   if federation.server_data is None:
     raise ValueError(f'{algorithm} needs server_data, the examples that all know.')
 

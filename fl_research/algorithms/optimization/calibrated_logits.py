@@ -5,11 +5,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from fl_research.datasets.federated_data import Problem
 from fl_research.models import objectives
-from fl_research.registry import UsageError
 from fl_research.round import minibatches
-from fl_research.round.client import Client
 from fl_research.round.method import Method, Reply
 from fl_research.round.objective import Loss
 from fl_research.round.structures import subtract
@@ -38,24 +35,15 @@ class CalibratedLogits(Method):
     Raises:
       UsageError: the task has no classes.
     """
-    if federation.model.spec.problem is not Problem.CLASSIFICATION:
-      raise UsageError(
-        f'--algorithm={self.name}: calibrates the logits of classes, which this task has not; '
-        'accepted are tasks with one of several classes for each example'
-      )
+    federation.require_classes(self.name, 'calibrates the logits of')
     return super().bind(federation)
 
   def work(self, client, message):
-    model, calibrated = client.model, self.calibration(_counts(client))
+    model = client.model
+    counts = minibatches.class_counts(client.data, model.spec.num_classes)
+    calibrated = self.calibration(counts)
     loss = lambda output, batch: objectives.objective(
       model.example_metrics(calibrated(output), batch.y)
     )
     trained = client.train(message, objective=Loss(model, loss))
     return Reply(subtract(trained.weights, message), client.state, trained)
-
-
-def _counts(client: Client) -> tf.Tensor:
-  """How many examples a client has of every class, float32 [classes]."""
-  _, labels, mask = minibatches.examples(client.data)
-  classes = tf.one_hot(labels, client.model.spec.num_classes)
-  return tf.linalg.matvec(classes, mask, transpose_a=True)

@@ -40,8 +40,6 @@ import tensorflow as tf
 from fl_research.aggregation import side_by_side, simplex, stacked
 from fl_research.algorithms import features
 from fl_research.algorithms.personal import private_layers
-from fl_research.datasets.federated_data import Problem
-from fl_research.registry import UsageError
 from fl_research.round import minibatches
 from fl_research.round.client import Client
 from fl_research.round.method import Method, Reply
@@ -72,8 +70,7 @@ class FedPAC(private_layers.PrivateLayers):
 
   def bind(self, federation):
     spec = federation.model.spec
-    if spec.problem is not Problem.CLASSIFICATION:
-      raise UsageError('--algorithm=fedpac: has centroids; accepted are tasks with classes')
+    federation.require_classes('fedpac', 'has centroids of')
     federation.require_population('FedPAC')
     bound = copy.copy(super().bind(federation))
     bound.shape = (spec.num_classes, features.dimension(federation.model, 'fedpac'))

@@ -33,9 +33,7 @@ import collections
 
 import tensorflow as tf
 
-from fl_research.datasets.federated_data import Problem
 from fl_research.models import objectives
-from fl_research.registry import UsageError
 from fl_research.round.client import Client
 from fl_research.round.method import Method, Reply
 from fl_research.round.objective import Loss
@@ -64,10 +62,7 @@ class FedPHP(Method):
     self._growth = growth
 
   def bind(self, federation):
-    if federation.model.spec.problem is not Problem.CLASSIFICATION:
-      raise UsageError(
-        '--algorithm=fedphp: models learn what others answer; accepted are tasks with classes'
-      )
+    federation.require_classes('fedphp', 'models learn what others answer about')
     return super().bind(federation)
 
   def initial_client_state(self, weights):

@@ -29,8 +29,6 @@ import copy
 import tensorflow as tf
 
 from fl_research.algorithms import features
-from fl_research.datasets.federated_data import Problem
-from fl_research.registry import UsageError
 from fl_research.round import minibatches
 from fl_research.round.method import Method, Reply
 from fl_research.round.objective import Loss
@@ -58,8 +56,7 @@ class FedProto(Method):
 
   def bind(self, federation):
     spec = federation.model.spec
-    if spec.problem is not Problem.CLASSIFICATION:
-      raise UsageError('--algorithm=fedproto: has prototypes; accepted are tasks with classes')
+    federation.require_classes('fedproto', 'has prototypes of')
     bound = copy.copy(self)
     bound.federation = federation
     bound.shape = (spec.num_classes, features.dimension(federation.model, 'fedproto'))

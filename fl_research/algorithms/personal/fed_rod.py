@@ -32,10 +32,8 @@ from typing import Any
 import tensorflow as tf
 
 from fl_research.algorithms import features
-from fl_research.datasets.federated_data import Problem
 from fl_research.models import model as model_lib
 from fl_research.models import objectives
-from fl_research.registry import UsageError
 from fl_research.round import minibatches
 from fl_research.round.client import Client
 from fl_research.round.method import Method, Reply
@@ -79,8 +77,7 @@ class FedRoD(Method):
     self._gamma = gamma
 
   def bind(self, federation):
-    if federation.model.spec.problem is not Problem.CLASSIFICATION:
-      raise UsageError('--algorithm=fedrod: balances classes; accepted are tasks with classes')
+    federation.require_classes('fedrod', 'balances')
     return super().bind(federation)
 
   def initial_client_state(self, weights):
@@ -104,9 +101,7 @@ class FedRoD(Method):
 
   def _log_counts(self, client: Client) -> tf.Tensor:
     """γ log n_c of every class, float32 [classes]."""
-    _, labels, mask = minibatches.examples(client.data)
-    classes = tf.one_hot(labels, client.model.spec.num_classes)
-    counts = tf.linalg.matvec(classes, mask, transpose_a=True)
+    counts = minibatches.class_counts(client.data, client.model.spec.num_classes)
     return self._gamma * tf.math.log(tf.maximum(counts, _OF_A_MISSING_CLASS))
 
   def predictor(self, server, client):

@@ -21,8 +21,6 @@ import tensorflow as tf
 
 from fl_research.algorithms import features
 from fl_research.algorithms.optimization import fed_avg
-from fl_research.datasets.federated_data import Problem
-from fl_research.registry import UsageError
 from fl_research.round import minibatches
 from fl_research.round.method import Method
 
@@ -46,8 +44,7 @@ class KNNPer(fed_avg.FedAvg):
     self._scale = scale
 
   def bind(self, federation):
-    if federation.model.spec.problem is not Problem.CLASSIFICATION:
-      raise UsageError('--algorithm=knnper: looks up classes; accepted are tasks with classes')
+    federation.require_classes('knnper', 'looks up')
     features.dimension(federation.model, 'knnper')
     return super().bind(federation)
 

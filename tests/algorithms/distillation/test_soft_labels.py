@@ -86,7 +86,7 @@ def test_tasks_without_classes_are_refused():
     fed_df.build(passes=1, learning_rate=0.1),
     fed_md.build(agreement='era', temperature=1.0, passes=1),
   ):
-    with pytest.raises(registry.UsageError, match='accepted are tasks with classes'):
+    with pytest.raises(registry.UsageError, match='accepted are tasks with one'):
       harness.build(method, model=harness.tagger())
 
 
