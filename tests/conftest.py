@@ -81,18 +81,9 @@ def pytest_collection_finish():
   # Graphs are many objects that live long: looked at ten times as seldom, a twelfth is saved.
   gc.set_threshold(7000, 20, 20)
   if 'tensorflow' in sys.modules:
-    _leave_graphs_as_traced()
+    from tests import graphs
 
-
-def _leave_graphs_as_traced() -> None:
-  """Spares a sixth of the suite's time: most graphs run once, and rewriting takes as long.
-
-  Programs that tests start have theirs rewritten as users' are.
-  """
-  import tensorflow as tf
-
-  given = tf.config.optimizer.get_experimental_options()
-  tf.config.optimizer.set_experimental_options({**given, 'disable_meta_optimizer': True})
+    graphs.leave_as_traced()
 
 
 def _file(nodeid: str) -> str:

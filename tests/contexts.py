@@ -14,11 +14,6 @@ def _made(chunks):
     return context
 
 
-def forget():
-  """Has whoever asks next begin anew; those who use one keep it."""
-  _made.cache_clear()
-
-
 @contextlib.contextmanager
 def fused(chunks):
   """The session's fused runtime of so many chunks of clients, installed; gives it."""

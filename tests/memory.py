@@ -16,9 +16,10 @@ def forget_results(module) -> None:
 
 
 def forget() -> None:
-  """Frees what nothing can call any more."""
-  if 'tests.contexts' in sys.modules:
-    sys.modules['tests.contexts'].forget()
+  """Frees what nothing can call any more, and what modules keep that tests share."""
+  for name, module in list(sys.modules.items()):
+    if name.startswith('tests.') and not name.rpartition('.')[2].startswith('test_'):
+      forget_results(module)
   for name in ('fused', 'native'):
     if f'fl_research.runtime.{name}' in sys.modules:
       sys.modules[f'fl_research.runtime.{name}'].forget()

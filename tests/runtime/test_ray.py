@@ -20,7 +20,7 @@ import pytest
 from fl_research import runtime  # before TensorFlow
 from fl_research.registry import UsageError
 from fl_research.runtime import errors, ray_cluster
-from tests import soak_kills
+from tests import graphs, soak_kills
 from tests.runtime import described_clients, rounds, test_slices
 from tests.training import runs
 
@@ -71,6 +71,12 @@ def test_there_are_no_more_actors_than_memory_for_them(monkeypatch):
   monkeypatch.setattr(ray, 'nodes', lambda: [node(8, 0)])
   with pytest.raises(UsageError, match='free memory'):
     cluster.actors(None)
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _as_actors_have_them():
+  with graphs.rewritten():
+    yield
 
 
 @pytest.fixture(scope='module')
