@@ -15,6 +15,7 @@ from fl_research.datasets.federated_data import (
 from fl_research.datasets.label_counts import label_counts
 from fl_research.datasets.partition import partition, partition_test, SCHEMES
 from fl_research.registry import UsageError
+from tests import forked
 from tests.datasets import real_data
 
 
@@ -125,7 +126,11 @@ def test_shards_of_mcmahan():
 
 
 def test_shards_of_mnist():
-  pool = tasks.load('mnist', DatasetOptions(real_data.require('mnist')))
+  forked.check(_check_shards_of_mnist, real_data.require('mnist'))
+
+
+def _check_shards_of_mnist(folder):
+  pool = tasks.load('mnist', DatasetOptions(folder))
   clients = partition(pool, 'shards', 100, 1)
   assert clients.sizes.tolist() == [600] * 100
   labels_held = (_counts(clients) > 0).sum(axis=1)
