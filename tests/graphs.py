@@ -28,6 +28,8 @@ def rewritten() -> Iterator[None]:
   """For tests of what begins with rewriting, or of processes whose graphs are rewritten."""
   memory.forget()
   _rewrite(True)
-  yield
-  memory.forget()
-  leave_as_traced()
+  try:
+    yield
+  finally:
+    memory.forget()
+    leave_as_traced()

@@ -63,7 +63,7 @@ class Federation:
       raise ValueError(f'{method} needs the population size, the number of clients.')
 
   def require_classes(self, algorithm: str, why: str) -> None:
-    """Raises `UsageError` where examples have no labels, each of one of several classes."""
+    """Raises `UsageError` where labels are not classes, one an example; `why` is a verb of them."""
     if self.model.spec.problem is not Problem.CLASSIFICATION:
       raise UsageError(
         f'--algorithm={algorithm}: {why} classes, which this task has not; accepted are tasks with '
