@@ -24,7 +24,7 @@ from tests.oracles import softmax_regression as problem
 METHODS = tuple(algorithms.ALGORITHMS)
 ROUNDS = 3
 # They need a hidden layer, and name none.
-OF_HIDDEN_LAYERS = ('heterofl', 'moon', 'knnper', 'fedpac', 'fedproto', 'dbe')
+OF_HIDDEN_LAYERS = ('heterofl', 'moon', 'knnper', 'fedpac', 'fedproto', 'fedgh', 'dbe')
 # Their loss is that of a part of the examples which is another in every round.
 LOSS_OF_OTHERS = ('fedrecon',)
 RATES_ARE_ZERO = 100  # from this round on, counted from 0

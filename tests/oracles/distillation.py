@@ -1,8 +1,13 @@
-"""FedDF (Lin et al. 2020) and FedMD / DS-FL (Li, Wang 2019; Itahara et al. 2021) in NumPy."""
+"""Methods that learn from answers, in NumPy.
+
+FedDF (Lin et al. 2020), FedMD / DS-FL (Li, Wang 2019; Itahara et al. 2021), FD (Jeong et al. 2018).
+"""
+
+import collections
 
 import numpy as np
 
-from tests.oracles import flat
+from tests.oracles import flat, softmax_regression
 
 
 def _logits(vector, x):
@@ -64,4 +69,29 @@ def fed_md(weights, rounds, rate, known, passes, era=None):
     else:
       agreed = _softmax(np.mean(_softmax(np.array(answers)), axis=0) / era)
     history.append(agreed)
+  return history, {client: flat.split(own) for client, own in models.items()}
+
+
+def fed_distill(weights, rounds, rate, gamma):
+  """Of every round what each client sent, by client and class; every client's model at the end."""
+  models, last, history = {}, {}, []
+  for cohort in rounds:
+    sent = {}
+    for data in cohort:
+      client = int(data['client'])
+      others = [answers for other, answers in last.items() if other != client]
+      own, given = models.get(client, flat.join(weights)), collections.defaultdict(list)
+      for x, y in softmax_regression.batches(data):
+        error = []
+        for q, c in zip(_softmax(_logits(own, x)), y):
+          given[c].append(q)
+          taught = [answers[c] for answers in others if c in answers]
+          pull = gamma * (q - np.mean(taught, axis=0)) if taught else 0.0
+          error.append(q - np.eye(len(q))[c] + pull)
+        error = np.array(error) / len(x)
+        own = own - rate * flat.join([x.T @ error, error.sum(axis=0)])
+      models[client] = own
+      sent[client] = {c: np.mean(answers, axis=0) for c, answers in given.items()}
+    last = sent
+    history.append(sent)
   return history, {client: flat.split(own) for client, own in models.items()}

@@ -141,6 +141,15 @@ METHODS = {
     not_private='also sends how many examples of each class a client has, as numbers that count',
     not_structured='sends prototypes',
   ),
+  'fedgh': registry.Entry(
+    'fl_research.algorithms.personal.fed_gh',
+    "the server trains a head on what clients' extractors make of classes (Yi et al. 2023)",
+    {'learning_rate': Hyperparameter(0.01, "eta, the rate of the head's steps", **domains.FROM_0)},
+    requires=(registry.ONE_STATE_PER_CLIENT, *_TELLS_CLIENTS_APART),
+    defaults=requirements.UNIFORM,
+    not_private='learns from what every client has sent, apart from the others',
+    not_structured='sends features',
+  ),
   'fedala': registry.Entry(
     'fl_research.algorithms.personal.fed_ala',
     'training begins from as much of the global model as helps (Zhang et al. 2023)',

@@ -38,7 +38,6 @@ import tensorflow as tf
 
 from fl_research.algorithms import features
 from fl_research.models import model as model_lib
-from fl_research.registry import UsageError
 from fl_research.round.method import Method, Reply
 from fl_research.round.objective import Loss, Objective
 from fl_research.round.structures import subtract
@@ -131,7 +130,7 @@ class DBE(Method):
     bound = copy.copy(self)
     bound.federation = federation
     bound.dimension = features.dimension(federation.model, 'dbe')
-    bound.kernel = _last_kernel(federation.model, bound.dimension)
+    bound.kernel = features.last_kernel(federation.model, 'dbe')
     return bound
 
   def initial_own(self, weights):
@@ -170,30 +169,6 @@ class DBE(Method):
     model = Biased(self.federation.model, self.kernel)
     weights: Any = (*server.weights, client.state['bias'])
     return lambda x: model.predict_on_batch((weights, ()), x, training=False)
-
-
-def _last_kernel(model: model_lib.Model, dimension: int) -> int:
-  """The place of the last layer's kernel among the weights.
-
-  Raises:
-    UsageError: the last layer is not trained as a kernel that features are multiplied by.
-  """
-  names, shapes = model.weight_names, [w.shape for w in model.initial_weights[0]]
-  last = f'{names[-1].rpartition("/")[0]}/kernel'
-  place = names.index(last) if last in names else None
-  if place is None or shapes[place] != (dimension, _outputs(model)):
-    raise UsageError(
-      '--algorithm=dbe: adds a vector to what a last dense layer is given, which is not trained as '
-      'one here; choose another --model, or do not --freeze its last layer'
-    )
-  return place
-
-
-def _outputs(model: model_lib.Model) -> int:
-  """How many numbers the model answers to an example."""
-  specs = [tf.TensorSpec(w.shape, w.dtype) for w in model.initial_weights[0]]
-  answers = tf.function(lambda weights, x: model.predict_on_batch((weights, ()), x))
-  return int(answers.get_concrete_function(specs, model.input_spec[0]).output_shapes[-1])
 
 
 def build(*, regularization: float, momentum: float) -> Method:

@@ -103,7 +103,7 @@ class FedPAC(private_layers.PrivateLayers):
     heads = client.train(start, trainable=self.private, passes=self._head_epochs)
     shared = tuple(not private for private in self.private)
     trained = client.train(heads.weights, objective=objective, trainable=shared)
-    sums, counts, _ = self._by_class(client, trained.weights)
+    sums, counts = features.by_class(client.model, trained.weights, client.data, self.shape[0])
     return Reply(
       collections.OrderedDict(
         body=subtract(tuple(self._part(trained.weights, private=False)), tuple(body)),
@@ -143,17 +143,12 @@ class FedPAC(private_layers.PrivateLayers):
     head = _rows(server.own['heads'], client.data['client'])
     return self.predict(self.joined(self._part(server.weights, private=False), head))
 
-  def _by_class(self, client: Client, weights: Any) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Sums [C, d] and numbers [C] of the features of each class; the sum of their squares."""
-    x, labels, mask = minibatches.examples(client.data)
-    classes = tf.one_hot(labels, self.shape[0]) * mask[:, tf.newaxis]
-    own = features.of(client.model, weights, x)
-    squares = tf.reduce_sum(mask[:, tf.newaxis] * tf.square(own))
-    return tf.matmul(classes, own, transpose_a=True), tf.reduce_sum(classes, axis=0), squares
-
   def _statistics(self, client: Client, weights: Any) -> collections.OrderedDict:
     """h_i, float32 [C, d], and V_i, float32 []."""
-    sums, counts, squares = self._by_class(client, weights)
+    sums, counts = features.by_class(client.model, weights, client.data, self.shape[0])
+    x, _, mask = minibatches.examples(client.data)
+    own = features.of(client.model, weights, x)  # As in the sums: TensorFlow computes it once.
+    squares = tf.reduce_sum(mask[:, tf.newaxis] * tf.square(own))
     number = tf.maximum(tf.reduce_sum(counts), 1.0)
     means = sums / number  # p_k μ_k, the shares of the classes being in it.
     variance = squares / number - tf.reduce_sum(tf.square(means))

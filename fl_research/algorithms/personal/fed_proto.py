@@ -29,7 +29,6 @@ import copy
 import tensorflow as tf
 
 from fl_research.algorithms import features
-from fl_research.round import minibatches
 from fl_research.round.method import Method, Reply
 from fl_research.round.objective import Loss
 
@@ -78,11 +77,8 @@ class FedProto(Method):
     drawn = features.drawn_to(message['prototypes'], message['known'], self._regularization)
     objective = Loss(client.model, of_features=drawn)
     trained = client.train(client.state['model'], objective=objective)
-    x, labels, mask = minibatches.examples(client.data)
-    classes = tf.one_hot(labels, self.shape[0]) * mask[:, tf.newaxis]
-    own = features.of(client.model, trained.weights, x)
     return Reply(
-      (tf.matmul(classes, own, transpose_a=True), tf.reduce_sum(classes, axis=0)),
+      features.by_class(client.model, trained.weights, client.data, self.shape[0]),
       collections.OrderedDict(model=list(trained.weights)),
       trained,
       weight=tf.constant(1.0),  # Sums are divided by sums.

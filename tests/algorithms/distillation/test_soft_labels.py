@@ -1,11 +1,12 @@
-"""FedDF and FedMD against their oracles, FedAvg and training alone."""
+"""FedDF, FedMD and FD against their oracles, FedAvg and training alone."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from fl_research import client_data, registry
-from fl_research.algorithms.distillation import fed_df, fed_md, soft_labels
+from fl_research.algorithms.distillation import fed_df, fed_distill, fed_md, soft_labels
+from fl_research.algorithms.personal import local
 from fl_research.training import client_states
 from tests import contexts
 from tests.algorithms import harness
@@ -81,10 +82,53 @@ def test_fedmds_first_round_is_training_alone():
     harness.assert_same([kept[client]['method']['model']], [flat.split(alone)])
 
 
+def _lacking():
+  """As `_rounds`, and the first client lacks a class, which the second round's others have."""
+  rounds = _rounds()
+  for cohort in (rounds[0], rounds[2]):
+    labels = cohort[0]['examples']['y']
+    labels[:] = np.where(labels == 1, 2, labels)
+  return rounds
+
+
+def _teach_each_other(gamma):
+  """The process, the server's state by round, and clients' models."""
+  process = harness.build(fed_distill.build(gamma=gamma), client_weighting='uniform')
+  state, kept, history = process.initialize(), client_states.build(process), []
+  for cohort in _lacking():
+    state = process.run_round(state, cohort, kept).state
+    history.append(state['server']['method'])
+  return process, history, [each['method']['model'] for each in kept.get(range(3))]
+
+
+def test_feddistill_equals_its_oracle():
+  process, history, models = _teach_each_other(1.5)
+  expected, taught = oracle.fed_distill(START, _lacking(), harness.RATE, 1.5)
+  harness.assert_same(models, [taught[client] for client in range(3)])
+  for own, sent in zip(history, expected, strict=True):
+    for c in range(problem.CLASSES):
+      answers = [each[c] for each in sent.values() if c in each]
+      assert own['there'][c] == len(answers)
+      np.testing.assert_allclose(own['answers'][c], np.sum(answers, axis=0), rtol=1e-5, atol=1e-5)
+  assert process.bytes_up_per_client == 4 * (problem.CLASSES * (problem.CLASSES + 1) + 1)
+  # The round, and the rate's factor.
+  assert process.bytes_down_per_client == 4 * (problem.CLASSES * (problem.CLASSES + 1) + 2)
+  _, alone = oracle.fed_distill(START, _lacking(), harness.RATE, 0.0)
+  assert np.abs(models[2][0] - alone[2][0]).max() > 1e-2
+
+
+def test_feddistill_of_nobody_is_training_alone():
+  _, _, models = _teach_each_other(0.0)
+  process = harness.build(local.build())
+  _, kept = harness.run_with_clients(process, _lacking())
+  harness.assert_same(models, [kept[client]['method'] for client in range(3)], 1e-6)
+
+
 def test_tasks_without_classes_are_refused():
   for method in (
     fed_df.build(passes=1, learning_rate=0.1),
     fed_md.build(agreement='era', temperature=1.0, passes=1),
+    fed_distill.build(gamma=1.0),
   ):
     with pytest.raises(registry.UsageError, match='accepted are tasks with one'):
       harness.build(method, model=harness.tagger())
