@@ -229,7 +229,7 @@ class ModelEvaluation:
     assert plan is not None and plan.group_of is not None and clients is not None
     groups = [plan.group_of[client_id] for client_id in clients.ids]
     one = evaluation_lib.ExampleSet({n: a[:1] for n, a in self._data.test.items()})
-    numbers = (choices(plan.positions[client_id], one) for client_id in clients.ids)
+    numbers = choices([plan.positions[client_id] for client_id in clients.ids], one)
     chosen = [int(column[0]) for number in numbers for column in number.values()]
     return self._row(group_agreement.GROUP, group_agreement.values(chosen, groups))
 
@@ -274,11 +274,9 @@ class ModelEvaluation:
     self, personal: evaluation_lib.PersonalColumns, clients: Clients
   ) -> dict[str, np.ndarray]:
     """Numbers per example of all clients, each with its own model, examples ordered by client."""
-    assert self._personal is not None
-    parts = [
-      personal(self._personal.positions[client_id], evaluation_lib.ExampleSet(examples))
-      for client_id, examples in zip(clients.ids, map(clients.examples, range(len(clients))))
-    ]
+    assert self._personal is not None and self._by_client is not None
+    positions = [self._personal.positions[client_id] for client_id in clients.ids]
+    parts = list(personal(positions, self._by_client, clients.sizes))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
   def _mean_over_models(
@@ -286,10 +284,10 @@ class ModelEvaluation:
   ) -> dict[str, Any]:
     """The mean over (some of the) training clients of each one's model on the same examples."""
     assert self._personal is not None
-    by_model = []
-    for position in self._personal.drawn:
-      columns = personal(int(position), examples)
-      by_model.append(metrics.summarise(self._data.problem, columns, examples.labels))
+    by_model = [
+      metrics.summarise(self._data.problem, columns, examples.labels)
+      for columns in personal(self._personal.drawn.tolist(), examples)
+    ]
     means = pd.DataFrame(by_model).mean()
     return self._row(prefix, {str(name): float(value) for name, value in means.items()})
 

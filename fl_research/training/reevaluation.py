@@ -176,7 +176,7 @@ def personal_outputs(
 
   def outputs(x: np.ndarray) -> np.ndarray:
     examples = {'x': x, 'y': np.repeat(labels[np.newaxis], len(x), axis=0)}
-    found = columns(position, evaluation.ExampleSet(examples))
+    (found,) = columns([position], evaluation.ExampleSet(examples))
     return np.stack(list(found.values()), axis=1)
 
   return outputs
