@@ -43,13 +43,14 @@ _TRIALS = 'trials; 0: fewer, the larger the vector'
 def _average(text: str):
   """The average of what a server decodes from ten clients that send the same vector."""
   compressor = compression.build(chain.parse(text, {}))
+  round_trip = tf.autograph.experimental.do_not_convert(compressor.round_trip)
 
   @tf.function
   def average(vector, trial):
     total = tf.zeros_like(vector)
     for client in tf.range(CLIENTS):
       seed = tf.stack([trial, client])
-      total += compressor.round_trip((vector,), seed)[0][0]
+      total += round_trip((vector,), seed)[0][0]
     return total / CLIENTS
 
   return average

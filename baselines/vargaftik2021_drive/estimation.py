@@ -35,7 +35,7 @@ def compressed(compressor: str, dimension: int, trials: int, seed: int) -> float
   """
   built = compression.build(chain.parse(compressor, {}))
 
-  @tf.function
+  @tf.function(autograph=False)
   def decoded(vector, client_seed):
     return built.round_trip((vector,), client_seed)[0][0]
 

@@ -88,5 +88,7 @@ def last_kernel(model: model_lib.Model, algorithm: str) -> int:
 def _outputs(model: model_lib.Model) -> int:
   """How many numbers the model answers to an example."""
   specs = [tf.TensorSpec(w.shape, w.dtype) for w in model.initial_weights[0]]
-  answers = tf.function(lambda weights, x: model.predict_on_batch((weights, ()), x))
+  answers = tf.function(
+    lambda weights, x: model.predict_on_batch((weights, ()), x), autograph=False
+  )
   return int(answers.get_concrete_function(specs, model.input_spec[0]).output_shapes[-1])

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 import copy
+import functools
 from typing import Any, Optional
 
 import numpy as np
@@ -73,14 +74,15 @@ class Model(tff.learning.models.FunctionalModel):
       weights = network.trained(weights)
     self._network = network
     self._spec = spec
+    plain = functools.partial(tf.function, autograph=False)
     super().__init__(
       initial_weights=(tuple(weights), ()),
-      predict_on_batch_fn=tf.function(self.predict_on_batch),
+      predict_on_batch_fn=plain(self.predict_on_batch),
       loss_fn=self.loss,
       metrics_fns=(
-        tf.function(self._zero_sums),
-        tf.function(self._add_sums),
-        tf.function(self._finalise),
+        plain(self._zero_sums),
+        plain(self._add_sums),
+        plain(self._finalise),
       ),
       input_spec=(
         tf.TensorSpec([None, *spec.input_shape], spec.x_dtype),

@@ -196,6 +196,7 @@ def outputs_of(
 
   answer = tf.function(
     lambda x: model.predict_on_batch((weights, ()), x, training=False),
+    autograph=False,
     input_signature=[tf.TensorSpec([None, *stored.spec.input_shape], stored.spec.x_dtype)],
   )
   return lambda x: answer(x).numpy()

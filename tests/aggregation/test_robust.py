@@ -107,7 +107,7 @@ def _combine_by(rule, updates, weights=None):
   weights = np.ones(len(updates), np.float32) if weights is None else np.float32(weights)
   half = updates.shape[1] // 2
   parts = (tf.constant(updates[:, :half, None]), tf.constant(updates[:, half:]))
-  first, second = tf.function(rule.combine)(parts, tf.constant(weights))
+  first, second = tf.function(rule.combine, autograph=False)(parts, tf.constant(weights))
   return np.concatenate([first.numpy()[:, 0], second.numpy()])
 
 

@@ -35,7 +35,8 @@ def _train(objective, momentum=None, rate=harness.RATE):
       data,
       learning_rate_factor=tf.constant(0.5),
       objective=objective(objective_lib.Loss(model)),
-    )
+    ),
+    autograph=False,
   )
   return run()
 

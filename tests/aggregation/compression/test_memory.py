@@ -21,7 +21,7 @@ MEMORY = [np.zeros(shape, np.float32) for shape in SHAPES]
 
 @pytest.fixture(scope='module')
 def round_trip():
-  return tf.function(wire_checks.build('top_k:0.25').round_trip)
+  return tf.function(wire_checks.build('top_k:0.25').round_trip, autograph=False)
 
 
 AVAILABILITY = 'availability'

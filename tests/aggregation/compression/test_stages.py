@@ -163,7 +163,7 @@ def _many(text, tensor, seeds):
   compressor = wire_checks.build(text)
   state = compressor.initial_client_state([tf.constant(tensor)])
 
-  @tf.function
+  @tf.function(autograph=False)
   def all_seeds(tensors):
     one = lambda i: compressor.round_trip((tensors,), tf.stack([i, 7]), state)[0][0]
     return tf.map_fn(one, tf.range(seeds), fn_output_signature=tf.float32)

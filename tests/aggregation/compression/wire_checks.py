@@ -20,7 +20,8 @@ def _encoder(text):
   compressor = build(text)
   memory = compressor.initial_client_state
   encode = lambda update, seed: compressor.encode(update, seed, memory(update)).message
-  return compressor, tf.function(encode), tf.function(compressor.decode)
+  plain = functools.partial(tf.function, autograph=False)
+  return compressor, plain(encode), plain(compressor.decode)
 
 
 def encode(text, update, seed):
