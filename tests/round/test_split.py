@@ -253,6 +253,8 @@ def test_who_presumes_one_model_says_so():
     'fedamp',
     'fedfomo',
     'fedpac',
+    'fedgh',
+    'feddistill',
     *with_variates,
   }
   assert registry.TRAINS_FROM_ONE_MODEL in algorithms.ALGORITHMS['scaffold'].requires

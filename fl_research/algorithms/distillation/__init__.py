@@ -80,7 +80,7 @@ METHODS = {
       *requirements.no_server_step('has answers at the server, and no model to step with'),
     ),
     defaults=requirements.UNIFORM,
-    not_private='also sends which classes a client has, as numbers that count',
+    not_private='takes out of a mean what the client has sent itself, which clipping would change',
     not_structured='sends answers',
   ),
 }

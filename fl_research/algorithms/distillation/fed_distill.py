@@ -120,7 +120,7 @@ class FedDistill(Method):
     state = collections.OrderedDict(
       model=list(trained.weights), answers=answers, there=there, round=message['round'] + 1.0
     )
-    return Reply((answers, there), state, trained)
+    return Reply((answers, there), state, trained, weight=tf.constant(1.0))
 
   def finish(self, server, combined):
     answers, there = combined.update
