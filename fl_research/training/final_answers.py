@@ -27,6 +27,7 @@ from fl_research.training import (
   confusion_picture,
   evaluation,
   model_evaluation,
+  own_models,
 )
 from fl_research.training.run_data import RunData
 
@@ -136,7 +137,7 @@ def _answers(
   client_states: Optional[process_lib.ClientStates],
 ) -> Optional[tuple[np.ndarray, np.ndarray]]:
   """Outputs [n, …] and labels; None where nothing is evaluated."""
-  personal = evaluation.personal_evaluator(process, data.train, settings, answers=True)
+  personal = own_models.personal_evaluator(process, data.train, settings, answers=True)
   if personal is not None:
     return scored.own_answers(personal.at(state, client_states))
   return scored.answers(evaluation.Evaluator(process.parts.model, answers=True), weights)

@@ -15,18 +15,19 @@ Statistics are those of `fl_research.metrics.distribution`; every client counts 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
 import numpy as np
 import pandas as pd
 
 from fl_research import metrics
 from fl_research.datasets.federated_data import Clients, Examples
-from fl_research.round.process import ClientStates, FederatedProcess
+from fl_research.round.process import FederatedProcess
 from fl_research.settings import Settings
 from fl_research.training import evaluation as evaluation_lib
 from fl_research.training import fine_tuning as fine_tuning_lib
 from fl_research.training import group_agreement, personal_evaluation
+from fl_research.training import own_models as own_models_lib
 from fl_research.training.run_data import RunData
 
 Rows = list[dict[str, Any]]
@@ -49,35 +50,6 @@ def long_rows(
     for name, column in values.items()
     for client_id, count, value in zip(ids, num_examples, column)
   ]
-
-
-class OwnModels:
-  """What clients use, and which of several models that is.
-
-  Args:
-    columns: evaluates what they use.
-    choices: tells which it is; None where nobody asks.
-  """
-
-  def __init__(
-    self,
-    columns: evaluation_lib.PersonalEvaluator,
-    choices: Optional[evaluation_lib.PersonalEvaluator] = None,
-  ):
-    self._columns = columns
-    self._choices = choices
-
-  def at(self, state: Any, client_states: Optional[ClientStates]) -> 'OwnModelsAt':
-    """The same as they stand."""
-    choices = None if self._choices is None else self._choices.at(state, client_states)
-    return OwnModelsAt(self._columns.at(state, client_states), choices)
-
-
-class OwnModelsAt(NamedTuple):
-  """What gives the numbers of `OwnModels` at a state; see `evaluation.PersonalColumns`."""
-
-  columns: evaluation_lib.PersonalColumns
-  choices: Optional[evaluation_lib.PersonalColumns] = None
 
 
 class ModelEvaluation:
@@ -172,7 +144,7 @@ class ModelEvaluation:
     return metrics.distributed(self._data.problem, self._data.num_classes)
 
   def evaluate(
-    self, weights: Sequence[Any], personal: Optional[OwnModelsAt] = None
+    self, weights: Sequence[Any], personal: Optional[own_models_lib.OwnModelsAt] = None
   ) -> tuple[dict[str, Any], Rows]:
     """Evaluates the global model, or everybody's own.
 
@@ -212,18 +184,18 @@ class ModelEvaluation:
 
   def own_models(self, process: FederatedProcess, settings: Settings) -> Optional[Any]:
     """What gives, `at` a state, `personal` for `evaluate`; None where all clients use one model."""
-    columns = evaluation_lib.personal_evaluator(process, self._data.train, settings)
+    columns = own_models_lib.personal_evaluator(process, self._data.train, settings)
     if columns is None:
       return None
     if not self._knows_groups:
-      return OwnModels(columns)
+      return own_models_lib.OwnModels(columns)
     choice = group_agreement.choice_of(process.method)
     train = self._data.train
-    return OwnModels(
-      columns, evaluation_lib.PersonalEvaluator(process, train, settings, True, choice)
+    return own_models_lib.OwnModels(
+      columns, own_models_lib.PersonalEvaluator(process, train, settings, True, choice)
     )
 
-  def _agreement(self, choices: evaluation_lib.PersonalColumns) -> dict[str, Any]:
+  def _agreement(self, choices: own_models_lib.PersonalColumns) -> dict[str, Any]:
     """Of the clients that are tested, whether they use their groups' models."""
     plan, clients = self._personal, self._test_clients
     assert plan is not None and plan.group_of is not None and clients is not None
@@ -257,7 +229,7 @@ class ModelEvaluation:
     return row
 
   def _evaluate_personal(
-    self, personal: evaluation_lib.PersonalColumns, rows: Rows
+    self, personal: own_models_lib.PersonalColumns, rows: Rows
   ) -> dict[str, Any]:
     test = self._test or self._by_client
     assert test is not None
@@ -271,7 +243,7 @@ class ModelEvaluation:
     return row
 
   def _on_own_examples(
-    self, personal: evaluation_lib.PersonalColumns, clients: Clients
+    self, personal: own_models_lib.PersonalColumns, clients: Clients
   ) -> dict[str, np.ndarray]:
     """Numbers per example of all clients, each with its own model, examples ordered by client."""
     assert self._personal is not None and self._by_client is not None
@@ -280,7 +252,7 @@ class ModelEvaluation:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
   def _mean_over_models(
-    self, prefix: str, personal: evaluation_lib.PersonalColumns, examples: evaluation_lib.ExampleSet
+    self, prefix: str, personal: own_models_lib.PersonalColumns, examples: evaluation_lib.ExampleSet
   ) -> dict[str, Any]:
     """The mean over (some of the) training clients of each one's model on the same examples."""
     assert self._personal is not None
@@ -333,7 +305,7 @@ class ModelEvaluation:
     return _joined(evaluator.columns(weights, test)), test.labels
 
   def own_answers(
-    self, personal: evaluation_lib.PersonalColumns
+    self, personal: own_models_lib.PersonalColumns
   ) -> Optional[tuple[np.ndarray, np.ndarray]]:
     """What clients' own models put out on their own test examples [n, k], and the labels.
 

@@ -22,6 +22,7 @@ from fl_research.training import (
   checkpoints,
   evaluation,
   final_answers,
+  own_models,
   run_data,
   run_folder,
   tables,
@@ -158,7 +159,7 @@ def personal_outputs(
   if client not in ids:
     hint = registry.suggestion(client, dict.fromkeys(ids))
     raise UsageError(f'--client={client}: is none of the {len(ids)} clients that trained{hint}')
-  personal = evaluation.personal_evaluator(process, data.train, settings, answers=True)
+  personal = own_models.personal_evaluator(process, data.train, settings, answers=True)
   if personal is None:
     raise UsageError(
       f'--client={client}: with --algorithm={settings.algorithm} all clients use the global model; '
