@@ -31,6 +31,28 @@ from fl_research.training import evaluation
 _BYTES_AT_ONCE = 32 << 20
 
 
+class _WatchedClient(client_lib.Client):
+  """A client that notes whether anybody looks at its data, or that of a copy."""
+
+  def __init__(self, *args: Any):
+    self._looks: list[bool] = []
+    super().__init__(*args)
+
+  @property
+  def data(self) -> Any:
+    self._looks.append(True)
+    return self._data
+
+  @data.setter
+  def data(self, data: Any) -> None:
+    self._data = data
+
+  @property
+  def is_looked_at(self) -> bool:
+    """Whether somebody has."""
+    return bool(self._looks)
+
+
 class PersonalColumns(Protocol):
   """Numbers per example of what clients would use."""
 
@@ -72,7 +94,10 @@ class PersonalEvaluator:
     self._clients = clients
     self._settings = settings
     self._columns = evaluation.Columns(process.parts.model, settings.evaluate_auc, answers)
-    self._evaluate = _evaluation(process, self._columns, predictor_of or process.method.predictor)
+    asked = predictor_of or process.method.predictor
+    self._evaluate, looks_at_data = _evaluation(process, self._columns, asked)
+    # Few methods look at examples to predict, and to read those takes longer than to predict.
+    self._no_data = None if looks_at_data else _empty(types.client_data_type(process.parts.model))
 
   def at(self, state: Any, client_states: Optional[process_lib.ClientStates]) -> PersonalColumns:
     """The evaluation of clients as they stand: with S, and the T that they keep."""
@@ -95,7 +120,7 @@ class PersonalEvaluator:
     """What tells a client apart, and which rows of the examples are for it."""
     return collections.OrderedDict(
       state=states.get([position])[0]['method'] if states else (),
-      data=self._data(position),
+      data=self._data(position) if self._no_data is None else self._no_data,
       number=np.int32(0),
       first=np.int32(first),
       last=np.int32(last),
@@ -204,8 +229,8 @@ def _evaluation(
   process: process_lib.FederatedProcess,
   columns: evaluation.Columns,
   predictor_of: Callable[[Any, client_lib.Client], method_lib.Predictor],
-) -> tff.Computation:
-  """The computation of the module's docstring."""
+) -> tuple[tff.Computation, bool]:
+  """The computation of the module's docstring, and whether it looks at any client's D."""
   model = process.parts.model
   shared_type = tff.to_type(
     collections.OrderedDict(
@@ -224,15 +249,18 @@ def _evaluation(
     )
   )
 
+  looks: list[bool] = []
+
   @tff.tensorflow.computation(shared_type, person_type)
   def columns_of(shared, person):
     optimizer = process.parts.client_optimizer
-    client = client_lib.Client(model, optimizer, person['data'], person['state'])
+    client = _WatchedClient(model, optimizer, person['data'], person['state'])
     own = slice(person['first'], person['last'])
     predict = predictor_of(server_half.server_of(shared['server']), client)
     found = columns.of(predict, shared['x'][own], shared['y'][own])
     row = tf.range(person['first'], person['last'])
     number = tf.fill([tf.size(row)], person['number'])
+    looks.append(client.is_looked_at)
     return collections.OrderedDict(number=number, row=row, columns=found)
 
   @tff.federated_computation(
@@ -242,4 +270,11 @@ def _evaluation(
     found = tff.federated_map(columns_of, (tff.federated_broadcast(shared), people))
     return stacking.join_at_server(found)
 
-  return evaluate
+  return evaluate, any(looks)
+
+
+def _empty(data_type: tff.Type) -> Any:
+  """A D of no examples."""
+  specs = tff.types.type_to_tf_tensor_specs(data_type)
+  none = lambda spec: np.zeros([size or 0 for size in spec.shape], spec.dtype.as_numpy_dtype)
+  return tf.nest.map_structure(none, specs)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fl_research import settings
-from fl_research.algorithms.personal import local
+from fl_research.algorithms.personal import knn_per, local
 from fl_research.datasets import federated_data
 from fl_research.training import client_states, evaluation, own_models
 from tests import contexts
@@ -14,6 +14,7 @@ from tests.algorithms import harness
 from tests.oracles import softmax_regression as problem
 
 SIZE = 1700
+FLAGS = settings.Settings(task='digits', experiment_name='x')
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -28,12 +29,14 @@ def _trained():
   process = harness.build(local.build())
   state, kept = process.initialize(), client_states.build(process)
   state = process.run_round(state, harness.cohorts(epochs=2)[0], kept).state
+  columns = own_models.PersonalEvaluator(process, _clients(), FLAGS).at(state, kept)
+  return columns, [each['method'] for each in kept.get(range(3))]
+
+
+def _clients():
   parts = problem.clients()
   pool = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-  clients = federated_data.ContiguousClients(pool, np.cumsum([0, *problem.SIZES]))
-  flags = settings.Settings(task='digits', experiment_name='x')
-  columns = own_models.PersonalEvaluator(process, clients, flags).at(state, kept)
-  return columns, [each['method'] for each in kept.get(range(3))]
+  return federated_data.ContiguousClients(pool, np.cumsum([0, *problem.SIZES]))
 
 
 @functools.cache
@@ -90,3 +93,25 @@ def test_calls_are_few_and_as_large_as_they_may_be(monkeypatch):
     list(columns([0, 1, 2], evaluation.ExampleSet(_examples())))
   # A client's columns here are 4 bytes for each of four or five numbers of 1,700 examples.
   assert sizes == [1, 1, 1, 2, 1, 3]
+
+
+@pytest.mark.parametrize(
+  ('method', 'read'),
+  [
+    (local.build(), []),
+    (knn_per.build(neighbours=1, weight=1.0, scale=1.0), [2, 0]),
+  ],
+)
+def test_examples_of_clients_are_read_where_a_method_looks_at_them(monkeypatch, method, read):
+  process = harness.build(method, model=harness.model(name='mlp', hidden_units=8, hidden_layers=1))
+  kept = client_states.build(process)
+  clients, asked = _clients(), []
+  examples = clients.examples
+  monkeypatch.setattr(clients, 'examples', lambda number: asked.append(number) or examples(number))
+  columns = own_models.PersonalEvaluator(process, clients, FLAGS).at(process.initialize(), kept)
+  own = {name: array[:14] for name, array in problem.clients()[2].items()}
+  found = list(columns([2, 0], evaluation.ExampleSet(own)))
+  assert asked == read and len(found) == 2
+  if asked:
+    # A client that has these examples knows their labels; another one does not.
+    assert found[0]['loss'].max() < 1e-3 < found[1]['loss'].max()
