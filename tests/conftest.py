@@ -98,10 +98,10 @@ def _case(nodeid: str) -> str:
 def number_of_processes(cores: int, free_bytes: int) -> int:
   """As many as there are cores and memory for; 0, no processes but this one, where that is one.
 
-  On few cores two more: some tests wait, for signals and other processes, and TensorFlow keeps half
+  On few cores one more: some tests wait, for signals and other processes, and TensorFlow keeps half
   a megabyte of each computation, so that every process had better have fewer tests.
   """
-  processes = min(cores + 2 * (1 < cores < 4), free_bytes // BYTES_PER_PROCESS)
+  processes = min(cores + (1 < cores < 4), free_bytes // BYTES_PER_PROCESS)
   return processes if processes > 1 else 0
 
 
