@@ -70,6 +70,16 @@ def cohorts(batch_size=problem.BATCH, epochs=1, rounds=ROUNDS, seed=7):
   ]
 
 
+def uneven_rounds():
+  """The third client is away in the second round, and one lacks a class."""
+  rounds = cohorts(epochs=2)
+  rounds[1] = rounds[1][:2]
+  for cohort in rounds:
+    labels = cohort[0]['examples']['y']
+    labels[:] = np.where(labels == 1, 2, labels)
+  return rounds
+
+
 def build(algorithm, *, client_optimizer=None, server_optimizer=None, **parts):
   """The process of a method, by default with plain SGD on both sides."""
   sgdm = tff.learning.optimizers.build_sgdm

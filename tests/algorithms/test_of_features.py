@@ -33,26 +33,18 @@ def _model():
 START = _model().initial_weights[0]
 
 
-def _rounds():
-  """The third client is away in the second round, and one lacks a class."""
-  rounds = harness.cohorts(epochs=2)
-  rounds[1] = rounds[1][:2]
-  for cohort in rounds:
-    labels = cohort[0]['examples']['y']
-    labels[:] = np.where(labels == 1, 2, labels)
-  return rounds
-
-
 def _build(method, **parts):
   return harness.build(method, model=_model(), **parts)
 
 
 def test_moon_equals_its_oracle():
-  expected = oracle.moon(START, _rounds(), harness.RATE, 2.0, 0.5)
-  harness.assert_same(harness.run(_build(moon.build(mu=2.0, tau=0.5)), _rounds()), expected)
-  without = oracle.moon(START, _rounds(), harness.RATE, 0.0, 0.5)
+  expected = oracle.moon(START, harness.uneven_rounds(), harness.RATE, 2.0, 0.5)
+  harness.assert_same(
+    harness.run(_build(moon.build(mu=2.0, tau=0.5)), harness.uneven_rounds()), expected
+  )
+  without = oracle.moon(START, harness.uneven_rounds(), harness.RATE, 0.0, 0.5)
   assert max(np.abs(a - b).max() for a, b in zip(expected[-1], without[-1])) > 1e-3
-  found = harness.run(_build(moon.build(mu=0.0, tau=0.5)), _rounds())
+  found = harness.run(_build(moon.build(mu=0.0, tau=0.5)), harness.uneven_rounds())
   harness.assert_same(found, without)
 
 
@@ -61,7 +53,7 @@ def _prototypes():
   """The process, its last state, what clients keep, and prototypes and who is known by round."""
   process = _build(fed_proto.build(regularization=3.0), client_weighting='uniform')
   state, kept, history = process.initialize(), client_states.build(process), []
-  for cohort in _rounds():
+  for cohort in harness.uneven_rounds():
     state = process.run_round(state, cohort, kept).state
     history.append(state['server']['method'])
   return process, state, kept, history
@@ -69,7 +61,9 @@ def _prototypes():
 
 def test_fedproto_equals_its_oracle():
   _, _, kept, history = _prototypes()
-  expected, models = oracle.fed_proto(START, _rounds(), harness.RATE, 3.0, problem.CLASSES)
+  expected, models = oracle.fed_proto(
+    START, harness.uneven_rounds(), harness.RATE, 3.0, problem.CLASSES
+  )
   for found, prototypes in zip(history, expected, strict=True):
     assert found['known'].tolist() == [float(p is not None) for p in prototypes]
     for own, prototype in zip(found['prototypes'], prototypes, strict=True):
@@ -106,8 +100,8 @@ def test_fedproto_sends_no_model_and_without_pull_trains_alone():
   # By this nobody is answered by a global model, which was never trained.
   assert process.method.shares(_model().weight_names) == (False,) * 4
   alone = _build(fed_proto.build(regularization=0.0), client_weighting='uniform')
-  _, kept = harness.run_with_clients(alone, _rounds())
-  _, models = oracle.fed_proto(START, _rounds(), harness.RATE, 0.0, problem.CLASSES)
+  _, kept = harness.run_with_clients(alone, harness.uneven_rounds())
+  _, models = oracle.fed_proto(START, harness.uneven_rounds(), harness.RATE, 0.0, problem.CLASSES)
   harness.assert_same([kept[1]['method']['model']], [models[1]])
 
 
@@ -127,14 +121,16 @@ def test_knn_per_equals_its_oracle(neighbours, weight):
 def _two_heads(gamma):
   """Weights by round, and the clients' states, of a run of FedRoD; the process."""
   process = _build(fed_rod.build(gamma=gamma))
-  return *harness.run_with_clients(process, _rounds()), process
+  return *harness.run_with_clients(process, harness.uneven_rounds()), process
 
 
 def test_fedrod_equals_its_oracle():
   # The first client lacks a class. The head learns only if its gradient is taken apart, and the
   # model would move otherwise if any of that gradient came to it.
   history, kept, _ = _two_heads(1.0)
-  expected, heads = oracle.fed_rod(START, _rounds(), harness.RATE, 1.0, problem.CLASSES)
+  expected, heads = oracle.fed_rod(
+    START, harness.uneven_rounds(), harness.RATE, 1.0, problem.CLASSES
+  )
   harness.assert_same(history, expected)
   for client, head in heads.items():
     state = kept[client]['method']
@@ -144,7 +140,7 @@ def test_fedrod_equals_its_oracle():
 
 def test_fedrod_unbalanced_is_fed_avg_beside_heads():
   found, _, _ = _two_heads(0.0)
-  harness.assert_same(found, oracle.moon(START, _rounds(), harness.RATE, 0.0, 1.0))
+  harness.assert_same(found, oracle.moon(START, harness.uneven_rounds(), harness.RATE, 0.0, 1.0))
 
 
 def test_fedrod_answers_with_both_heads():

@@ -33,26 +33,16 @@ def _model():
 START = _model().initial_weights[0]
 
 
-def _rounds():
-  """The third client is away in the second round, and the first one lacks a class."""
-  rounds = harness.cohorts(epochs=2)
-  rounds[1] = rounds[1][:2]
-  for cohort in rounds:
-    labels = cohort[0]['examples']['y']
-    labels[:] = np.where(labels == 1, 2, labels)
-  return rounds
-
-
 @functools.cache
 def _run(rate):
   """The process, weights by round, and what clients keep."""
   process = harness.build(fed_gh.build(learning_rate=rate), model=_model())
-  return process, *harness.run_with_clients(process, _rounds())
+  return process, *harness.run_with_clients(process, harness.uneven_rounds())
 
 
 def test_equals_its_oracle():
   process, history, kept = _run(HEAD_RATE)
-  expected, extractors = oracle.run(START, _rounds(), harness.RATE, HEAD_RATE)
+  expected, extractors = oracle.run(START, harness.uneven_rounds(), harness.RATE, HEAD_RATE)
   harness.assert_same(history, [[*START[:2], *head] for head in expected])
   harness.assert_same(
     [kept[client]['method'] for client in range(3)], [extractors[client] for client in range(3)]
@@ -69,7 +59,7 @@ def test_a_head_that_does_not_learn_is_that_of_lg_fed_avg_without_server_steps()
   process = harness.build(
     lg_fed_avg.build(private_layers='all_but_last'), model=_model(), server_optimizer=still
   )
-  _, alone = harness.run_with_clients(process, _rounds())
+  _, alone = harness.run_with_clients(process, harness.uneven_rounds())
   harness.assert_same(history, [START] * len(history), 0)
   for client in range(3):
     harness.assert_same([kept[client]['method']], [alone[client]['method']], 1e-6)
