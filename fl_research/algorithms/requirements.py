@@ -1,5 +1,7 @@
 """What methods of more than one family ask of a run."""
 
+from typing import Any
+
 from fl_research import aggregation, registry, runtime
 
 UNIFORM = {'client_weighting': 'uniform'}
@@ -11,15 +13,17 @@ DEFINES_SERVER_STEP = registry.Requirement(
 """The server's step is a plain one along a direction of the method's own."""
 
 
+def only(*asked: tuple[str, Any, str]) -> tuple[registry.Requirement, ...]:
+  """Of methods that accept one value of some settings: (setting, value, what follows "which")."""
+  return tuple(registry.Requirement(setting, (value,), why) for setting, value, why in asked)
+
+
 def no_server_step(why: str) -> tuple[registry.Requirement, ...]:
   """Of methods whose server does not step along what clients send; `why` follows "which"."""
-  return tuple(
-    registry.Requirement(setting, (accepted,), why)
-    for setting, accepted in (
-      ('server_optimizer', 'sgd'),
-      ('server_learning_rate', 1.0),
-      ('server_lr_schedule', 'constant'),
-    )
+  return only(
+    ('server_optimizer', 'sgd', why),
+    ('server_learning_rate', 1.0, why),
+    ('server_lr_schedule', 'constant', why),
   )
 
 

@@ -30,7 +30,7 @@ from fl_research.round import method as method_lib
 _EXAMPLES_PER_STEP = 256
 
 SLICES = 4
-"""So many at most, which are as many cores as are of use."""
+"""Into so many, at most, the examples of one model are cut."""
 
 
 class Columns:

@@ -68,14 +68,11 @@ METHODS = {
     {'gamma': Hyperparameter(1.0, 'gamma, what teachers count beside labels', **domains.FROM_0)},
     requires=(
       registry.ONE_STATE_PER_CLIENT,
-      *(
-        registry.Requirement(setting, (accepted,), why)
-        for setting, accepted, why in (
-          ('aggregator', 'mean', 'takes out of a mean what the client has sent itself'),
-          ('client_weighting', 'uniform', 'counts no client more than another'),
-          ('compressor', '', 'takes out of a mean what the client has sent itself'),
-          ('aggregation_trigger', 'cohort', 'takes out what was sent in the last round'),
-        )
+      *requirements.only(
+        ('aggregator', 'mean', 'takes out of a mean what the client has sent itself'),
+        ('client_weighting', 'uniform', 'counts no client more than another'),
+        ('compressor', '', 'takes out of a mean what the client has sent itself'),
+        ('aggregation_trigger', 'cohort', 'takes out what was sent in the last round'),
       ),
       *requirements.no_server_step('has answers at the server, and no model to step with'),
     ),

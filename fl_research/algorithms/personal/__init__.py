@@ -9,16 +9,13 @@ _PRIVATE_LAYERS = {'private_layers': Hyperparameter('last', f'layers that client
 _PLAIN_STEPS = registry.Requirement(
   'client_optimizer', ('sgd',), 'presumes plain steps on the clients'
 )
-_TELLS_CLIENTS_APART = tuple(
-  registry.Requirement(setting, (accepted,), why)
-  for setting, accepted, why in (
-    ('aggregator', 'mean', 'combines what clients send for each of them'),
-    ('client_weighting', 'uniform', 'counts no client more than another'),
-    ('compressor', '', 'keeps models as they were sent'),
-    ('secure_aggregation', 'none', 'has to know who sent what'),
-    ('attack', '', 'has to know who sent what'),
-    ('aggregation_trigger', 'cohort', 'keeps models as they were sent'),
-  )
+_TELLS_CLIENTS_APART = requirements.only(
+  ('aggregator', 'mean', 'looks at what each client has sent'),
+  ('client_weighting', 'uniform', 'counts no client more than another'),
+  ('compressor', '', 'takes what clients send as it is'),
+  ('secure_aggregation', 'none', 'has to know who sent what'),
+  ('attack', '', 'has to know who sent what'),
+  ('aggregation_trigger', 'cohort', 'takes what clients send as it is'),
 )
 
 METHODS = {
