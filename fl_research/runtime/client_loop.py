@@ -15,6 +15,7 @@ client, but collected and joined once at the end.
 """
 
 from collections.abc import Sequence
+import functools
 from typing import Any, Optional
 
 import tensorflow as tf
@@ -36,7 +37,7 @@ class JoinShape(server_steps.ServerShape):
 
   def __init__(self, type_signature):
     super().__init__(type_signature)
-    self.layouts = [layouts.Rows(spec) for spec in self.specs]
+    self.layouts = [layouts.JoinedRows(spec) for spec in self.specs]
 
   def empty(self) -> expressions.Value:
     """In a graph: the accumulator without rows."""
@@ -117,15 +118,15 @@ class ClientLoop:
 
   def _loop(self, first, count, *tensors):
     parts = list(zip(self.inputs, self.shapes, server_steps.split(self.shapes, tensors)))
-    differing = [part for part in parts if part[0] in self.program.at_clients]
-    place = lambda key, index: first + index if key in self.arguments else index
-    return self.build(
-      count,
-      count,
-      {key: shape.value(own) for key, shape, own in parts if key not in self.program.at_clients},
-      lambda index: {key: shape.take(own, place(key, index)) for key, shape, own in differing},
-      self.collectors,
-    )
+    at_clients = self.program.at_clients
+    differing = [part for part in parts if part[0] in at_clients]
+    known = {key: shape.value(own) for key, shape, own in parts if key not in at_clients}
+
+    def take(index):
+      place = functools.cache(lambda of_all: layouts.Place(first + index if of_all else index))
+      return {key: shape.take(own, place(key in self.arguments)) for key, shape, own in differing}
+
+    return self.build(count, count, known, take, self.collectors)
 
   def build(self, count, capacity, known, take, collectors) -> list[tf.Tensor]:
     """Adds the loop to the current graph.
@@ -189,11 +190,9 @@ class ClientLoop:
     return chunk_runs.LoopSignature(tuple(self.inputs), tuple(zeros))
 
   def split_collected(self, collected: Sequence[tf.Tensor]):
-    """What was collected as (tensors by joined leaf, tensors by output key)."""
+    """What was collected as (the joined leaves, tensors by output key)."""
     number = sum(len(shape.layouts) for shape in self._joined_shapes)
-    joined = server_steps.split(self.collectors, collected)[:number]
-    collected = collected[sum(len(tensors) for tensors in joined) :]
-    return joined, server_steps.split(self.output_shapes, collected)
+    return collected[:number], server_steps.split(self.output_shapes, collected[number:])
 
 
 def _accumulate(aggregation, accumulator, names) -> expressions.Value:

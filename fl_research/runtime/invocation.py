@@ -271,7 +271,7 @@ class Call:
     if folded is None:
       folded = [leaf for a in loop.folded for leaf in self.tensors[a.zero_key]]
     zeros = [leaf for a in loop.joined for leaf in self.tensors[a.zero_key]]
-    rows = [[own[0] for own in joined] for of_slices in collected for joined, _ in of_slices]
+    rows = [joined for of_slices in collected for joined, _ in of_slices]
     joined = totals.join(zeros, rows)
     for aggregations, leaves in ((loop.folded, folded), (loop.joined, joined)):
       shapes = [server_steps.ServerShape(a.accumulator_type) for a in aggregations]

@@ -6,8 +6,8 @@ one with more unknown dimensions is flattened, with its shapes beside it. In all
 is the same: the clients' elements one after another, copied once.
 
     Fixed     [n, ...]
-    Rows      [rows of all clients, ...], offsets int64[n+1]
-    Flat      [elements of all clients], offsets int64[n+1], shapes int64[n, rank]
+    Rows      [rows of all clients, ...], bounds int64[n, 2]
+    Flat      [elements of all clients], bounds int64[n, 2], shapes int64[n, rank]
     Sequences variant[n], one data set each
 
 Nothing here needs TFF: processes that have TensorFlow only arrange clients' values too.
@@ -141,6 +141,42 @@ def bounds_of(lengths: Sequence[int], starts: Optional[np.ndarray] = None) -> np
   return np.stack([starts, starts + np.asarray(lengths, np.int64)], axis=1).astype(np.int64)
 
 
+def _bounds(lengths: tf.Tensor) -> tf.Tensor:
+  """In a graph: `bounds_of` parts that lie one after another."""
+  ends = tf.cumsum(lengths)
+  return tf.stack([ends - lengths, ends], axis=1)
+
+
+class Place:
+  """In a graph: where one client is among others.
+
+  What cuts its leaves out is made once for all of them; TensorFlow's `tensor[index]` makes five
+  operations of each.
+
+  Args:
+    index: int32 [].
+  """
+
+  def __init__(self, index: tf.Tensor):
+    self._begin = tf.reshape(index, [1])
+    self._end = self._begin + 1
+    self._strides = tf.constant([1])
+
+  def of(self, tensor: tf.Tensor) -> tf.Tensor:
+    """The client's row, which shares the tensor's memory."""
+    row = tf.raw_ops.StridedSlice(
+      input=tensor, begin=self._begin, end=self._end, strides=self._strides, shrink_axis_mask=1
+    )
+    row.set_shape(tensor.shape[1:])
+    return row
+
+  def between(self, tensor: tf.Tensor, bounds: tf.Tensor) -> tf.Tensor:
+    """The client's rows, which share the tensor's memory, by the bounds of all, int64 [n, 2]."""
+    begin, end = tf.split(self.of(bounds), 2)
+    strides = tf.constant([1], tf.int64)
+    return tf.raw_ops.StridedSlice(input=tensor, begin=begin, end=end, strides=strides)
+
+
 class Fixed:
   """Leaves of one fully known shape."""
 
@@ -153,9 +189,9 @@ class Fixed:
     stacked = raw.joined().reshape(len(raw.parts), *self.spec.shape)
     return [to_tensor(stacked, self.spec.dtype)]
 
-  def take(self, tensors: Sequence[tf.Tensor], index: tf.Tensor) -> tf.Tensor:
-    """In a graph: the leaf of the client at `index`."""
-    return tensors[0][index]
+  def take(self, tensors: Sequence[tf.Tensor], place: Place) -> tf.Tensor:
+    """In a graph: the leaf of the client at a place."""
+    return place.of(tensors[0])
 
   def arrays(self, count: tf.Tensor) -> list[tf.TensorArray]:
     """In a graph: where the leaves of `count` clients are collected."""
@@ -189,10 +225,8 @@ class Rows:
     bounds = bounds_of(lengths, raw.starts)
     return [to_tensor(rows, self.spec.dtype), tf.constant(bounds)]
 
-  def take(self, tensors, index):
-    rows, bounds = tensors
-    first, end = tf.unstack(tf.gather(bounds, index))
-    return tf.ensure_shape(rows[first:end], self.spec.shape)
+  def take(self, tensors, place):
+    return tf.ensure_shape(place.between(*tensors), self.spec.shape)
 
   def arrays(self, count):
     rows = tf.TensorArray(self.spec.dtype, count, element_shape=self.spec.shape, infer_shape=False)
@@ -204,13 +238,29 @@ class Rows:
     return [rows.write(index, leaf), lengths.write(index, length)]
 
   def finish(self, arrays):
-    rows, lengths = arrays[0].concat(), arrays[1].stack()
-    ends = tf.cumsum(lengths)
-    return [rows, tf.stack([ends - lengths, ends], axis=1)]
+    return [arrays[0].concat(), _bounds(arrays[1].stack())]
 
   def split(self, tensors):
     rows, bounds = (tensor.numpy() for tensor in tensors)
     return [rows[start:end] for start, end in bounds]
+
+
+class JoinedRows:
+  """Rows that are only collected, and of which nobody asks whose they are."""
+
+  def __init__(self, spec: tf.TensorSpec):
+    self.spec = spec
+    self.specs = [spec]
+
+  def arrays(self, count):
+    shape = self.spec.shape
+    return [tf.TensorArray(self.spec.dtype, count, element_shape=shape, infer_shape=False)]
+
+  def write(self, arrays, index, leaf):
+    return [arrays[0].write(index, leaf)]
+
+  def finish(self, arrays):
+    return [arrays[0].concat()]
 
 
 class Flat:
@@ -222,18 +272,18 @@ class Flat:
       raise NotImplementedError(f'a leaf of unknown rank, {spec.dtype.name}')
     self.specs = [
       tf.TensorSpec([None], spec.dtype),
-      tf.TensorSpec([None], tf.int64),
+      tf.TensorSpec([None, 2], tf.int64),
       tf.TensorSpec([None, spec.shape.rank], tf.int64),
     ]
 
   def arrange(self, raw):
-    offsets = offsets_of([int(np.prod(shape)) for shape in raw.shapes])
+    bounds = bounds_of([int(np.prod(shape)) for shape in raw.shapes])
     elements = to_tensor(raw.joined(), self.spec.dtype)
-    return [elements, tf.constant(offsets), tf.constant(raw.shapes, tf.int64)]
+    return [elements, tf.constant(bounds), tf.constant(raw.shapes, tf.int64)]
 
-  def take(self, tensors, index):
-    elements, offsets, shapes = tensors
-    leaf = tf.reshape(elements[offsets[index] : offsets[index + 1]], shapes[index])
+  def take(self, tensors, place):
+    elements, bounds, shapes = tensors
+    leaf = tf.reshape(place.between(elements, bounds), place.of(shapes))
     return tf.ensure_shape(leaf, self.spec.shape)
 
   def arrays(self, count):
@@ -250,13 +300,11 @@ class Flat:
 
   def finish(self, arrays):
     elements, shapes = arrays[0].concat(), arrays[1].stack()
-    ends = tf.cumsum(tf.reduce_prod(shapes, axis=1))
-    return [elements, tf.concat([[0], ends], 0), shapes]
+    return [elements, _bounds(tf.reduce_prod(shapes, axis=1)), shapes]
 
   def split(self, tensors):
-    elements, offsets, shapes = (tensor.numpy() for tensor in tensors)
-    cuts = zip(offsets[:-1], offsets[1:], shapes)
-    return [elements[start:end].reshape(shape) for start, end, shape in cuts]
+    elements, bounds, shapes = (tensor.numpy() for tensor in tensors)
+    return [elements[start:end].reshape(shape) for (start, end), shape in zip(bounds, shapes)]
 
 
 class Sequences:
@@ -269,8 +317,8 @@ class Sequences:
   def arrange(self, raw):
     return [tf.stack(raw.parts)]
 
-  def take(self, tensors, index):
-    return tensors[0][index]
+  def take(self, tensors, place):
+    return place.of(tensors[0])
 
   def arrays(self, count):
     return [tf.TensorArray(tf.variant, count, element_shape=[])]

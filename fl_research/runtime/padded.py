@@ -238,11 +238,9 @@ class PaddedLoop:
     unpadded = list(results[:folded])
     for layout, padded in zip(self._loop.collectors, results[folded:]):
       rows = tf.constant(padded.numpy()[:count])  # A fifth of what slicing the tensor takes.
-      if isinstance(layout, layouts.Rows):
-        bounds = layouts.bounds_of([rows.shape[1]] * count)
-        unpadded += [tf.reshape(rows, [-1, *rows.shape[2:]]), tf.constant(bounds)]
-      else:
-        unpadded.append(rows)
+      if isinstance(layout, layouts.JoinedRows):
+        rows = tf.reshape(rows, [-1, *rows.shape[2:]])
+      unpadded.append(rows)
     return unpadded
 
 

@@ -51,10 +51,10 @@ class ClientShape:
       columns.append(values)
     return list(zip(*columns))
 
-  def take(self, tensors: Sequence[tf.Tensor], index: tf.Tensor) -> expressions.Value:
-    """In a graph: the value at the client at `index`."""
+  def take(self, tensors: Sequence[tf.Tensor], place: layouts.Place) -> expressions.Value:
+    """In a graph: the value of the client at a place."""
     parts = zip(self.layouts, split(self.layouts, tensors))
-    return expressions.pack(self.type, iter([layout.take(own, index) for layout, own in parts]))
+    return expressions.pack(self.type, iter([layout.take(own, place) for layout, own in parts]))
 
 
 def member_of(type_signature):
