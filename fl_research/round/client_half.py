@@ -35,6 +35,7 @@ class ClientHalf:
 
   Attributes:
     shapes: the shapes of the update's tensors; known once `work` has been traced.
+    bytes_received: uncompressed size of what a client receives, likewise.
     update: the update's structure, likewise.
     measure_names: names of the numbers that its clients report, likewise.
     weighs_itself: whether the method says what an update counts, likewise.
@@ -49,6 +50,7 @@ class ClientHalf:
     self._encoder = encoder
     self._number = number
     self.shapes: list[tuple[int, ...]] = []
+    self.bytes_received = 0
     self.update: Any = ()
     self.measure_names: tuple[str, ...] = ()
     self.weighs_itself = False
@@ -103,6 +105,7 @@ class ClientHalf:
     client = Client(model, optimizer, data, state, broadcast['learning_rate_factor'], self._number)
     with hooks.functional(hooks.where(self._exchange, 'work')):
       received = self._exchange.received(broadcast['message'], data['client'])
+      self.bytes_received = types.tensor_bytes(received)
       reply = self._exchange.work(client, received)
     reply = handed_back.check_reply(self._exchange, reply, state, metric_names(model))
     self.update = tf.nest.map_structure(lambda tensor: None, reply.update)

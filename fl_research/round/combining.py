@@ -9,7 +9,6 @@ import tensorflow_federated as tff
 from fl_research import registry
 from fl_research.aggregation import combiner as combiner_lib
 from fl_research.aggregation import mean, summed
-from fl_research.aggregation import sums as sums_lib
 from fl_research.round import method as method_lib
 from fl_research.round import types
 from fl_research.round.parts import Parts
@@ -59,9 +58,11 @@ def mean_auxiliary_of(
   parts: Parts, exchange: method_lib.Exchange, auxiliary_type: tff.Type
 ) -> Callable[[tff.Value, tff.Value], tff.Value]:
   """(auxiliary, <weight, finite, …>) -> the mean over clients; zeros where no client is left."""
-  # A secure sum of no tensors at all cannot be had.
-  sums = parts.sums if types.num_bytes(auxiliary_type) else sums_lib.CLEAR
-  process = sums.mean().create(auxiliary_type, tff.TensorType(np.float32))
+  if not types.num_bytes(auxiliary_type):
+    no_numbers = lambda tensor: np.zeros(tensor.shape, tensor.dtype)
+    nothing = tff.types.structure_from_tensor_type_tree(no_numbers, auxiliary_type)
+    return lambda *_: tff.federated_value(nothing, tff.SERVER)
+  process = parts.sums.mean().create(auxiliary_type, tff.TensorType(np.float32))
   weight = 'weight' if exchange.auxiliary_weighting == 'update' else 'finite'
   return lambda auxiliary, arrived: (
     process.next(process.initialize(), auxiliary, arrived[weight]).result

@@ -179,12 +179,6 @@ class Composition:
       functools.partial(self._server.broadcast, self._exchanges[number]), self.server_type
     )
 
-  def _received_type(self, number: int) -> tff.Type:
-    """What one client receives of an exchange's message."""
-    message = self._broadcast(number).type_signature.result['message']
-    received = tff.tensorflow.computation(self._exchanges[number].received, [message, np.int32])
-    return received.type_signature.result
-
   def _trip(self, number: int) -> Trip:
     exchange, combiner = self._exchanges[number], self._combiners[number]
     half = self._client_half(number)
@@ -208,7 +202,7 @@ class Composition:
       return self._server.finish(exchange, combiner, server, combined, is_last=is_last)
 
     up = types.num_bytes(update_type) + types.num_bytes(reply['auxiliary'])
-    down = types.num_bytes(self._received_type(number))
+    down = half.bytes_received
     return Trip(
       exchange,
       combiner,

@@ -28,8 +28,13 @@ def client_data_type(model: model_lib.Model, batch_size: Optional[int] = None) -
 
 def num_bytes(type_spec: tff.Type) -> int:
   """Size of a structure of tensors of fixed shapes."""
-  specs = tf.nest.flatten(tff.types.type_to_tf_tensor_specs(type_spec))
-  return sum(spec.dtype.size * spec.shape.num_elements() for spec in specs)
+  return tensor_bytes(tff.types.type_to_tf_tensor_specs(type_spec))
+
+
+def tensor_bytes(structure: Any) -> int:
+  """Size of tensors of fixed shapes, in a graph, or of what their specs stand for."""
+  leaves = tf.nest.flatten(structure)
+  return sum(leaf.dtype.size * leaf.shape.num_elements() for leaf in leaves)
 
 
 def sent_bytes(message: Any, sums: sums_lib.Sums) -> tf.Tensor:
