@@ -80,18 +80,21 @@ def uneven_rounds():
   return rounds
 
 
-def build(algorithm, *, client_optimizer=None, server_optimizer=None, **parts):
-  """The process of a method, by default with plain SGD on both sides."""
+def parts(algorithm, *, client_optimizer=None, server_optimizer=None, **others):
+  """What a method is composed with, by default plain SGD on both sides."""
   sgdm = tff.learning.optimizers.build_sgdm
-  parts = {'model': model(), 'population_size': len(problem.SIZES), **parts}
-  return composition.build_process(
-    Parts(
-      method=algorithm,
-      client_optimizer=client_optimizer or sgdm(RATE),
-      server_optimizer=server_optimizer or sgdm(1.0),
-      **parts,
-    )
+  others = {'model': model(), 'population_size': len(problem.SIZES), **others}
+  return Parts(
+    method=algorithm,
+    client_optimizer=client_optimizer or sgdm(RATE),
+    server_optimizer=server_optimizer or sgdm(1.0),
+    **others,
   )
+
+
+def build(algorithm, **given):
+  """The process of a method, see `parts`."""
+  return composition.build_process(parts(algorithm, **given))
 
 
 @functools.cache

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from fl_research import algorithms, registry, runtime
+from fl_research import algorithms, registry
 from fl_research import settings as settings_lib
 from fl_research.aggregation.privacy import dp_mean
+from fl_research.round import composition
 from fl_research.soundness import privacy, validation
+from tests import contexts
 from tests.algorithms import harness
 
 BY_ROUNDS = {'availability': 'rounds', 'availability_trace': 'trace.csv'}
@@ -192,10 +194,11 @@ def test_the_registry_knows_which_methods_noise_covers(name):
   model = harness.model(name='mlp', hidden_units=5, hidden_layers=1, normalization='layer')
   needs = algorithms.ALGORITHMS[name].needs_server_examples
   known = harness.cohorts(rounds=1)[0][0] if needs else None
+  parts = harness.parts(method, aggregator=factory, model=model, server_data=known)
   refused = ''
-  with runtime.use_context('fused'):
+  with contexts.fused(chunks=1):
     try:
-      harness.build(method, aggregator=factory, model=model, server_data=known)
+      composition.Composition(parts)
     except registry.UsageError as error:
       refused = str(error)
   assert bool(refused) == bool(algorithms.ALGORITHMS[name].not_private), refused

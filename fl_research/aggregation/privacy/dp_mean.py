@@ -50,9 +50,6 @@ import tensorflow_federated as tff
 from fl_research.aggregation import combiner, summed
 from fl_research.aggregation import sums as sums_lib
 
-# Named, because the automatic choice may differ between devices and compilers.
-_GENERATOR = 'philox'
-
 
 @dataclasses.dataclass(frozen=True)
 class AdaptiveClipping:
@@ -263,9 +260,9 @@ def clip_by_norm(update: Any, clip_norm: tf.Tensor) -> collections.OrderedDict:
 
 def fold_in(seed: tf.Tensor, number: Any) -> tf.Tensor:
   """A seed of its own for a number."""
-  return tf.random.experimental.stateless_fold_in(seed, number, alg=_GENERATOR)
+  return tf.random.experimental.stateless_fold_in(seed, number)
 
 
 def normal(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
   """Standard normal numbers, the same for the same seed everywhere."""
-  return tf.random.stateless_normal(shape, seed, dtype=dtype, alg=_GENERATOR)
+  return tf.random.stateless_normal(shape, seed, dtype=dtype)
