@@ -106,6 +106,24 @@ class Step(NamedTuple):
   participants: tff.Value
 
 
+def refusal_of_privacy(trips: Sequence[Trip]) -> str:
+  """Why a round of these exchanges cannot be differentially private; empty where it can."""
+  if not all(trip.half.shapes for trip in trips):
+    return 'differential privacy needs a method that shares weights; this one shares none'
+  more = any(types.num_bytes(t.work.type_signature.result['auxiliary']) for t in trips)
+  if more or len(trips) > 1:
+    return (
+      'clients of this method send more than their update, which the clipping and the noise of '
+      'differential privacy would not cover; accepted are methods that send updates only'
+    )
+  if any(trip.half.weighs_itself for trip in trips):
+    return (
+      'clients of this method say themselves what their updates count, and under differential '
+      'privacy all count the same; accepted are methods that leave it open'
+    )
+  return ''
+
+
 class Composition:
   """Puts one process together.
 
@@ -224,25 +242,11 @@ class Composition:
   def _check_private(self) -> None:
     """Under a private combiner, or noise of its own, nothing but one update may leave a client."""
     is_local = self.parts.local_noise is not None
-    private = [t for t in self.trips if is_local or t.combiner.kind == combiner_lib.PRIVATE]
-    if not private:
+    if not is_local and all(t.combiner.kind != combiner_lib.PRIVATE for t in self.trips):
       return
-    if any(not trip.half.shapes for trip in private):
-      raise registry.UsageError(
-        '--algorithm: differential privacy needs a method that shares weights; this one shares none'
-      )
-    more = any(types.num_bytes(t.work.type_signature.result['auxiliary']) for t in self.trips)
-    if more or len(self.trips) > 1:
-      raise registry.UsageError(
-        '--algorithm: clients of this method send more than their update, which the clipping and '
-        'the noise of differential privacy would not cover; accepted are methods that send updates '
-        'only'
-      )
-    if any(trip.half.weighs_itself for trip in private):
-      raise registry.UsageError(
-        '--algorithm: clients of this method say themselves what their updates count, and under '
-        'differential privacy all count the same; accepted are methods that leave it open'
-      )
+    reason = refusal_of_privacy(self.trips)
+    if reason:
+      raise registry.UsageError(f'--algorithm: {reason}')
 
   def process(self) -> FederatedProcess:
     """The whole of it."""

@@ -26,11 +26,13 @@ def all_finite(structure: Any) -> tf.Tensor:
 
 
 def choose(condition: tf.Tensor, new: Any, old: Any) -> Any:
-  """`new` if the condition (bool []) holds, else `old`: structures of tensors, not copied."""
-  if not tf.nest.flatten(new):
-    return new
-  flat = lambda structure: lambda: [tf.identity(leaf) for leaf in tf.nest.flatten(structure)]
-  return tf.nest.pack_sequence_as(new, tf.cond(condition, flat(new), flat(old)))
+  """`new` if the condition (bool []) holds, else `old`: structures of tensors, not copied.
+
+  Of a condition that is one truth this operation hands on a tensor, where `tf.where` copies it.
+  """
+  leaves = zip(tf.nest.flatten(new), tf.nest.flatten(old), strict=True)
+  chosen = [tf.raw_ops.Select(condition=condition, x=a, y=b) for a, b in leaves]
+  return tf.nest.pack_sequence_as(new, chosen)
 
 
 def zeros_unless(condition: tf.Tensor, structure: Any) -> Any:

@@ -205,9 +205,13 @@ class Totals:
   """Brings the chunks' results together: merges what was folded, joins what was collected."""
 
   def __init__(self, loop: ClientLoop):
-    self._merge = None
-    if loop.folded:
-      self._merge = server_steps.merge_function(loop.folded)
+    self._loop = loop
+
+  @functools.cached_property
+  def _merge(self) -> flat_function.FlatFunction:
+    """Made for the first cohort that is in several chunks."""
+    with graph_functions.pieces() as self._pieces:
+      return server_steps.merge_function(self._loop.folded)
 
   def merge(
     self, total: Optional[Sequence[tf.Tensor]], folded: Sequence[tf.Tensor]
@@ -218,7 +222,7 @@ class Totals:
       total: those up to the chunk before; None for the first.
       folded: the chunk's own.
     """
-    if total is None or self._merge is None:
+    if total is None or not self._loop.folded:
       return list(folded)
     return list(self._merge(*total, *folded))
 

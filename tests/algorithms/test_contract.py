@@ -15,7 +15,7 @@ import tensorflow_federated as tff
 
 from fl_research import algorithms, client_data, runtime
 from fl_research.round import client as client_lib
-from fl_research.round import server_half
+from fl_research.round import composition, server_half
 from fl_research.training import checkpoints, client_states
 from fl_research.training import loop as loop_lib
 from tests.algorithms import harness
@@ -82,12 +82,11 @@ def _layered(normalized):
   return harness.model(name='mlp', hidden_units=8, hidden_layers=1, normalization=normalization)
 
 
-@functools.cache
-def _process(name):
+def _parts(name):
   """The method with its defaults; a server rate that suits the adaptive ones, too."""
   entry = algorithms.ALGORITHMS[name]
   private = entry.hyperparameters.get('private_layers')
-  return harness.build(
+  return harness.parts(
     algorithms.build(name, {}),
     model=_layered(private and private.default == 'normalization')
     if private or name in OF_HIDDEN_LAYERS
@@ -98,6 +97,16 @@ def _process(name):
     client_weighting=entry.defaults.get('client_weighting', 'num_examples'),
     server_data=_data(2, 0) if entry.needs_server_examples else None,
   )
+
+
+@functools.cache
+def _composition(name):
+  return composition.Composition(_parts(name))
+
+
+@functools.cache
+def _process(name):
+  return _composition(name).process()
 
 
 def _step(process, progress, cohort):
@@ -186,7 +195,7 @@ def test_other_runtimes_agree(name, contexts):
 @pytest.mark.parametrize('name', METHODS)
 def test_same_seed_gives_the_same_bits(name):
   # From the data's shuffles on, in a process built anew.
-  fresh = _process.__wrapped__(name)
+  fresh = composition.build_process(_parts(name))
   again, _ = _run(fresh, [_cohort(r) for r in range(1, ROUNDS + 1)])
   _assert_same(again, _three_rounds(name)[0], 0)
 
@@ -287,3 +296,11 @@ def test_a_client_that_is_not_finite_is_dropped_and_counted(name):
 @pytest.mark.parametrize('name', METHODS)
 def test_a_site_lets_the_clients_work_run(name):
   harness.assert_allowed_at_sites(_process(name))
+
+
+@pytest.mark.parametrize('name', METHODS)
+def test_the_registry_knows_which_methods_noise_covers(name):
+  trips = _composition(name).trips
+  in_its_own_way = any(trip.exchange.combiner for trip in trips)
+  refused = in_its_own_way or composition.refusal_of_privacy(trips)
+  assert bool(refused) == bool(algorithms.ALGORITHMS[name].not_private)

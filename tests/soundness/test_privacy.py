@@ -1,15 +1,10 @@
 """Flags of differential privacy: each refusal names its flag and reason, in one line."""
 
-import numpy as np
 import pytest
 
-from fl_research import algorithms, registry
+from fl_research import registry
 from fl_research import settings as settings_lib
-from fl_research.aggregation.privacy import dp_mean
-from fl_research.round import composition
 from fl_research.soundness import privacy, validation
-from tests import contexts
-from tests.algorithms import harness
 
 BY_ROUNDS = {'availability': 'rounds', 'availability_trace': 'trace.csv'}
 FIXED = {'dp_noise_multiplier': 1.0, 'dp_clip_norm': 0.5}
@@ -185,20 +180,3 @@ def test_every_client_weighs_the_same_under_privacy():
 )
 def test_count_noise(given, noise, cohort, expected):
   assert privacy.count_noise(settings(**ADAPTIVE, **given), noise, cohort) == expected
-
-
-@pytest.mark.parametrize('name', algorithms.ALGORITHMS)
-def test_the_registry_knows_which_methods_noise_covers(name):
-  method = algorithms.build(name, {})
-  factory = dp_mean.PrivateMean(1.0, 1.0, 3.0, np.array([1, 2]))
-  model = harness.model(name='mlp', hidden_units=5, hidden_layers=1, normalization='layer')
-  needs = algorithms.ALGORITHMS[name].needs_server_examples
-  known = harness.cohorts(rounds=1)[0][0] if needs else None
-  parts = harness.parts(method, aggregator=factory, model=model, server_data=known)
-  refused = ''
-  with contexts.fused(chunks=1):
-    try:
-      composition.Composition(parts)
-    except registry.UsageError as error:
-      refused = str(error)
-  assert bool(refused) == bool(algorithms.ALGORITHMS[name].not_private), refused

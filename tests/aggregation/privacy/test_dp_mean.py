@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research import random_streams, registry, runtime
+from fl_research import algorithms, random_streams, registry, runtime
 from fl_research.aggregation import summed
 from fl_research.aggregation.privacy import dp_mean
 from fl_research.algorithms.optimization import fed_avg
@@ -270,6 +270,13 @@ class _SendsMore(_SeesParticipants):
     return super().work(client, message)._replace(auxiliary=(tf.constant(1.0),))
 
 
+class _WeighsItself(_SeesParticipants):
+  """Says what its update counts."""
+
+  def work(self, client, message):
+    return super().work(client, message)._replace(weight=tf.constant(2.0))
+
+
 def test_the_server_is_not_told_how_many_took_part():
   factory = dp_mean.PrivateMean(CLIP, Z, EXPECTED, SEED)
   process = harness.build(_SeesParticipants(), aggregator=factory)
@@ -282,6 +289,9 @@ def test_the_server_is_not_told_how_many_took_part():
   ('method', 'reason'),
   [
     (_SendsMore(), 'more than their update'),
+    (algorithms.build('mime', {}), 'more than their update'),
+    (_WeighsItself(), 'say themselves what'),
+    (algorithms.build('cfl', {}), 'in a way of its own'),
     (local.build(), 'shares none'),
     (fed_per.build(private_layers='dense_1'), 'shares none'),
   ],
