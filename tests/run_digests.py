@@ -1,6 +1,6 @@
 """SHA-256 of what runs leave behind, to show that a change of structure moved no number.
 
-    python -m tests.run_digests --out=before.csv       (about ten minutes)
+    python -m tests.run_digests --out=before.csv       (some forty minutes; less with --only=…)
     … change …
     python -m tests.run_digests --out=after.csv --against=before.csv
 

@@ -218,7 +218,7 @@ def _nothing():
   return rounds.first_weights(), described_clients.described_clients((3, 4))
 
 
-def _until(condition, seconds=180):
+def _until(condition, seconds=600):
   end = time.monotonic() + seconds
   while not condition():
     assert time.monotonic() < end
