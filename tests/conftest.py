@@ -5,7 +5,6 @@ nothing is dealt out test by test, and what takes longest is begun first, so tha
 alone with it at the end.
 """
 
-import gc
 import os
 import pathlib
 import signal
@@ -75,11 +74,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-  # What was imported stays: no later collection of garbage need look at it.
-  gc.collect()
-  gc.freeze()
-  # Graphs are many objects that live long: looked at ten times as seldom, a twelfth is saved.
-  gc.set_threshold(7000, 20, 20)
+  memory.keep_what_is_imported()
   if 'tensorflow' in sys.modules:
     from tests import graphs
 
