@@ -294,6 +294,15 @@ def test_a_client_that_is_not_finite_is_dropped_and_counted(name):
 
 
 @pytest.mark.parametrize('name', METHODS)
+def test_a_global_model_beside_clients_own_is_trained_as_a_whole(name):
+  process = _process(name)
+  if process.method.personal and process.method.global_model:
+    trained = process.model_weights(_three_rounds(name)[0].state)
+    before = process.parts.model.initial_weights[0]
+    assert all(np.any(a != b) for a, b in zip(trained, before, strict=True))
+
+
+@pytest.mark.parametrize('name', METHODS)
 def test_a_site_lets_the_clients_work_run(name):
   harness.assert_allowed_at_sites(_process(name))
 
