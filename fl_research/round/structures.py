@@ -28,7 +28,7 @@ def all_finite(structure: Any) -> tf.Tensor:
 def choose(condition: tf.Tensor, new: Any, old: Any) -> Any:
   """`new` if the condition (bool []) holds, else `old`: structures of tensors, not copied.
 
-  Of a condition that is one truth this operation hands on a tensor, where `tf.where` copies it.
+  `Select` by a single truth hands one of its tensors on; `tf.where` would make a copy.
   """
   leaves = zip(tf.nest.flatten(new), tf.nest.flatten(old), strict=True)
   chosen = [tf.raw_ops.Select(condition=condition, x=a, y=b) for a, b in leaves]

@@ -6,6 +6,7 @@ layers have a hidden layer to share, normalised where the private layers are tho
 """
 
 import collections
+import dataclasses
 import functools
 
 import numpy as np
@@ -14,6 +15,8 @@ import tensorflow as tf
 import tensorflow_federated as tff
 
 from fl_research import algorithms, client_data, runtime
+from fl_research.models import layers
+from fl_research.models import model as model_lib
 from fl_research.round import client as client_lib
 from fl_research.round import composition, server_half
 from fl_research.training import checkpoints, client_states
@@ -27,6 +30,10 @@ ROUNDS = 3
 OF_HIDDEN_LAYERS = ('heterofl', 'moon', 'knnper', 'fedpac', 'fedproto', 'fedgh', 'dbe')
 # Their loss is that of a part of the examples which is another in every round.
 LOSS_OF_OTHERS = ('fedrecon',)
+# What their clients use is trained first, in which units are dropped.
+TRAINED_TO_ANSWER = ('fedrecon', 'perfedavg')
+# All clients are in one cluster until their updates disagree.
+ALIKE_AT_FIRST = ('cfl',)
 RATES_ARE_ZERO = 100  # from this round on, counted from 0
 
 
@@ -80,6 +87,17 @@ def _layered(normalized):
   """A model with a hidden layer."""
   normalization = 'layer' if normalized else 'none'
   return harness.model(name='mlp', hidden_units=8, hidden_layers=1, normalization=normalization)
+
+
+def _dropping(rate, normalized):
+  """A model with a hidden layer whose units are dropped in training."""
+  network = layers.sequential(
+    layers.Dense(8),
+    *([layers.GroupNorm(1)] if normalized else []),
+    layers.Dropout(rate),
+    layers.Dense(problem.CLASSES),
+  )
+  return model_lib.Model(network, harness.model().spec, seed=3)
 
 
 def _parts(name):
@@ -207,6 +225,18 @@ def test_order_of_the_cohort_does_not_matter(name):
   _assert_same(reordered, _three_rounds(name)[0], 1e-6)
 
 
+def _scores(process, progress, client):
+  """What a client's model answers to its examples."""
+  states = progress.client_states
+  state = states.get([client])[0]['method'] if states else ()
+  person = client_lib.Client(
+    process.parts.model, process.parts.client_optimizer, _data(client, 1), state
+  )
+  server = tf.nest.map_structure(tf.constant, progress.state['server'])
+  predict = process.method.predictor(server_half.server_of(server), person)
+  return np.asarray(predict(tf.constant(_examples()[client]['x'])), np.float64)
+
+
 @pytest.mark.parametrize('name', METHODS)
 def test_clients_predict_better_than_at_first(name):
   process = _process(name)
@@ -214,20 +244,36 @@ def test_clients_predict_better_than_at_first(name):
   untrained = loop_lib.start(process, client_states.build(process))
 
   def loss(progress, client):
-    states = progress.client_states
-    state = states.get([client])[0]['method'] if states else ()
-    person = client_lib.Client(
-      process.parts.model, process.parts.client_optimizer, _data(client, 1), state
-    )
-    server = tf.nest.map_structure(tf.constant, progress.state['server'])
-    predict = process.method.predictor(server_half.server_of(server), person)
-    scores = np.asarray(predict(tf.constant(_examples()[client]['x'])), np.float64)
+    scores = _scores(process, progress, client)
     assert scores.shape == (problem.SIZES[client], problem.CLASSES)
     of_labels = np.take_along_axis(scores, _examples()[client]['y'][:, None], 1)[:, 0]
     return np.mean(np.log(np.sum(np.exp(scores), axis=1)) - of_labels)
 
   losses = np.array([[loss(p, k) for p in (untrained, trained)] for k in range(len(problem.SIZES))])
   assert losses[:, 1].mean() < losses[:, 0].mean()
+
+
+@pytest.mark.parametrize('name', [name for name in METHODS if name not in ALIKE_AT_FIRST])
+def test_who_has_no_model_of_its_own_uses_the_global_one(name):
+  process, trained = _process(name), _three_rounds(name)[0]
+  weights, x = process.model_weights(trained.state), _examples()[1]['x']
+  globally = process.parts.model.predict_on_batch((weights, ()), tf.constant(x), training=False)
+  same = np.allclose(_scores(process, trained, client=1), globally)
+  assert same == (not process.method.personal)
+
+
+@pytest.mark.parametrize('name', [name for name in METHODS if name not in TRAINED_TO_ANSWER])
+def test_what_clients_use_drops_nothing(name):
+  def scores(rate):
+    model = _dropping(rate, normalized=name != 'heterofl')
+    given = dataclasses.replace(_parts(name), model=model)
+    weights = tuple(tf.constant(w) for w in given.model.initial_weights[0])
+    method = given.method.bind(given.federation(weights))
+    state = method.initial_client_state(weights)
+    person = client_lib.Client(given.model, given.client_optimizer, _data(0, 1), state)
+    return method.predictor(method.initial(), person)(tf.constant(_examples()[0]['x']))
+
+  np.testing.assert_array_equal(scores(0.5), scores(0.0))
 
 
 def _sharing_examples(cohort):
