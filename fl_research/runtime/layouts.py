@@ -10,6 +10,8 @@ is the same: the clients' elements one after another, copied once.
     Flat      [elements of all clients], bounds int64[n, 2], shapes int64[n, rank]
     Sequences variant[n], one data set each
 
+What is joined at the server has no clients to tell apart, and is rows alone (`JoinedRows`).
+
 Nothing here needs TFF: processes that have TensorFlow only arrange clients' values too.
 """
 

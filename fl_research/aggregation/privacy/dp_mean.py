@@ -264,5 +264,5 @@ def fold_in(seed: tf.Tensor, number: Any) -> tf.Tensor:
 
 
 def normal(shape: Any, seed: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-  """Standard normal numbers, the same for the same seed everywhere."""
+  """Standard normal numbers, the same for the same seed on every processor; XLA has others."""
   return tf.random.stateless_normal(shape, seed, dtype=dtype)
