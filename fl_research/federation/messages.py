@@ -16,8 +16,12 @@ import zipfile
 
 import numpy as np
 
-PROTOCOL = 4
-"""The version of these messages; engine and site must have the same."""
+PROTOCOL = 5
+"""The version of these messages; engine and site must have the same.
+
+How tensors lie in them is part of it: a site puts its clients' values side by side for the engine's
+graphs as its own `runtime.layouts` says.
+"""
 
 LIMIT = 1 << 30
 """The largest message, in bytes, where nobody says otherwise."""
