@@ -11,7 +11,9 @@ import dataclasses
 import io
 import json
 import math
-from typing import Any, IO
+import re
+import struct
+from typing import Any, IO, Literal
 import zipfile
 
 import numpy as np
@@ -29,6 +31,11 @@ LIMIT = 1 << 30
 _HEAD = 'message'
 _HEAD_LIMIT = 1 << 24
 _MOST_ARRAYS = 100_000
+_ARRAY_HEAD = re.compile(
+  r"\{'descr': '([<>|]\w+)', 'fortran_order': (True|False), 'shape': \(([\d, ]*)\), \} *\n",
+  re.ASCII,
+)
+"""How `np.save` describes an array: its type, whether it lies by columns, its shape."""
 
 
 class MessageError(ValueError):
@@ -150,7 +157,7 @@ def unpack(data: bytes, limit: int = LIMIT) -> Message:
     NotImplementedError,
   ) as error:
     raise MessageError(f'not a message ({str(error)[:200]})') from error
-  except (RuntimeError, SyntaxError, TypeError, MemoryError, OverflowError) as error:
+  except (RuntimeError, TypeError, MemoryError, OverflowError, struct.error) as error:
     raise MessageError(f'not a message ({type(error).__name__})') from error
   kind, fields = _head(arrays.pop(_HEAD, None))
   form = FORMS.get(kind)
@@ -179,13 +186,28 @@ def _array(file: IO[bytes]) -> np.ndarray:
   """An array, for which no more memory is taken than its bytes need."""
   if np.lib.format.read_magic(file) != (1, 0):
     raise ValueError('an array of another version')
-  shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
+  shape, order, dtype = _array_head(file)
   if dtype.kind not in 'iufb':
     raise ValueError(f'an array of {dtype}')
   content = file.read()
   if len(content) != math.prod(shape) * dtype.itemsize:
     raise ValueError('an array of another size than its head says')
-  return np.frombuffer(content, dtype).reshape(shape, order='F' if by_column else 'C')
+  return np.frombuffer(content, dtype).reshape(shape, order=order)
+
+
+def _array_head(file: IO[bytes]) -> tuple[tuple[int, ...], Literal['C', 'F'], np.dtype]:
+  """Shape, order and type of an array.
+
+  NumPy has Python parse them, and CPython 3.11 fails at times where two threads parse at once
+  (python/cpython issue 106905), as engine and sites would.
+  """
+  (size,) = struct.unpack('<H', file.read(2))
+  found = _ARRAY_HEAD.fullmatch(file.read(size).decode('latin-1'))
+  if found is None:
+    raise ValueError('an array whose head is not one')
+  descr, by_column, shape = found.groups()
+  sizes = tuple(int(part) for part in shape.split(',') if part.strip())
+  return sizes, 'F' if by_column == 'True' else 'C', np.dtype(descr)
 
 
 def _head(array: Any) -> tuple[str, dict[str, Any]]:

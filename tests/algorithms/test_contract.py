@@ -345,7 +345,7 @@ def _has_both(name):
   return method.personal and method.global_model
 
 
-@pytest.mark.parametrize('name', filter(_has_both, METHODS))
+@pytest.mark.parametrize('name', [name for name in METHODS if _has_both(name)])
 def test_a_global_model_beside_clients_own_is_trained_as_a_whole(name):
   process = _process(name)
   trained = process.model_weights(_three_rounds(name)[0].state)
