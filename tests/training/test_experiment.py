@@ -164,11 +164,14 @@ def test_the_keras_file_predicts_the_same(done, data):
 
 
 def scalars(folder, tag):
-  """(step, value) of a tag, as TensorBoard reads them."""
+  """(step, value) of a tag, as TensorBoard reads them, by step.
+
+  Files that begin in the same second it reads in the order of their numbers' texts, 10 before 9.
+  """
   everything = {event_accumulator.TENSORS: 0}
   accumulator = event_accumulator.EventAccumulator(str(folder / 'logdir'), everything)
   events = accumulator.Reload().Tensors(tag)
-  return [(event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events]
+  return sorted((event.step, float(tf.make_ndarray(event.tensor_proto))) for event in events)
 
 
 def assert_tensorboard_shows_metrics_csv(folder):
