@@ -5,12 +5,20 @@ A newer TFF may move or drop them; this is then the one place to change.
 
 import functools
 
+import tensorflow as tf
 from tensorflow_federated.proto.v0 import computation_pb2
+from tensorflow_federated.python.aggregators import primitives
 from tensorflow_federated.python.core.impl.execution_contexts import compiler_pipeline
 from tensorflow_federated.python.core.impl.types import type_serialization
 from tensorflow_federated.python.core.impl.utils import tensorflow_utils
 
-__all__ = ['dataset_from_elements', 'forget_compiled', 'read_deep_messages', 'read_types_once']
+__all__ = [
+  'dataset_from_elements',
+  'forget_compiled',
+  'read_deep_messages',
+  'read_types_once',
+  'trace_secure_sums_apart',
+]
 
 _MOST_TYPES = 4096
 
@@ -60,3 +68,23 @@ def read_types_once() -> None:
 
   deserialize_type.kept = kept  # type: ignore[attr-defined]
   type_serialization.deserialize_type = deserialize_type
+
+
+def trace_secure_sums_apart() -> None:
+  """Has every graph keep its own trace of secure sums; calling it again changes nothing.
+
+  TFF has one `tf.function` of the server's part, which keeps all graphs that it was ever called in:
+  a megabyte of each process with secure sums, for ever.
+  """
+  shift = primitives._server_tensor_shift_for_secure_sum
+  if hasattr(shift, 'apart'):
+    return
+
+  def apart(*arguments):
+    graph = tf.compat.v1.get_default_graph()
+    if not hasattr(graph, 'shift_for_secure_sum'):
+      graph.shift_for_secure_sum = tf.function(shift.python_function)
+    return graph.shift_for_secure_sum(*arguments)
+
+  apart.apart = shift  # type: ignore[attr-defined]
+  primitives._server_tensor_shift_for_secure_sum = apart

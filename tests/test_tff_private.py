@@ -1,8 +1,12 @@
 """What is changed of TFF's own."""
 
+import gc
+
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_federated as tff
+from tensorflow_federated.python.aggregators import primitives
 from tensorflow_federated.python.core.impl.types import type_serialization
 
 from fl_research import tff_private
@@ -38,8 +42,30 @@ def test_noise_that_clients_add_can_be_built():
   assert isinstance(process, tff.templates.AggregationProcess)
 
 
-def test_a_second_call_changes_nothing():
-  tff_private.read_types_once()
-  first = type_serialization.deserialize_type
-  tff_private.read_types_once()
-  assert type_serialization.deserialize_type is first
+def test_nothing_is_left_of_a_process_with_secure_sums():
+  tff_private.trace_secure_sums_apart()
+  value_type = tff.to_type([tff.TensorType(np.float32, (2, k)) for k in range(1, 4)])
+  found = []
+  for _ in range(3):
+    tff.aggregators.SecureSumFactory(1.0).create(value_type)
+    found.append(_number_of_graphs())
+  assert found[2] == found[1] == found[0]
+
+
+def _number_of_graphs():
+  gc.collect()
+  return sum(isinstance(value, tf.Graph) for value in gc.get_objects())
+
+
+@pytest.mark.parametrize(
+  ('change', 'place', 'name'),
+  [
+    (tff_private.read_types_once, type_serialization, 'deserialize_type'),
+    (tff_private.trace_secure_sums_apart, primitives, '_server_tensor_shift_for_secure_sum'),
+  ],
+)
+def test_a_second_call_changes_nothing(change, place, name):
+  change()
+  first = getattr(place, name)
+  change()
+  assert getattr(place, name) is first

@@ -30,6 +30,10 @@ import math
 
 import tensorflow_federated as tff
 
+from fl_research import tff_private
+
+tff_private.trace_secure_sums_apart()
+
 _LARGEST_WEIGHT = float(2**20 - 1)
 _BITS = 32
 
