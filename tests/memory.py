@@ -1,6 +1,7 @@
 """How much memory the suite's process takes, and giving back what it need not."""
 
 import gc
+import itertools
 import sys
 
 from fl_research.runtime import memory
@@ -8,14 +9,28 @@ from fl_research.runtime import memory
 resident_bytes = memory.resident_bytes
 
 
+_LOOKED_AT = 8
+"""How often is forgotten until all is looked at that was left before."""
+
+_forgotten = itertools.count(1)
+
+
 def keep_what_is_imported() -> None:
   """What there is now stays: no later collection of garbage need look at it.
 
   Graphs are many objects that live long: looked at ten times as seldom, a twelfth is saved.
   """
+  _collect()
+  gc.set_threshold(7000, 20, 20)
+
+
+def _collect() -> None:
+  """Frees what is garbage now, and has later collections pass over what is not.
+
+  TFF's types and much else stay to the end, and grow to half a million objects.
+  """
   gc.collect()
   gc.freeze()
-  gc.set_threshold(7000, 20, 20)
 
 
 def forget_results(module) -> None:
@@ -33,5 +48,7 @@ def forget() -> None:
   for name in ('fused', 'native'):
     if f'fl_research.runtime.{name}' in sys.modules:
       sys.modules[f'fl_research.runtime.{name}'].forget()
-  gc.collect()
+  if next(_forgotten) % _LOOKED_AT == 0:
+    gc.unfreeze()
+  _collect()
   memory.trim()

@@ -42,6 +42,7 @@ def save(metrics_csv: pathlib.Path, picture: pathlib.Path, score: str) -> None:
         known = table[['round', column]].dropna()
         panel.plot(known['round'], known[column], **style)
     panel.set_xlabel('round')
+    panel.locator_params('x', integer=True)
     panel.set_ylabel(name)
     panel.grid(alpha=0.3)
   if panels[0][0].lines:
