@@ -62,6 +62,20 @@ METHODS = {
     not_structured='sends answers',
     needs_server_examples=True,
   ),
+  'fedgen': registry.Entry(
+    'fl_research.algorithms.distillation.fed_gen',
+    'clients learn of features that the server makes for each class (Zhu et al. 2021)',
+    {
+      'regularization': Hyperparameter(
+        1.0, 'lambda, what made features count beside own examples', **domains.FROM_0
+      ),
+      'steps': Hyperparameter(40, 'steps of the generator in every round', **domains.COUNT_OR_0),
+      'learning_rate': Hyperparameter(0.0003, 'rate of Adam in these', **domains.FROM_0),
+    },
+    defaults=requirements.UNIFORM,
+    not_private='also sends how many examples of each class a client has, which noise would not '
+    'cover',
+  ),
   'feddistill': registry.Entry(
     'fl_research.algorithms.distillation.fed_distill',
     'clients tell each other what they answer to each class (Jeong et al. 2018)',
