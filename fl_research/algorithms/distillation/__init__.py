@@ -69,7 +69,7 @@ METHODS = {
       'regularization': Hyperparameter(
         1.0, 'lambda, what made features count beside own examples', **domains.FROM_0
       ),
-      'steps': Hyperparameter(40, 'steps of the generator in every round', **domains.COUNT_OR_0),
+      'steps': Hyperparameter(50, 'steps of the generator in every round', **domains.COUNT_OR_0),
       'learning_rate': Hyperparameter(0.0003, 'rate of Adam in these', **domains.FROM_0),
     },
     defaults=requirements.UNIFORM,

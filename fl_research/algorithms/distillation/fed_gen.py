@@ -21,13 +21,15 @@ numbers. With λ = 0 it is FedAvg with clients that count once.
 Differences from the paper:
 1. The mean head is over the clients as they count in the mean of the models, and is what the run's
    compressor and aggregator make of it; uniform and as they are unless told otherwise.
-2. The authors' code weighs every client's answers by its share of the class, adds to the server's
-   loss a term that drives made features apart, to the clients' one that draws their answers to
-   those on made features, and weights that shrink from round to round. Here are the two losses of
-   the paper's algorithm.
-3. Its generator normalises its hidden layer by batches; here it does not.
-4. How many steps the server takes, of what size, and their rate are the code's for MNIST.
-5. The paper's text was not at hand: what is said of it is from memory, as is its code.
+2. The authors' code has the server descend every head's own loss, weighted by its client's share of
+   the class, and a term that drives made features apart; and the clients from the second round on
+   also the divergence of their answers from those on made features of the same classes. All weights
+   and rates shrink from round to round there, and the mean of models is by examples. Here are the
+   two losses of the paper's algorithm.
+3. Its generator normalises its hidden layer by batches, its noise is uniform on [0, 1], and classes
+   are drawn evenly from those that some client has.
+4. How many steps the server takes, of what size, and their first rate are the code's for MNIST.
+5. The paper's text was not at hand: what is said of it is from memory, checked against the code.
 """
 
 import collections
