@@ -17,6 +17,7 @@ _ORDER = (
     'environment',
     'gini',
     'hooks',
+    'protocols',
     'random_streams',
     'registry',
     'secure_aggregation',

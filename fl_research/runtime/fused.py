@@ -31,7 +31,7 @@ from absl import logging
 import tensorflow as tf
 import tensorflow_federated as tff
 
-from fl_research import tff_private
+from fl_research import protocols, tff_private
 from fl_research.runtime import (
   clear_sums,
   content,
@@ -46,6 +46,7 @@ from fl_research.runtime import (
 _CACHE_SIZE = 32
 """How many computations stay compiled, the last ones called, when the program has dropped them."""
 
+protocols.remember()
 tff_private.read_types_once()
 
 _compiled_before: collections.OrderedDict[tuple[bytes, bool], Any] = collections.OrderedDict()
