@@ -9,11 +9,11 @@ def _gradient(generator, head, labels, noise):
   """Of the mean loss of the head on made features, by the generator's weights."""
   first, first_bias, second, second_bias = generator
   given = np.concatenate([noise, labels], axis=1)
-  hidden = np.maximum(given @ first + first_bias, 0.0)
+  hidden = np.tanh(given @ first + first_bias)
   logits = (hidden @ second + second_bias) @ head[0] + head[1]
   p = np.exp(logits - logits.max(axis=1, keepdims=True))
   slopes = (p / p.sum(axis=1, keepdims=True) - labels) @ head[0].T / len(labels)
-  back = slopes @ second.T * (hidden > 0)
+  back = slopes @ second.T * (1.0 - hidden**2)
   return [given.T @ back, back.sum(axis=0), hidden.T @ slopes, slopes.sum(axis=0)]
 
 
@@ -21,7 +21,7 @@ def make(generator, labels, noise):
   """Features of classes, [n, d]."""
   first, first_bias, second, second_bias = generator
   hidden = np.concatenate([noise, labels], axis=1) @ first + first_bias
-  return np.maximum(hidden, 0.0) @ second + second_bias
+  return np.tanh(hidden) @ second + second_bias
 
 
 def run(initial, generator, rounds, rate, strength, steps, adam_rate, drawn):

@@ -15,7 +15,7 @@ and takes a number of steps of Adam on batches of made features along the gradie
 
 so that what a class's features are like reaches clients that have none of it. Heads are linear: the
 mean of what they answer is what the mean head answers, which is all that the server needs. So it
-takes sums only, which may be secure ones. The generator is [ε, y] → ReLU → z, of 32, 256 and d
+takes sums only, which may be secure ones. The generator is [ε, y] → tanh → z, of 32, 256 and d
 numbers. With λ = 0 it is FedAvg with clients that count once.
 
 Differences from the paper:
@@ -26,8 +26,9 @@ Differences from the paper:
    also the divergence of their answers from those on made features of the same classes. All weights
    and rates shrink from round to round there, and the mean of models is by examples. Here are the
    two losses of the paper's algorithm.
-3. Its generator normalises its hidden layer by batches, its noise is uniform on [0, 1], and classes
-   are drawn evenly from those that some client has.
+3. Its generator normalises its hidden layer by batches and has ReLU there, whose kink Adam makes
+   much of when clients are added up in another order; here it is tanh. Noise is uniform on [0, 1]
+   there, and classes are drawn evenly from those that some client has.
 4. How many steps the server takes, of what size, and their first rate are the code's for MNIST.
 5. The paper's text was not at hand: what is said of it is from memory, checked against the code.
 """
@@ -70,7 +71,7 @@ def drawn(seed: tf.Tensor, shares: tf.Tensor, number: Any) -> tuple[tf.Tensor, t
 def made(generator: Weights, labels: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
   """G_w: features [n, d]."""
   first, first_bias, second, second_bias = generator
-  hidden = tf.nn.relu(tf.matmul(tf.concat([noise, labels], axis=1), first) + first_bias)
+  hidden = tf.tanh(tf.matmul(tf.concat([noise, labels], axis=1), first) + first_bias)
   return tf.matmul(hidden, second) + second_bias
 
 
