@@ -37,6 +37,12 @@ def model(seed=3, name='softmax', **hyperparameters):
   return models.build(name, spec, seed)
 
 
+@functools.cache
+def two_layers():
+  """A network with a hidden layer of 8, of the same shapes otherwise."""
+  return model(name='mlp', hidden_units=8, hidden_layers=1)
+
+
 def tagger(seed=3):
   """A model for `tagged` clients: the gradient of its biases does not add up to zero."""
   spec = ModelSpec(

@@ -25,16 +25,11 @@ def _runtime():
     yield
 
 
-@functools.cache
-def _model():
-  return harness.model(name='mlp', hidden_units=8, hidden_layers=1)
-
-
-START = _model().initial_weights[0]
+START = harness.two_layers().initial_weights[0]
 
 
 def _build(method, **parts):
-  return harness.build(method, model=_model(), **parts)
+  return harness.build(method, model=harness.two_layers(), **parts)
 
 
 def test_moon_equals_its_oracle():
@@ -80,7 +75,7 @@ def test_fedproto_answers_the_nearest_prototype():
   server = tf.nest.map_structure(tf.constant, state['server'])
   [own] = kept.get([2])
   client = client_lib.Client(
-    _model(),
+    harness.two_layers(),
     optimizers.build('sgd', 0.1, {}),
     None,
     tf.nest.map_structure(tf.constant, own['method']),
@@ -98,7 +93,7 @@ def test_fedproto_sends_no_model_and_without_pull_trains_alone():
   numbers = problem.CLASSES * (8 + 1) + 1  # And the weight.
   assert process.bytes_up_per_client == 4 * numbers
   # By this nobody is answered by a global model, which was never trained.
-  assert process.method.shares(_model().weight_names) == (False,) * 4
+  assert process.method.shares(harness.two_layers().weight_names) == (False,) * 4
   alone = _build(fed_proto.build(regularization=0.0), client_weighting='uniform')
   _, kept = harness.run_with_clients(alone, harness.uneven_rounds())
   _, models = oracle.fed_proto(START, harness.uneven_rounds(), harness.RATE, 0.0, problem.CLASSES)
@@ -109,7 +104,7 @@ def test_fedproto_sends_no_model_and_without_pull_trains_alone():
 def test_knn_per_equals_its_oracle(neighbours, weight):
   method = knn_per.build(neighbours=neighbours, weight=weight, scale=0.7)
   data, x = harness.cohorts(epochs=2)[0][1], problem.clients()[2]['x']
-  client = client_lib.Client(_model(), optimizers.build('sgd', 0.1, {}), data)
+  client = client_lib.Client(harness.two_layers(), optimizers.build('sgd', 0.1, {}), data)
   server = server_half.Server(START, (), ())
   found = np.exp(method.predictor(server, client)(tf.constant(x)))
   own = data['examples']
@@ -148,14 +143,17 @@ def test_fedrod_answers_with_both_heads():
   own, weights, x = kept[2]['method'], history[-1], problem.clients()[2]['x']
   server = server_half.Server(tuple(map(tf.constant, weights)), (), ())
   client = client_lib.Client(
-    _model(), optimizers.build('sgd', 0.1, {}), None, tf.nest.map_structure(tf.constant, own)
+    harness.two_layers(),
+    optimizers.build('sgd', 0.1, {}),
+    None,
+    tf.nest.map_structure(tf.constant, own),
   )
   found = process.method.predictor(server, client)(tf.constant(x))
   z = oracle.features(weights, x)
   expected = z @ (weights[2] + own['kernel']) + weights[3] + own['bias']
   np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
   nobody = tf.nest.map_structure(tf.zeros_like, client.state)
-  newcomer = client_lib.Client(_model(), optimizers.build('sgd', 0.1, {}), None, nobody)
+  newcomer = client_lib.Client(harness.two_layers(), optimizers.build('sgd', 0.1, {}), None, nobody)
   found = process.method.predictor(server, newcomer)(tf.constant(x))
   np.testing.assert_allclose(found, z @ weights[2] + weights[3], rtol=1e-5, atol=1e-5)
 

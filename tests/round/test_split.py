@@ -98,7 +98,7 @@ def assert_is_the_round(process, rounds):
 def test_a_round_is_its_halves_bit_for_bit(name):
   entry = algorithms.ALGORITHMS[name]
   layered = 'private_layers' in entry.hyperparameters
-  model = harness.model(name='mlp', hidden_units=8, hidden_layers=1) if layered else harness.model()
+  model = harness.two_layers() if layered else harness.model()
   process = build(algorithms.build(name, {}), model=model, server_rate=0.5)
   assert_is_the_round(process, harness.cohorts(epochs=2))
 
@@ -235,7 +235,7 @@ def test_methods_of_more_than_one_trip_are_refused():
 
 
 def test_only_whole_models_are_mixed():
-  model = harness.model(name='mlp', hidden_units=8, hidden_layers=1)
+  model = harness.two_layers()
   with pytest.raises(UsageError, match='--stale_update=model'):
     build(algorithms.build('fedper', {}), mixes=True, model=model)
 

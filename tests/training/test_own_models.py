@@ -103,7 +103,7 @@ def test_calls_are_few_and_as_large_as_they_may_be(monkeypatch):
   ],
 )
 def test_examples_of_clients_are_read_where_a_method_looks_at_them(monkeypatch, method, read):
-  process = harness.build(method, model=harness.model(name='mlp', hidden_units=8, hidden_layers=1))
+  process = harness.build(method, model=harness.two_layers())
   kept = client_states.build(process)
   clients, asked = _clients(), []
   examples = clients.examples

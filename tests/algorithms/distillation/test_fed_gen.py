@@ -23,18 +23,13 @@ def _runtime():
     yield
 
 
-@functools.cache
-def _model():
-  return harness.model(name='mlp', hidden_units=8, hidden_layers=1)
-
-
-START = _model().initial_weights[0]
+START = harness.two_layers().initial_weights[0]
 
 
 @functools.cache
 def _build(strength=0.7, steps=STEPS):
   method = fed_gen.build(regularization=strength, steps=steps, learning_rate=ADAM_RATE)
-  return harness.build(method, model=_model(), client_weighting='uniform')
+  return harness.build(method, model=harness.two_layers(), client_weighting='uniform')
 
 
 def _drawn(of_run, who, index, shares, number):
@@ -72,7 +67,7 @@ def test_equals_its_oracle():
 
 def test_made_features_that_count_nothing_leave_fed_avg():
   rounds = harness.uneven_rounds()
-  plain = harness.build(fed_avg.build(), model=_model(), client_weighting='uniform')
+  plain = harness.build(fed_avg.build(), model=harness.two_layers(), client_weighting='uniform')
   harness.assert_same(harness.run(_build(0.0), rounds), harness.run(plain, rounds), 1e-6)
 
 
@@ -102,7 +97,7 @@ def test_what_has_no_linear_head_is_refused():
   build = functools.partial(fed_gen.build, regularization=1.0, steps=1, learning_rate=0.1)
   with pytest.raises(registry.UsageError, match='accepted are tasks with one'):
     harness.build(build(), model=harness.tagger())
-  last = _model().weight_names[-1].rpartition('/')[0]
-  frozen = models.build('mlp', _model().spec, 3, freeze=last)
+  last = harness.two_layers().weight_names[-1].rpartition('/')[0]
+  frozen = models.build('mlp', harness.two_layers().spec, 3, freeze=last)
   with pytest.raises(registry.UsageError, match=r'=fedgen: .*do not --freeze its last layer'):
     harness.build(build(), model=frozen)

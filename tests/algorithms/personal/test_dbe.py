@@ -27,11 +27,6 @@ def _runtime():
     yield
 
 
-@functools.cache
-def _model():
-  return harness.model(name='mlp', hidden_units=8, hidden_layers=1)
-
-
 def _rounds():
   """The last client is away in the first of four rounds: it has no part in the centre."""
   rounds = harness.cohorts(epochs=2, rounds=4)
@@ -42,7 +37,7 @@ def _rounds():
 @functools.cache
 def _run():
   """The process, weights by round, the server's own state by round, and the clients' vectors."""
-  process = harness.build(dbe.build(regularization=KAPPA, momentum=MU), model=_model())
+  process = harness.build(dbe.build(regularization=KAPPA, momentum=MU), model=harness.two_layers())
   state, kept = process.initialize(), client_states.build(process)
   history, own = [], []
   for cohort in _rounds():
@@ -55,7 +50,7 @@ def _run():
 def test_equals_oracle():
   _, history, own, found = _run()
   expected, biases, centre = oracle.run(
-    _model().initial_weights[0], _rounds(), harness.RATE, KAPPA, MU
+    harness.two_layers().initial_weights[0], _rounds(), harness.RATE, KAPPA, MU
   )
   harness.assert_same(history, expected)
   harness.assert_same([found], [[biases[k] for k in range(3)]])
@@ -66,7 +61,7 @@ def test_equals_oracle():
 
 def test_both_parts_count_in_these_runs():
   """The deviations that a missing term would make are far above the tolerance."""
-  start = _model().initial_weights[0]
+  start = harness.two_layers().initial_weights[0]
   with_both, biases, _ = oracle.run(start, _rounds(), harness.RATE, KAPPA, MU)
   without, _, _ = oracle.run(start, _rounds(), harness.RATE, 0.0, MU)
   assert max(np.abs(a - b).max() for a, b in zip(with_both[-1], without[-1])) > 1e-2
@@ -77,7 +72,7 @@ def test_the_first_round_is_fed_avg():
   cohort, shares = _rounds()[0], []
   trained = []
   for data in cohort:
-    own = [np.array(w, np.float64) for w in _model().initial_weights[0]]
+    own = [np.array(w, np.float64) for w in harness.two_layers().initial_weights[0]]
     for x, y in problem.batches(data):
       own = [w - harness.RATE * g for w, g in zip(own, two_layers.gradient(own, x, y))]
     trained.append(own)
@@ -93,7 +88,7 @@ def test_answers_with_the_vector_added():
 
   def answers(bias):
     state = {'bias': tf.constant(bias)}
-    client = client_lib.Client(_model(), optimizers.build('sgd', 0.1, {}), None, state)
+    client = client_lib.Client(harness.two_layers(), optimizers.build('sgd', 0.1, {}), None, state)
     return process.method.predictor(server, client)(tf.constant(x))
 
   z = of_features.features(weights, x)
@@ -112,7 +107,7 @@ def test_models_without_features_are_refused():
 
 
 def test_a_last_layer_that_is_not_trained_is_refused():
-  last = _model().weight_names[-1].rpartition('/')[0]
-  frozen = models.build('mlp', _model().spec, 3, freeze=last)
+  last = harness.two_layers().weight_names[-1].rpartition('/')[0]
+  frozen = models.build('mlp', harness.two_layers().spec, 3, freeze=last)
   with pytest.raises(registry.UsageError, match=r'=dbe: .*do not --freeze its last layer'):
     harness.build(dbe.build(regularization=1.0, momentum=1.0), model=frozen)

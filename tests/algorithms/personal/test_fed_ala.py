@@ -1,7 +1,5 @@
 """FedALA against its oracle and FedAvg."""
 
-import functools
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -22,14 +20,9 @@ def _runtime():
     yield
 
 
-@functools.cache
-def _model():
-  return harness.model(name='mlp', hidden_units=8, hidden_layers=1)
-
-
 def _process(rate=1.0, layers='last'):
   method = fed_ala.build(layers=layers, mixture_learning_rate=rate, first_passes=3)
-  return harness.build(method, model=_model())
+  return harness.build(method, model=harness.two_layers())
 
 
 def _rounds():
@@ -44,7 +37,7 @@ def test_equals_oracle():
   # A rate at which some shares are clipped and others are not.
   history, kept = harness.run_with_clients(_process(rate=20.0), _rounds())
   expected, models, shares = oracle.fed_ala(
-    _model().initial_weights[0], _rounds(), harness.RATE, 20.0, 3
+    harness.two_layers().initial_weights[0], _rounds(), harness.RATE, 20.0, 3
   )
   harness.assert_same(history, expected)
   for client in range(3):
@@ -56,7 +49,7 @@ def test_equals_oracle():
 
 
 def test_shares_that_stay_are_fed_avg():
-  plain = harness.build(fed_avg.build(), model=_model())
+  plain = harness.build(fed_avg.build(), model=harness.two_layers())
   found = harness.run(_process(rate=0.0), _rounds())
   harness.assert_same(found, harness.run(plain, _rounds()), 1e-6)
 
@@ -65,14 +58,14 @@ def test_who_has_trained_once_answers_with_its_own_model():
   process, data = _process(), _rounds()[0][1]
   _, kept = harness.run_with_clients(process, [[data]])
   own, x = kept[1]['method'], data['examples']['x']
-  server = server_half.Server(_model().initial_weights[0], (), ())
+  server = server_half.Server(harness.two_layers().initial_weights[0], (), ())
   found = {}
   for times in (0, 1, 2):
     state = tf.nest.map_structure(tf.constant, dict(own, times=times))
-    client = client_lib.Client(_model(), optimizers.build('sgd', 0.1, {}), data, state)
+    client = client_lib.Client(harness.two_layers(), optimizers.build('sgd', 0.1, {}), data, state)
     found[times] = process.method.predictor(server, client)(tf.constant(x)).numpy()
   assert int(own['times']) == 1
-  answers = lambda weights: _model().predict_on_batch((tuple(weights), ()), x, False)
+  answers = lambda weights: harness.two_layers().predict_on_batch((tuple(weights), ()), x, False)
   np.testing.assert_allclose(found[0], answers(server.weights), rtol=1e-5, atol=1e-6)
   for times in (1, 2):
     np.testing.assert_allclose(found[times], answers(own['model']), rtol=1e-5, atol=1e-6)

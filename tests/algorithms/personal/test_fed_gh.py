@@ -25,18 +25,13 @@ def _runtime():
     yield
 
 
-@functools.cache
-def _model():
-  return harness.model(name='mlp', hidden_units=8, hidden_layers=1)
-
-
-START = _model().initial_weights[0]
+START = harness.two_layers().initial_weights[0]
 
 
 @functools.cache
 def _run(rate):
   """The process, weights by round, and what clients keep."""
-  process = harness.build(fed_gh.build(learning_rate=rate), model=_model())
+  process = harness.build(fed_gh.build(learning_rate=rate), model=harness.two_layers())
   return process, *harness.run_with_clients(process, harness.uneven_rounds())
 
 
@@ -57,7 +52,9 @@ def test_a_head_that_does_not_learn_is_that_of_lg_fed_avg_without_server_steps()
   _, history, kept = _run(0.0)
   still = optimizers.build('sgd', 0.0, {})
   process = harness.build(
-    lg_fed_avg.build(private_layers='all_but_last'), model=_model(), server_optimizer=still
+    lg_fed_avg.build(private_layers='all_but_last'),
+    model=harness.two_layers(),
+    server_optimizer=still,
   )
   _, alone = harness.run_with_clients(process, harness.uneven_rounds())
   harness.assert_same(history, [START] * len(history), 0)
@@ -70,7 +67,7 @@ def test_answers_with_the_head_over_the_clients_extractor():
   own, x = kept[2]['method'], problem.clients()[2]['x']
   server = server_half.Server(tuple(map(tf.constant, history[-1])), (), ())
   state = tf.nest.map_structure(tf.constant, own)
-  client = client_lib.Client(_model(), optimizers.build('sgd', 0.1, {}), None, state)
+  client = client_lib.Client(harness.two_layers(), optimizers.build('sgd', 0.1, {}), None, state)
   found = process.method.predictor(server, client)(tf.constant(x))
   head = history[-1][2:]
   expected = of_features.features(own, x) @ head[0] + head[1]
@@ -80,7 +77,7 @@ def test_answers_with_the_head_over_the_clients_extractor():
 def test_what_has_no_head_to_learn_is_refused():
   with pytest.raises(registry.UsageError, match='accepted are tasks with one'):
     harness.build(fed_gh.build(learning_rate=0.1), model=harness.tagger())
-  last = _model().weight_names[-1].rpartition('/')[0]
-  frozen = models.build('mlp', _model().spec, 3, freeze=last)
+  last = harness.two_layers().weight_names[-1].rpartition('/')[0]
+  frozen = models.build('mlp', harness.two_layers().spec, 3, freeze=last)
   with pytest.raises(registry.UsageError, match=r'=fedgh: .*do not --freeze its last layer'):
     harness.build(fed_gh.build(learning_rate=0.1), model=frozen)

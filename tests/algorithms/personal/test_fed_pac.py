@@ -23,12 +23,7 @@ def _runtime():
     yield
 
 
-@functools.cache
-def _model():
-  return harness.model(name='mlp', hidden_units=8, hidden_layers=1)
-
-
-START = _model().initial_weights[0]
+START = harness.two_layers().initial_weights[0]
 
 
 def _rounds():
@@ -44,7 +39,7 @@ def _rounds():
 @functools.cache
 def _run(regularization, head_epochs):
   method = fed_pac.build(regularization=regularization, head_epochs=head_epochs)
-  process = harness.build(method, model=_model())
+  process = harness.build(method, model=harness.two_layers())
   state, history = process.initialize(), []
   for cohort in _rounds():
     state = process.run_round(state, cohort, None).state
@@ -72,9 +67,11 @@ def test_equals_its_oracle():
 def test_whoever_is_alone_trains_as_in_fed_rep():
   rounds = [[cohort[1]] for cohort in harness.cohorts(epochs=2)]
   alone = fed_pac.build(regularization=0.0, head_epochs=2)
-  found = harness.run(harness.build(alone, model=_model()), rounds)
+  found = harness.run(harness.build(alone, model=harness.two_layers()), rounds)
   rep = fed_rep.build(private_layers='last', head_epochs=2)
-  harness.assert_same(found, harness.run(harness.build(rep, model=_model()), rounds), 1e-6)
+  harness.assert_same(
+    found, harness.run(harness.build(rep, model=harness.two_layers()), rounds), 1e-6
+  )
 
 
 def test_answers_with_the_head_that_was_mixed_for_the_client():
@@ -82,7 +79,7 @@ def test_answers_with_the_head_that_was_mixed_for_the_client():
   x = problem.clients()[2]['x']
   for number in (0, 2):
     client = client_lib.Client(
-      _model(), optimizers.build('sgd', 0.1, {}), {'client': tf.constant(number)}
+      harness.two_layers(), optimizers.build('sgd', 0.1, {}), {'client': tf.constant(number)}
     )
     server = server_half.server_of(tf.nest.map_structure(tf.constant, state['server']))
     found = process.method.predictor(server, client)(tf.constant(x))
