@@ -54,8 +54,8 @@ def test_every_array_comes_through(array):
     assert found.tobytes('A') == own.tobytes('A')
 
 
-def test_messages_are_read_by_many_threads_at_once(monkeypatch):
-  # CPython 3.11 cannot parse in two of them: python/cpython issue 106905.
+def test_messages_are_read_without_pythons_parser(monkeypatch):
+  # CPython 3.11 cannot parse in two threads at once: python/cpython issue 106905.
   monkeypatch.setattr('ast.parse', None)
   assert messages.unpack(messages.pack(WORK)).fields == WORK.fields
 

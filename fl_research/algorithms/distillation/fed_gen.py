@@ -47,7 +47,7 @@ from fl_research.models import initializers
 from fl_research.round import minibatches
 from fl_research.round.method import Method, Reply
 from fl_research.round.objective import Loss, Objective
-from fl_research.round.structures import Weights
+from fl_research.round.structures import subtract, Weights
 
 NOISE = 32
 """How many numbers of noise the generator is given."""
@@ -57,6 +57,9 @@ HIDDEN = 256
 
 BATCH = 32
 """How many features the server makes for one step of the generator."""
+
+PURPOSE = 0x67656E
+"""Folded into a client's seed, so that dropout, which folds steps into it, draws other numbers."""
 
 
 def drawn(seed: tf.Tensor, shares: tf.Tensor, number: Any) -> tuple[tf.Tensor, tf.Tensor]:
@@ -94,7 +97,7 @@ class OnMadeFeatures(Objective):
 
   def __init__(self, client: Any, head: slice, message: Any, strength: float):
     self._loss = Loss(client.model)
-    self._seed = client.data['seed']
+    self._seed = tf.random.experimental.stateless_fold_in(client.data['seed'], PURPOSE)
     self._head = head
     self._generator = tuple(message['generator'])
     self._shares = message['shares']
@@ -105,9 +108,7 @@ class OnMadeFeatures(Objective):
 
   def gradient(self, weights, batch, seed, carry):
     found = self._loss.gradient(weights, batch, seed, ())
-    # Twice: dropout folds the step in once.
-    fold_in = tf.random.experimental.stateless_fold_in
-    own = fold_in(fold_in(self._seed, carry), carry)
+    own = tf.random.experimental.stateless_fold_in(self._seed, carry)
     labels, noise = drawn(own, self._shares, tf.shape(batch.mask)[0])
     points = made(self._generator, labels, noise)
     error = tf.nn.softmax(_answers(weights[self._head], points)) - labels
@@ -176,9 +177,8 @@ class FedGen(fed_avg.FedAvg):
     start = tuple(message['model'])
     objective = OnMadeFeatures(client, self.head, message, self._regularization)
     trained = client.train(start, objective=objective)
-    update = tuple(a - b for a, b in zip(trained.weights, start, strict=True))
     counts = minibatches.class_counts(client.data, self.sizes[0])
-    return Reply(update, client.state, trained, auxiliary=counts)
+    return Reply(subtract(trained.weights, start), client.state, trained, auxiliary=counts)
 
   def finish(self, server, combined):
     own, counts = server.own, combined.auxiliary

@@ -36,7 +36,7 @@ def _drawn(of_run, who, index, shares, number):
   """What the method draws, of which the paper says no more than its distribution."""
   fold_in = tf.random.experimental.stateless_fold_in
   if number:
-    seed, size = fold_in(fold_in(who['seed'], index), index), number
+    seed, size = fold_in(fold_in(who['seed'], fed_gen.PURPOSE), index), number
   else:
     seed, size = fold_in(fold_in(of_run, who), index), fed_gen.BATCH
   both = fed_gen.drawn(seed, tf.constant(shares, tf.float32), size)
