@@ -46,7 +46,9 @@ def _drawn(of_run, who, index, shares, number):
 def test_equals_its_oracle():
   process, rounds = _build(), harness.uneven_rounds()
   state, history = process.initialize(), []
+  np.testing.assert_allclose(state['server']['method']['shares'], 1.0 / problem.CLASSES)
   first = [np.array(w) for w in state['server']['method']['generator']]
+  assert not np.any(first[1]) and not np.any(first[3])
   for cohort in rounds:
     state = process.run_round(state, cohort).state
     history.append(process.model_weights(state))
